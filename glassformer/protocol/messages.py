@@ -1,0 +1,375 @@
+"""Every JSON message of the native surface (`/api`), as pydantic models.
+
+The same words stand in Python, on the wire, in the generated TypeScript and on the page. Shapes are
+lists in the order of `axes`; `None` in a shape is the axis that grows with the recorded positions.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Axis = Literal[
+    "batch", "pos", "query", "key", "head", "kv_head", "d_head", "d_model", "d_mlp", "expert", "vocab", "row", "column"
+]
+Provenance = Literal["recorded", "captured", "recomputed"]
+CheckStatus = Literal["exact", "close", "refused"]
+Role = Literal[
+    "token_embedding",
+    "position_embedding",
+    "attn_norm",
+    "q",
+    "k",
+    "v",
+    "qkv",
+    "q_norm",
+    "k_norm",
+    "o",
+    "mlp_norm",
+    "gate",
+    "up",
+    "down",
+    "final_norm",
+    "unembedding",
+    "other",
+]
+Operation = Literal[
+    "lookup",
+    "add",
+    "scale",
+    "norm",
+    "matmul",
+    "rotary",
+    "dot",
+    "softcap",
+    "mask",
+    "softmax",
+    "weighted_sum",
+    "activation",
+    "multiply",
+    "route",
+    "sum_experts",
+]
+
+
+class Message(BaseModel):
+    """Base of all messages: unknown fields are refused, so that a typing slip is heard."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+# --- anatomy -------------------------------------------------------------------------------------
+
+
+class SiteInput(Message):
+    """A site another site is computed from."""
+
+    kind: Literal["site"] = "site"
+    address: str
+
+
+class WeightInput(Message):
+    """A weight (or a run of its output features) that a site is computed from."""
+
+    kind: Literal["weight"] = "weight"
+    name: str
+    start: int | None = Field(None, description="first output feature used (a fused projection), None = all")
+    stop: int | None = None
+
+
+class EquationInput(Message):
+    """An intermediate value that has no address of its own."""
+
+    kind: Literal["equation"] = "equation"
+    equation: Equation
+
+
+Input = Annotated[SiteInput | WeightInput | EquationInput, Field(discriminator="kind")]
+
+
+class Equation(Message):
+    """How a value is computed: one operation of a closed set on inputs, in order.
+
+    `attributes` holds the operation's constants: `eps`, `scale`, `function`, `heads`, `window`, `norm`
+    ("rms" or "layer"), `transposed` (the weight is stored d_in x d_out).
+    """
+
+    operation: Operation
+    inputs: list[Input]
+    attributes: dict[str, Any] = Field(default_factory=dict)
+    latex: str = ""
+
+
+class Check(Message):
+    """The result of running a site's own equation against what the model computed."""
+
+    status: CheckStatus
+    max_abs_difference: float | None = None
+    tolerance: float | None = None
+    reason: str | None = Field(None, description="why the site is refused, one sentence")
+
+
+class Site(Message):
+    """One tensor of the computation."""
+
+    address: str
+    point: str
+    block: int | None = None
+    axes: list[Axis]
+    shape: list[int | None]
+    provenance: Provenance
+    scale: Literal["diverging", "probability"] = "diverging"
+    equation: Equation | None = None
+    check: Check
+
+
+class Weight(Message):
+    """One parameter, by its state-dict name."""
+
+    name: str
+    role: Role
+    block: int | None = None
+    axes: list[Axis]
+    shape: list[int]
+    dtype: str
+    tied_to: str | None = None
+
+
+class Block(Message):
+    """One transformer block in order of computation."""
+
+    index: int
+    kind: str = Field(description="attention kind: full, sliding, linear, none")
+    parallel: bool = False
+    heads: int | None = None
+    kv_heads: int | None = None
+    d_head: int | None = None
+    d_mlp: int | None = None
+    gated: bool = False
+    window: int | None = None
+    sites: list[Site]
+    weights: list[Weight]
+
+
+class Dimensions(Message):
+    d_model: int
+    vocab: int
+    blocks: int
+    heads: int
+    kv_heads: int
+    d_head: int
+    d_mlp: int | None = None
+    context: int
+
+
+class Anatomy(Message):
+    """The model as data: everything the page lays out, `explain` recomputes and the self-check runs."""
+
+    model_id: str
+    title: str
+    family: str
+    architecture: str
+    dtype: str
+    device: str
+    parameters: int
+    bytes: int
+    dimensions: Dimensions
+    before: list[Site] = Field(description="sites before the first block: embeddings")
+    blocks: list[Block]
+    after: list[Site] = Field(description="sites after the last block: final_norm, lm_head")
+    weights: list[Weight] = Field(description="weights outside the blocks")
+
+
+# --- models --------------------------------------------------------------------------------------
+
+
+class ModelSummary(Message):
+    """A model this server can offer without being told an id: bundled ones, folders, loaded ones."""
+
+    model_id: str
+    title: str
+    description: str = ""
+    source: Literal["bundled", "folder", "hub"]
+    status: Literal["available", "loading", "ready", "failed"]
+    family: str | None = None
+    parameters: int | None = None
+    prompts: list[str] = Field(default_factory=list, description="sample prompts, best first")
+    error: str | None = None
+
+
+class ModelList(Message):
+    models: list[ModelSummary]
+    default_model_id: str
+
+
+class LoadProgress(Message):
+    """One event of `GET /api/models/{model_id}/load` (SSE event `progress`)."""
+
+    model_id: str
+    stage: Literal["queued", "downloading", "reading", "checking", "ready", "failed"]
+    fraction: float | None = None
+    detail: str = ""
+
+
+# --- traces --------------------------------------------------------------------------------------
+
+
+class Token(Message):
+    """A token id and its text; `special` marks those the tokenizer treats as control tokens."""
+
+    id: int
+    text: str = Field(description="the id decoded alone")
+    special: bool = False
+
+
+class ChatMessage(Message):
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class Sampling(Message):
+    """How the next token is drawn. `temperature` 0 is greedy decoding."""
+
+    temperature: float = Field(0.7, ge=0, le=100)
+    top_k: int = Field(0, ge=0, le=1_000_000, description="0 = off")
+    top_p: float = Field(0.95, gt=0, le=1)
+    repetition_penalty: float = Field(1.0, gt=0, le=100)
+    seed: int | None = Field(None, ge=0, le=2**63 - 1)
+
+
+class TraceRequest(Message):
+    """Exactly one of `prompt`, `messages`, `token_ids`. `max_new_tokens` 0 records the prompt alone."""
+
+    model_id: str = Field(min_length=1, max_length=1000)
+    prompt: str | None = None
+    messages: list[ChatMessage] | None = None
+    token_ids: list[int] | None = None
+    max_new_tokens: int = Field(0, ge=0, le=1_000_000)
+    sampling: Sampling = Field(default_factory=Sampling)
+    stop: list[str] = Field(default_factory=list, max_length=16)
+
+
+class Candidate(Message):
+    """A possible next token, before and after the filters."""
+
+    token: Token
+    logit: float
+    probability: float = Field(description="softmax of the model's own logits")
+    filtered_probability: float = Field(description="after temperature, penalties, top-k and top-p; 0 = pruned")
+    pruned_by: Literal["top_k", "top_p"] | None = None
+
+
+class Distribution(Message):
+    """The next-token distribution at one position, best first, with what is not listed summed."""
+
+    pos: int
+    entropy_bits: float
+    candidates: list[Candidate]
+    rest_count: int
+    rest_probability: float
+    chosen: int | None = Field(None, description="the id that stands at pos + 1, if any")
+
+
+class Step(Message):
+    """One generated token (SSE event `step`)."""
+
+    pos: int = Field(description="the position the new token takes")
+    token: Token
+    probability: float = Field(description="its probability under the distribution it was drawn from")
+    model_probability: float = Field(description="its probability under the model's own distribution")
+
+
+TraceStatus = Literal["queued", "running", "done", "stopped", "failed"]
+
+
+class TraceState(Message):
+    """A recording as the page sees it. `positions` counts those whose activations are recorded."""
+
+    id: str
+    model_id: str
+    status: TraceStatus
+    finish_reason: Literal["stop", "length", "cancelled", "context"] | None = None
+    error: str | None = None
+    tokens: list[Token]
+    prompt_count: int
+    positions: int
+    tokens_per_sec: float | None = None
+    bytes: int = 0
+    batched_difference: float | None = Field(
+        None, description="largest difference between the residuals decoded and those of one whole forward"
+    )
+
+
+class TraceList(Message):
+    traces: list[TraceState]
+
+
+# --- explain -------------------------------------------------------------------------------------
+
+
+class Operand(Message):
+    """A cell that took part: of a site or of a weight."""
+
+    kind: Literal["site", "weight"]
+    name: str
+    index: list[int]
+    value: float | None
+
+
+class Term(Message):
+    """One addend of an explained cell; `label` names the axis value it stands for."""
+
+    label: str
+    contribution: float
+    operands: list[Operand]
+
+
+class Explanation(Message):
+    """One cell: its value, what it was computed from, and the same computed again."""
+
+    address: str
+    axes: list[Axis]
+    index: list[int]
+    value: float | None = Field(description="None where the value is not finite (a masked score)")
+    provenance: Provenance
+    equation: Equation | None
+    latex: str = Field(description="the equation with this cell's numbers")
+    recomputed: float | None
+    difference: float | None
+    terms: list[Term] = Field(description="largest magnitude first")
+    rest_count: int = 0
+    rest_sum: float = 0.0
+    note: str = ""
+
+
+# --- live frames ---------------------------------------------------------------------------------
+
+
+class Subscribe(Message):
+    """Page to server over `/api/live`: replaces the page's subscription for that recording."""
+
+    type: Literal["subscribe"] = "subscribe"
+    trace_id: str
+    addresses: list[str]
+
+
+class FrameArray(Message):
+    """Where one array of a frame lies; values are little-endian float32 in C order."""
+
+    address: str
+    shape: list[int]
+    offset: int = Field(description="bytes from the start of the payload")
+
+
+class FrameHeader(Message):
+    """Header of one binary frame: rows `start` to `stop` of each subscribed address."""
+
+    trace_id: str
+    start: int
+    stop: int
+    arrays: list[FrameArray]
+
+
+EquationInput.model_rebuild()
+Equation.model_rebuild()
