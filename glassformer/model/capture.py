@@ -1,0 +1,127 @@
+"""Reading tensors out of a forward while it runs: hooks for module boundaries, the tap for attention.
+
+Opt-in and short-lived: hooks are registered on entry and removed on exit, so what nobody captures costs nothing.
+Memory: one tensor for each captured site, alive until the capture is dropped. Knows nothing of recordings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from glassformer.errors import UnknownAddress
+from glassformer.model.attention import AttentionCall, watching
+from glassformer.model.structure import Hook, Refusal, Structure
+
+ATTENTION_POINTS = frozenset({"q", "k", "v", "attn_scores", "attn_probs"})
+GLOBAL_POINTS = frozenset({"embeddings", "final_norm", "lm_head"})
+
+
+def split_address(address: str) -> tuple[str, int | None]:
+    """`"q.3"` -> `("q", 3)`, `"embeddings"` -> `("embeddings", None)`; `UnknownAddress` for anything else."""
+    point, dot, block = address.partition(".")
+    if not dot:
+        return point, None
+    if not block.isdecimal():
+        raise UnknownAddress(address, f"{address!r} is not an address: it should look like 'attn_probs.3'.")
+    return point, int(block)
+
+
+class Capture:
+    """The sites of one forward, filled while `open` is entered.
+
+    `values` maps addresses to tensors without the batch axis: [pos, feature], or [head, pos, d_head] for q, k, v and
+    z. `calls` maps blocks to their attention call, from which scores and probabilities are formed on demand.
+    """
+
+    def __init__(self, structure: Structure, addresses: Iterable[str]) -> None:
+        self._structure = structure
+        self.addresses = frozenset(addresses)
+        self.values: dict[str, Tensor] = {}
+        self.calls: dict[int, AttentionCall] = {}
+
+    @contextmanager
+    def open(self) -> Iterator[Capture]:
+        """Capture every forward run inside (by this thread, for attention)."""
+        with ExitStack() as stack:
+            wanted: dict[int, int] = {}
+            for address in self.addresses:
+                point, block = split_address(address)
+                if point in ATTENTION_POINTS and block is not None:
+                    attention = self._structure.attention(block)
+                    if isinstance(attention, Refusal):
+                        raise UnknownAddress(address, attention.reason)
+                    wanted[id(attention)] = block
+                else:
+                    stack.enter_context(self._hook(address, point, block))
+            if wanted:
+                stack.enter_context(watching(lambda call: self._take_call(call, wanted)))
+            yield self
+
+    @contextmanager
+    def _hook(self, address: str, point: str, block: int | None) -> Iterator[None]:
+        place = self._locate(point, block)
+        if isinstance(place, Refusal):
+            raise UnknownAddress(address, place.reason)
+
+        def take(value: Any) -> None:
+            tensor = value[place.item] if isinstance(value, (tuple, list)) else value
+            self.values[address] = self._shape(point, block, tensor.detach())
+
+        with read_hook(place, take):
+            yield
+
+    def _locate(self, point: str, block: int | None) -> Hook | Refusal:
+        if point == "z" and block is not None:
+            projections = self._structure.attention_projections(block)
+            return projections if isinstance(projections, Refusal) else Hook(projections["o"].module, "input")
+        return self._structure.locate(point, block)
+
+    def _shape(self, point: str, block: int | None, tensor: Tensor) -> Tensor:
+        rows = tensor[0] if tensor.dim() == 3 else tensor
+        if point == "z" and block is not None:
+            rows = rows.view(rows.shape[0], self._structure.arch.n_heads, -1).transpose(0, 1)
+        # A later operation may write in place into what a hook was handed.
+        return rows.clone()
+
+    def _take_call(self, call: AttentionCall, wanted: dict[int, int]) -> None:
+        block = wanted.get(id(call.module))
+        if block is None:
+            return
+        self.calls[block] = call
+        fresh = call.query.shape[1]
+        for point, tensor in (("q", call.query), ("k", call.key), ("v", call.value)):
+            if f"{point}.{block}" in self.addresses:
+                self.values[f"{point}.{block}"] = tensor[:, -fresh:].detach().clone()
+
+
+@contextmanager
+def read_hook(place: Hook, take: Any) -> Iterator[None]:
+    """Call `take` with the module's first input or its whole output, each time it runs."""
+    if place.side == "input":
+
+        def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            take(args[0] if args else first_tensor(kwargs))
+
+        handle = place.module.register_forward_pre_hook(before, with_kwargs=True)
+    else:
+
+        def after(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+            take(output)
+
+        handle = place.module.register_forward_hook(after)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def first_tensor(kwargs: dict[str, Any]) -> Tensor:
+    """The module's main input where it is passed by name: `hidden_states`, else the first tensor."""
+    if isinstance(kwargs.get("hidden_states"), Tensor):
+        return kwargs["hidden_states"]  # type: ignore[no-any-return]
+    return next(value for value in kwargs.values() if isinstance(value, torch.Tensor))
