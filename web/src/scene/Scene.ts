@@ -1,0 +1,95 @@
+import type { Cell } from "../layout/Cell";
+import type { Matrix } from "../layout/Matrix";
+import type { Anatomy, Distribution, Token } from "../protocol/schema.generated";
+
+export type { Cell, Matrix };
+
+export type Theme = "dark" | "light";
+
+/** A tensor that the camera can see, and the level at which its cells are about a pixel. */
+export interface Wanted {
+  name: string;
+  kind: "site" | "weight";
+  level: number;
+}
+
+export interface SceneOptions {
+  theme: Theme;
+  reducedMotion: boolean;
+  /** `at` is in CSS pixels from the canvas' top left corner. */
+  onHover(cell: Cell | null, at: { x: number; y: number }): void;
+  onSelect(cell: Cell | null): void;
+  /** Called when the set changes: the data layer fetches just that. */
+  onWanted(names: Wanted[]): void;
+}
+
+export interface Insets {
+  left: number;
+  right: number;
+  top: number;
+  bottom: number;
+}
+
+export interface SceneStats {
+  frames: number;
+  drawCalls: number;
+  triangles: number;
+  textureBytes: number;
+  labels: number;
+  lastReason: string;
+}
+
+export interface Scene {
+  setAnatomy(anatomy: Anatomy | null): void;
+  /** `positions` counts the tokens whose activations are recorded. */
+  setTokens(tokens: Token[], promptCount: number, positions: number): void;
+  setMatrix(matrix: Matrix): void;
+  /** Rows along `pos` (or `query`, whose rows have `stop` keys), in the site's axis order. */
+  appendRows(address: string, start: number, stop: number, values: Float32Array): void;
+  setDistribution(distribution: Distribution | null): void;
+  select(cell: Cell | null): void;
+  hover(cell: Cell | null): void;
+  highlight(addresses: string[]): void;
+  /** Lines from the selected cell to what it was computed from. */
+  operands(cells: Cell[]): void;
+  fit(): void;
+  focus(address: string): void;
+  /** The pass of light, from the tokens to the prediction. */
+  play(durationSecs?: number): void;
+  scrub(fraction: number): void;
+  setTheme(theme: Theme): void;
+  setReducedMotion(reduced: boolean): void;
+  /** CSS pixels that panels cover: the scene composes within what is free. */
+  setInsets(insets: Insets): void;
+  /** The value at full brightness of a matrix's colour scale, for the legend; null while it is unknown. */
+  legend(address: string): { scale: "diverging" | "probability"; limit: number } | null;
+  stats(): SceneStats;
+  resize(): void;
+  dispose(): void;
+}
+
+export function createScene(_canvas: HTMLCanvasElement, _options: SceneOptions): Scene {
+  const nothing = () => {};
+  return {
+    setAnatomy: nothing,
+    setTokens: nothing,
+    setMatrix: nothing,
+    appendRows: nothing,
+    setDistribution: nothing,
+    select: nothing,
+    hover: nothing,
+    highlight: nothing,
+    operands: nothing,
+    fit: nothing,
+    focus: nothing,
+    play: nothing,
+    scrub: nothing,
+    setTheme: nothing,
+    setReducedMotion: nothing,
+    setInsets: nothing,
+    legend: () => null,
+    stats: () => ({ frames: 0, drawCalls: 0, triangles: 0, textureBytes: 0, labels: 0, lastReason: "" }),
+    resize: nothing,
+    dispose: nothing,
+  };
+}
