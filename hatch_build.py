@@ -117,7 +117,7 @@ def run_npm(arguments: list[str]) -> None:
     )
     if outcome.returncode != 0:
         raise PageBuildError(
-            f"'npm {' '.join(arguments)}' failed in web/ (exit code {outcome.returncode}); its output is above."
+            f"'npm {' '.join(arguments)}' failed in web/ (exit code {outcome.returncode}), as told above."
         )
 
 
@@ -164,6 +164,8 @@ def main(arguments: list[str]) -> int:
         match arguments:
             case ["page"]:
                 build_page()
+            case ["is-page-fresh"]:
+                return int(is_page_stale())
             case ["packages"]:
                 install_packages()
             case ["npm", *rest]:

@@ -1,0 +1,105 @@
+# Everything a developer does, one target each. `make` lists them.
+#
+# Needs only Python 3.11 or newer and GNU make: Node comes from PATH when recent enough and otherwise from a
+# Python wheel, the browser for the tests is found or installed. State is kept in stamp files inside .venv and
+# web/node_modules, so that a second run starts in seconds.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+NPM := $(BIN)/python hatch_build.py npm
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "; print "usage: make TARGET\n"} /^[a-z0-9-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# --- The three things people do -------------------------------------------------------------------------------------
+
+.PHONY: run
+run: page $(VENV)/.installed ## Build what is missing, serve at http://127.0.0.1:8000 (make run ARGS="--port 9000")
+	@$(BIN)/glassformer serve $(ARGS)
+
+.PHONY: test
+test: check unit web e2e ## Run every check and every test, installing what they need
+	@echo "All checks and tests passed."
+
+.PHONY: check
+check: $(VENV)/.installed-dev packages ## Lint, formatting, types and import rules, Python and TypeScript
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(NPM) run --silent lint
+	$(NPM) run --silent typecheck
+
+# --- The tests, one kind at a time ----------------------------------------------------------------------------------
+
+.PHONY: unit
+unit: page $(VENV)/.installed-dev ## Python tests, service tests included (make unit ARGS="-k name")
+	$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: web
+web: packages ## TypeScript unit tests
+	$(NPM) run --silent test
+
+.PHONY: e2e
+e2e: page $(VENV)/.installed-dev ## Browser tests: the real page, the real server, real Chromium
+	@CHROMIUM="$$($(BIN)/python scripts/browser.py)" && export CHROMIUM && $(NPM) run --silent e2e
+
+.PHONY: bench
+bench: page $(VENV)/.installed-dev ## Run every measurement in bench/; the tables land in bench/results/
+	@set -e; CHROMIUM="$$($(BIN)/python scripts/browser.py)"; export CHROMIUM; \
+	for question in bench/*.py; do echo "== $$question"; $(BIN)/python "$$question"; done
+
+# --- Packages -------------------------------------------------------------------------------------------------------
+
+.PHONY: build
+build: $(VENV)/.installed-dev node ## The sdist, and the wheel made from it, into dist/
+	$(BIN)/python hatch_build.py page
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+
+.PHONY: clean
+clean: ## Remove everything that make made, .venv and node_modules included
+	rm -rf $(VENV) build dist web/node_modules web/test-results glassformer/server/page
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find glassformer tests bench scripts -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+# --- What the targets above stand on --------------------------------------------------------------------------------
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "Glassformer needs Python 3.11 or newer, but '$(PYTHON)' is $$($(PYTHON) --version 2>&1); try: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { \
+	  echo "Python could not make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	@touch $@
+
+# An editable install. The page comes first: while it is missing, building the package would ask for Node again.
+$(VENV)/.installed: $(VENV)/.made pyproject.toml | page
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.made pyproject.toml | page
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@ $(VENV)/.installed
+
+.PHONY: node
+node: $(VENV)/.made
+	@wanted="$$($(BIN)/python hatch_build.py wants-node)"; \
+	  [ -z "$$wanted" ] || $(BIN)/python -m pip install --quiet "$$wanted"
+
+.PHONY: packages
+packages: node
+	@$(BIN)/python hatch_build.py packages
+
+# Asked every time and answered by the content of the sources; nothing happens when nothing changed.
+.PHONY: page
+page: $(VENV)/.made
+	@$(BIN)/python hatch_build.py is-page-fresh || { $(MAKE) --no-print-directory packages && $(BIN)/python hatch_build.py page; }
