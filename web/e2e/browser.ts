@@ -1,0 +1,82 @@
+import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
+
+/** Software WebGL, so that the tests need no GPU; nothing that talks to the network by itself. */
+const FLAGS = [
+  "--headless",
+  "--no-sandbox",
+  "--use-gl=angle",
+  "--use-angle=swiftshader",
+  "--enable-unsafe-swiftshader",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+
+export function launchBrowser(): Promise<Browser> {
+  const executablePath = process.env.CHROMIUM;
+  if (!executablePath) throw new Error("Set CHROMIUM to the path of a Chromium; 'make e2e' does.");
+  return chromium.launch({ executablePath, args: FLAGS, chromiumSandbox: false });
+}
+
+export interface OpenOptions {
+  width?: number;
+  height?: number;
+  theme?: "dark" | "light";
+  reducedMotion?: boolean;
+  path?: string;
+}
+
+/** A page under watch: what it complained about and how many bytes came over the wire for it. */
+export interface WatchedPage {
+  page: Page;
+  complaints: string[];
+  transferredBytes(): number;
+  close(): Promise<void>;
+}
+
+export async function openPage(
+  browser: Browser,
+  serverUrl: string,
+  options: OpenOptions = {},
+): Promise<WatchedPage> {
+  const context: BrowserContext = await browser.newContext({
+    viewport: { width: options.width ?? 1400, height: options.height ?? 900 },
+    colorScheme: options.theme ?? "dark",
+    reducedMotion: options.reducedMotion ? "reduce" : "no-preference",
+  });
+  const page = await context.newPage();
+  const complaints = listenForComplaints(page);
+  const transferredBytes = await countTransferredBytes(page);
+  await page.goto(`${serverUrl}${options.path ?? "/llm/"}`, { waitUntil: "load" });
+  return { page, complaints, transferredBytes, close: () => context.close() };
+}
+
+function listenForComplaints(page: Page): string[] {
+  const complaints: string[] = [];
+  page.on("console", (message) => {
+    if (message.type() === "error" || message.type() === "warning") {
+      // Chromium itself warns that reading pixels back stalls a software GPU; that is this test, not the page.
+      if (message.text().includes("GPU stall due to ReadPixels")) return;
+      complaints.push(`${message.type()}: ${message.text()}`);
+    }
+  });
+  page.on("pageerror", (error) => complaints.push(`uncaught: ${error.message}`));
+  page.on("requestfailed", (request) => {
+    // The page gives up requests that a newer one replaces; only failures it did not ask for count.
+    const reason = request.failure()?.errorText ?? "";
+    if (reason !== "net::ERR_ABORTED") complaints.push(`request: ${request.url()} ${reason}`);
+  });
+  return complaints;
+}
+
+async function countTransferredBytes(page: Page): Promise<() => number> {
+  const session = await page.context().newCDPSession(page);
+  await session.send("Network.enable");
+  let bytes = 0;
+  session.on("Network.loadingFinished", (event) => {
+    bytes += event.encodedDataLength;
+  });
+  return () => bytes;
+}
