@@ -1,0 +1,117 @@
+"""The build hook: which Node it takes, when it builds, what it says when it cannot, and what the wheel holds."""
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of what the hook reads: itself and the sources of the page."""
+    shutil.copy(ROOT / "hatch_build.py", tmp_path)
+    shutil.copytree(ROOT / "web", tmp_path / "web", ignore=shutil.ignore_patterns("node_modules"))
+    (tmp_path / "glassformer" / "server" / "page").mkdir(parents=True)
+    return tmp_path
+
+
+def load_hook(project: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("hatch_build", project / "hatch_build.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def install_program(folder: Path, name: str, output: str) -> None:
+    folder.mkdir(exist_ok=True)
+    program = folder / name
+    program.write_text(f"#!/bin/sh\necho {output}\n")
+    program.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("version", "accepted"),
+    [("v22.12.0", True), ("v24.1.0", True), ("v22.11.9", False), ("v20.20.2", False), ("nonsense", False)],
+)
+def test_node_on_path_is_taken_when_recent_enough(project: Path, monkeypatch, version: str, accepted: bool):
+    hook = load_hook(project)
+    programs = project / "bin"
+    install_program(programs, "node", version)
+    install_program(programs, "npm-cli.js", "")
+    (programs / "npm").symlink_to(programs / "npm-cli.js")
+    monkeypatch.setenv("PATH", str(programs))
+    found = hook.find_node_on_path()
+    assert found == ((programs / "node", programs / "npm-cli.js") if accepted else None)
+
+
+def test_node_is_a_build_requirement_only_where_it_is_needed(project: Path, monkeypatch):
+    hook = load_hook(project)
+    monkeypatch.setenv("PATH", "")
+    requirements = hook.PageBuildHook.dependencies
+    assert requirements(None) == [hook.NODE_WHEEL]
+    (hook.PAGE / "index.html").write_text("built")
+    hook.STAMP.write_text(hook.hash_page_sources())
+    assert requirements(None) == []
+
+
+def test_the_page_is_stale_by_content_not_by_time(project: Path):
+    hook = load_hook(project)
+    assert hook.is_page_stale()
+    (hook.PAGE / "index.html").write_text("built")
+    hook.STAMP.write_text(hook.hash_page_sources())
+    assert not hook.is_page_stale()
+    entry = project / "web" / "src" / "main.tsx"
+    entry.touch()
+    (project / "web" / "src" / "any.test.ts").write_text("a test cannot change the page")
+    assert not hook.is_page_stale()
+    entry.write_text(entry.read_text() + "\n")
+    assert hook.is_page_stale()
+
+
+def test_without_any_node_one_sentence_says_what_to_do(project: Path):
+    # -S leaves out site-packages, and with it the Node that this environment may hold.
+    outcome = subprocess.run(
+        [sys.executable, "-S", str(project / "hatch_build.py"), "page"],
+        env={"PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert outcome.returncode == 1
+    assert outcome.stderr.startswith("Building the page needs Node 22.12 or newer")
+    assert "pip install" in outcome.stderr
+    assert outcome.stderr.count("\n") == 1
+
+
+def test_the_wheel_holds_the_page_and_the_models(tmp_path: Path):
+    hook = load_hook(ROOT)
+    assert not hook.is_page_stale(), "build the page first: 'make page'"
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    for wanted in (
+        "glassformer/py.typed",
+        "glassformer/protocol/SPEC.md",
+        "glassformer/server/page/index.html",
+        "glassformer/bundled/tales/model.safetensors",
+        "glassformer/bundled/sorter/model.safetensors",
+    ):
+        assert wanted in names
+    assert any(name.startswith("glassformer/server/page/assets/") for name in names)
+    assert not [name for name in names if name.startswith(("web/", "tests/"))]
+    assert wheel.stat().st_size < 20_000_000
+
+
+def test_lock_files_carry_no_addresses():
+    assert "://registry" not in (ROOT / "web" / "package-lock.json").read_text()
+    assert '"resolved"' not in (ROOT / "web" / "package-lock.json").read_text()
