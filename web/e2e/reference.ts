@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { python, repository } from "./server";
+import { python, repository } from "./server.ts";
 
 export interface Reference {
   token_ids: number[];

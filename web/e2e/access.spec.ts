@@ -1,0 +1,130 @@
+import type { Browser, Page } from "playwright-core";
+import { afterAll, afterEach, beforeAll, expect, inject, test } from "vitest";
+import { launchBrowser, openPage, type WatchedPage } from "./browser.ts";
+import { readCanvasPixels, readState, waitForFullPicture } from "./drive.ts";
+
+let browser: Browser;
+let opened: WatchedPage;
+beforeAll(async () => {
+  browser = await launchBrowser();
+});
+afterAll(() => browser.close());
+afterEach(async () => {
+  await opened.close();
+  expect(opened.complaints).toEqual([]);
+});
+
+test("dark and light are two real themes, chosen by the system or by hand", async () => {
+  const luminance: Record<string, number> = {};
+  for (const theme of ["dark", "light"] as const) {
+    opened = await openPage(browser, inject("serverUrl"), { theme, reducedMotion: true });
+    await waitForFullPicture(opened.page);
+    luminance[theme] = (await readCanvasPixels(opened.page)).backgroundLuminance;
+    expect(await readContrast(opened.page)).toBeGreaterThan(4.5);
+    if (theme === "dark") await opened.close();
+  }
+  expect(luminance.dark).toBeLessThan(0.2);
+  expect(luminance.light).toBeGreaterThan(0.7);
+
+  const before = await readState(opened.page, (state) => state.theme);
+  // The button goes round system, dark and light.
+  for (let press = 0; press < 3; press += 1) {
+    await opened.page.getByTestId("theme-toggle").click();
+    if ((await readState(opened.page, (state) => state.theme)) !== before) break;
+  }
+  expect(await readState(opened.page, (state) => state.theme)).not.toBe(before);
+});
+
+test.each([
+  [1400, 900],
+  [390, 844],
+])("nothing sticks out of a window of %i x %i", async (width, height) => {
+  opened = await openPage(browser, inject("serverUrl"), { width, height, reducedMotion: true });
+  const { page } = opened;
+  await waitForFullPicture(page);
+  expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(width);
+  const outside = await page.evaluate(() =>
+    [...document.querySelectorAll<HTMLElement>("button, input, select, textarea, a[href]")]
+      .filter((element) => element.checkVisibility({ visibilityProperty: true }))
+      .map((element) => ({ element, box: element.getBoundingClientRect() }))
+      .filter(({ box }) => box.width > 1 && (box.right > innerWidth + 1 || box.left < -1))
+      .map(({ element }) => element.outerHTML.slice(0, 120)),
+  );
+  expect(outside).toEqual([]);
+  const pixels = await readCanvasPixels(page);
+  expect(pixels.drawnShare).toBeGreaterThan(0.02);
+});
+
+test("every control has a name and can be reached by keyboard, with a visible focus ring", async () => {
+  opened = await openPage(browser, inject("serverUrl"), { reducedMotion: true });
+  const { page } = opened;
+  await waitForFullPicture(page);
+
+  const nameless = await page.evaluate(() =>
+    [...document.querySelectorAll<HTMLElement>("button, input, select, textarea")]
+      .filter((element) => element.checkVisibility())
+      .filter((element) => {
+        const labels = (element as HTMLInputElement).labels;
+        return !(
+          element.getAttribute("aria-label") ||
+          element.getAttribute("aria-labelledby") ||
+          element.textContent?.trim() ||
+          labels?.length
+        );
+      })
+      .map((element) => element.outerHTML.slice(0, 120)),
+  );
+  expect(nameless).toEqual([]);
+
+  const reached = new Set<string>();
+  let ringless = 0;
+  for (let press = 0; press < 80; press += 1) {
+    await page.keyboard.press("Tab");
+    const focused = await page.evaluate(() => {
+      const element = document.activeElement as HTMLElement | null;
+      if (!element || element === document.body) return null;
+      const style = getComputedStyle(element);
+      const ringed = (part: CSSStyleDeclaration) =>
+        (part.outlineStyle !== "none" && Number.parseFloat(part.outlineWidth) > 0) ||
+        part.boxShadow !== "none";
+      const holder = element.parentElement ? getComputedStyle(element.parentElement) : style;
+      return { testid: element.getAttribute("data-testid"), ring: ringed(style) || ringed(holder) };
+    });
+    if (!focused) continue;
+    if (!focused.ring) ringless += 1;
+    if (focused.testid) reached.add(focused.testid);
+  }
+  for (const wanted of ["prompt", "run", "generate", "model-picker", "theme-toggle"])
+    expect(reached).toContain(wanted);
+  expect(ringless).toBe(0);
+});
+
+test("the whole page can be used from the keyboard: Run from the prompt box", async () => {
+  opened = await openPage(browser, inject("serverUrl"), { reducedMotion: true });
+  const { page } = opened;
+  await waitForFullPicture(page);
+  const before = await readState(page, (state) => state.trace?.id ?? "");
+  await page.getByTestId("prompt").focus();
+  await page.keyboard.press("End");
+  await page.keyboard.type(" Tom");
+  await page.keyboard.press("ControlOrMeta+Enter");
+  await page.waitForFunction((id) => window.glassformer.store.getState().trace?.id !== id, before);
+});
+
+/** The contrast of the status line's text against the page's background (WCAG, 4.5 is AA). */
+function readContrast(page: Page): Promise<number> {
+  return page.evaluate(() => {
+    const element = document.querySelector("[data-testid=status]") ?? document.body;
+    const parse = (color: string) => (color.match(/[\d.]+/g) ?? []).slice(0, 3).map(Number);
+    const luminance = (channels: number[]) => {
+      const [red = 0, green = 0, blue = 0] = channels.map((value) => {
+        const part = value / 255;
+        return part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
+      });
+      return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+    };
+    const text = luminance(parse(getComputedStyle(element).color));
+    const ground = luminance(parse(getComputedStyle(document.body).backgroundColor));
+    return (Math.max(text, ground) + 0.05) / (Math.min(text, ground) + 0.05);
+  });
+}

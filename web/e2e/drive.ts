@@ -1,0 +1,118 @@
+import type { Page } from "playwright-core";
+import { expect } from "vitest";
+import type { SceneStats } from "../src/scene/Scene";
+import type { AppState } from "../src/state/AppState";
+
+/** A canvas that has not changed for this long is settled; a frame under software GL takes up to half of it. */
+const SETTLED_MS = 1_200;
+const TIMEOUT_MS = 90_000;
+
+export function readStats(page: Page): Promise<SceneStats> {
+  return page.evaluate(() => window.glassformer.scene.stats());
+}
+
+/** Part of the page's state; `select` runs in the page and may use nothing from outside itself. */
+export function readState<T>(page: Page, select: (state: AppState) => T): Promise<T> {
+  return page.evaluate(`(${select.toString()})(window.glassformer.store.getState())`) as Promise<T>;
+}
+
+export async function waitForState(page: Page, condition: (state: AppState) => boolean): Promise<void> {
+  const code = `Boolean(window.glassformer) && (${condition.toString()})(window.glassformer.store.getState())`;
+  await page.waitForFunction(code, undefined, { timeout: TIMEOUT_MS, polling: 50 });
+}
+
+export function waitForRecording(page: Page): Promise<void> {
+  return waitForState(
+    page,
+    (state) => state.activity === "idle" && state.trace !== null && state.trace.positions > 0,
+  );
+}
+
+/** Waits until the recording is there and the scene has nothing left to draw; returns when the last frame was drawn. */
+export async function waitForFullPicture(page: Page): Promise<{ lastFrameMs: number }> {
+  await waitForRecording(page);
+  return page.evaluate(async (settledMs) => {
+    const countFrames = () => window.glassformer.scene.stats().frames;
+    let frames = countFrames();
+    let lastFrameMs = performance.now();
+    while (frames === 0 || performance.now() - lastFrameMs < settledMs) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      if (countFrames() === frames) continue;
+      frames = countFrames();
+      lastFrameMs = performance.now();
+    }
+    return { lastFrameMs };
+  }, SETTLED_MS);
+}
+
+export async function typePrompt(page: Page, text: string): Promise<void> {
+  const box = page.getByTestId("prompt");
+  await box.click();
+  await page.keyboard.press("ControlOrMeta+A");
+  await page.keyboard.press("Delete");
+  // Key by key, as a person does: a prompt box that swallows the space would be found out here.
+  await page.keyboard.type(text);
+  expect(await box.inputValue()).toBe(text);
+}
+
+/** Types a prompt, presses Run and waits for its recording. */
+export async function runPrompt(page: Page, text: string): Promise<void> {
+  await typePrompt(page, text);
+  const before = await readState(page, (state) => state.trace?.id ?? null);
+  await page.getByTestId("run").click();
+  await page.waitForFunction((id) => window.glassformer.store.getState().trace?.id !== id, before);
+  await waitForRecording(page);
+}
+
+export interface Pixels {
+  distinctColors: number;
+  /** The share of pixels that differ clearly from the most frequent colour. */
+  drawnShare: number;
+  /** Relative luminance of the most frequent colour, 0 to 1. */
+  backgroundLuminance: number;
+}
+
+/** What is on the canvas alone, without the panels over it, as the screen shows it. */
+export async function readCanvasPixels(page: Page): Promise<Pixels> {
+  await setPanelsVisible(page, false);
+  const image = await page.locator("canvas").first().screenshot();
+  await setPanelsVisible(page, true);
+  return page.evaluate(measurePixels, image.toString("base64"));
+}
+
+async function setPanelsVisible(page: Page, visible: boolean): Promise<void> {
+  await page.evaluate((visible) => {
+    document.body.style.visibility = visible ? "" : "hidden";
+    for (const canvas of document.querySelectorAll("canvas"))
+      canvas.style.visibility = visible ? "" : "visible";
+  }, visible);
+}
+
+async function measurePixels(png: string): Promise<Pixels> {
+  const bytes = Uint8Array.from(atob(png), (letter) => letter.charCodeAt(0));
+  const bitmap = await createImageBitmap(new Blob([bytes], { type: "image/png" }));
+  const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
+  const context = canvas.getContext("2d");
+  if (!context) throw new Error("no 2D context");
+  context.drawImage(bitmap, 0, 0);
+  const { data } = context.getImageData(0, 0, bitmap.width, bitmap.height);
+  const counts = new Map<number, number>();
+  const colorAt = (at: number) => ((data[at] ?? 0) << 16) | ((data[at + 1] ?? 0) << 8) | (data[at + 2] ?? 0);
+  for (let at = 0; at < data.length; at += 4) counts.set(colorAt(at), (counts.get(colorAt(at)) ?? 0) + 1);
+  const background = [...counts].reduce((most, each) => (each[1] > most[1] ? each : most))[0];
+  const channels = [background >> 16, (background >> 8) & 255, background & 255];
+  let drawn = 0;
+  for (let at = 0; at < data.length; at += 4) {
+    const distance = channels.reduce(
+      (sum, value, channel) => sum + Math.abs((data[at + channel] ?? 0) - value),
+      0,
+    );
+    if (distance > 24) drawn += 1;
+  }
+  const [red = 0, green = 0, blue = 0] = channels;
+  return {
+    distinctColors: counts.size,
+    drawnShare: drawn / (data.length / 4),
+    backgroundLuminance: (0.2126 * red + 0.7152 * green + 0.0722 * blue) / 255,
+  };
+}

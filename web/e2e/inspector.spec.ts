@@ -1,0 +1,107 @@
+import type { Browser, Page } from "playwright-core";
+import { afterAll, afterEach, beforeAll, expect, inject, test } from "vitest";
+import { launchBrowser, openPage, type WatchedPage } from "./browser.ts";
+import { readState, runPrompt, waitForFullPicture, waitForState } from "./drive.ts";
+import { askTransformers } from "./reference.ts";
+
+const PROMPT = "Mia has a red ball. Mia gives the ball to Tom.";
+
+/** One cell of every kind of site, in different blocks and heads. */
+const CELLS = [
+  { address: "embeddings", index: [2, 5] },
+  { address: "resid_pre.2", index: [7, 11] },
+  { address: "attn_in.1", index: [3, 4] },
+  { address: "q.1", index: [2, 6, 3] },
+  { address: "k.1", index: [0, 6, 3] },
+  { address: "v.0", index: [1, 4, 2] },
+  { address: "attn_scores.1", index: [1, 8, 2] },
+  { address: "attn_probs.2", index: [0, 9, 3] },
+  { address: "z.1", index: [1, 5, 7] },
+  { address: "attn_out.0", index: [6, 1] },
+  { address: "resid_mid.1", index: [4, 9] },
+  { address: "mlp_in.2", index: [8, 0] },
+  { address: "mlp_pre.0", index: [3, 20] },
+  { address: "mlp_act.1", index: [5, 12] },
+  { address: "mlp_out.2", index: [2, 2] },
+  { address: "resid_post.1", index: [10, 3] },
+  { address: "final_norm", index: [10, 8] },
+  { address: "lm_head", index: [10, 40] },
+];
+
+let browser: Browser;
+let opened: WatchedPage;
+beforeAll(async () => {
+  browser = await launchBrowser();
+});
+afterAll(() => browser.close());
+afterEach(async () => {
+  await opened.close();
+  expect(opened.complaints).toEqual([]);
+});
+
+/** The number a person reads in the inspector, real minus sign and thin spaces included. */
+async function readInspectorValue(page: Page): Promise<number> {
+  await waitForState(
+    page,
+    (state) =>
+      state.explanation.status === "ready" &&
+      state.explanation.value?.address === state.selection?.address &&
+      String(state.explanation.value?.index) === String(state.selection?.index),
+  );
+  const text = await page.getByTestId("inspector-value").innerText();
+  return Number(text.replaceAll("−", "-").replace(/[\s\u2009\u202f]/g, ""));
+}
+
+test("a link to a cell opens it, and its value is the one transformers computes", async () => {
+  const truth = askTransformers({ model: "tales", prompt: PROMPT, cells: CELLS });
+  for (const [at, cell] of CELLS.entries()) {
+    const query = new URLSearchParams({ prompt: PROMPT, cell: `${cell.address}:${cell.index.join(",")}` });
+    opened = await openPage(browser, inject("serverUrl"), { path: `/llm/?${query}`, reducedMotion: true });
+    const shown = await readInspectorValue(opened.page);
+    const wanted = truth.values[at] ?? Number.NaN;
+    const exact = await readState(opened.page, (state) => state.explanation.value?.value ?? Number.NaN);
+    expect(exact, cell.address).toBeCloseTo(wanted, 4);
+    // The screen shows at least three significant digits.
+    expect(Math.abs(shown - wanted), cell.address).toBeLessThanOrEqual(Math.abs(wanted) * 0.006 + 1e-4);
+    if (at < CELLS.length - 1) await opened.close();
+  }
+});
+
+test("a click in the scene opens the cell under the pointer", async () => {
+  opened = await openPage(browser, inject("serverUrl"), { reducedMotion: true });
+  const { page } = opened;
+  await waitForFullPicture(page);
+  await runPrompt(page, PROMPT);
+  await waitForFullPicture(page);
+  const cell = await clickUntilSelected(page);
+  const shown = await readInspectorValue(page);
+  const exact = await readState(page, (state) => state.explanation.value?.value ?? Number.NaN);
+  expect(Math.abs(shown - exact)).toBeLessThanOrEqual(Math.abs(exact) * 0.006 + 1e-4);
+  const truth = askTransformers({ model: "tales", prompt: PROMPT, cells: [cell] });
+  expect(exact).toBeCloseTo(truth.values[0] ?? Number.NaN, 4);
+  // What it was computed from adds up to it.
+  const explained = await readState(page, (state) => state.explanation.value);
+  expect(explained?.recomputed).toBeCloseTo(exact, 3);
+});
+
+/** Clicks on a grid over the canvas until a cell of a site is selected, as someone exploring would. */
+async function clickUntilSelected(page: Page): Promise<{ address: string; index: number[] }> {
+  const box = await page.locator("canvas").first().boundingBox();
+  if (!box) throw new Error("no canvas");
+  for (const down of [0.5, 0.4, 0.6, 0.3, 0.7]) {
+    for (const across of [0.5, 0.45, 0.55, 0.4, 0.6, 0.35, 0.65]) {
+      const x = box.x + box.width * across;
+      const y = box.y + box.height * down;
+      const onCanvas = await page.evaluate(
+        ([x, y]) => document.elementFromPoint(x, y)?.tagName === "CANVAS",
+        [x, y] as [number, number],
+      );
+      if (!onCanvas) continue;
+      await page.mouse.click(x, y);
+      const selection = await readState(page, (state) => state.selection);
+      const isSite = await readState(page, (state) => state.explanation.status !== "empty");
+      if (selection && isSite) return { address: selection.address, index: [...selection.index] };
+    }
+  }
+  throw new Error("no click on the canvas selected a cell");
+}
