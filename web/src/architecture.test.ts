@@ -19,7 +19,7 @@ const MAY_IMPORT: Record<string, string[]> = {
 /** Packages that belong to one part of the page: the scene knows no React, the panels no three.js. */
 const ONLY_IN: [RegExp, string[]][] = [
   [/^(react|react-dom|react-i18next)(\/|$)/, ["panels", "guide", "main", ""]],
-  [/^(three|troika-three-text)(\/|$)/, ["scene"]],
+  [/^(three|@mapbox\/tiny-sdf)(\/|$)/, ["scene"]],
   [/^zarrita(\/|$)/, ["data"]],
 ];
 
