@@ -17,8 +17,8 @@ from glassformer.errors import UnknownAddress
 from glassformer.model.attention import AttentionCall, watching
 from glassformer.model.structure import Hook, Refusal, Structure
 
-ATTENTION_POINTS = frozenset({"q", "k", "v", "attn_scores", "attn_probs"})
-GLOBAL_POINTS = frozenset({"embeddings", "final_norm", "lm_head"})
+# Points that no module boundary carries: the attention tap gives them.
+TAPPED_POINTS = frozenset({"q", "k", "v", "attn_scores", "attn_probs"})
 
 
 def split_address(address: str) -> tuple[str, int | None]:
@@ -35,7 +35,8 @@ class Capture:
     """The sites of one forward, filled while `open` is entered.
 
     `values` maps addresses to tensors without the batch axis: [pos, feature], or [head, pos, d_head] for q, k, v and
-    z. `calls` maps blocks to their attention call, from which scores and probabilities are formed on demand.
+    z. `calls` maps blocks to their attention call, from which scores and probabilities are formed on demand;
+    `rotary` maps blocks whose q or k is captured to their cosine and sine tables, [pos, d_rotary].
     """
 
     def __init__(self, structure: Structure, addresses: Iterable[str]) -> None:
@@ -43,6 +44,7 @@ class Capture:
         self.addresses = frozenset(addresses)
         self.values: dict[str, Tensor] = {}
         self.calls: dict[int, AttentionCall] = {}
+        self.rotary: dict[int, tuple[Tensor, Tensor]] = {}
 
     @contextmanager
     def open(self) -> Iterator[Capture]:
@@ -51,22 +53,22 @@ class Capture:
             wanted: dict[int, int] = {}
             for address in self.addresses:
                 point, block = split_address(address)
-                if point in ATTENTION_POINTS and block is not None:
-                    attention = self._structure.attention(block)
-                    if isinstance(attention, Refusal):
-                        raise UnknownAddress(address, attention.reason)
-                    wanted[id(attention)] = block
+                place = locate(self._structure, point, block)
+                if isinstance(place, Refusal):
+                    raise UnknownAddress(address, place.reason)
+                if point in TAPPED_POINTS and block is not None:
+                    if id(place.module) not in wanted:
+                        stack.enter_context(self._read_tables(place.module, block))
+                    wanted[id(place.module)] = block
                 else:
-                    stack.enter_context(self._hook(address, point, block))
+                    stack.enter_context(self._hook(address, place))
             if wanted:
                 stack.enter_context(watching(lambda call: self._take_call(call, wanted)))
             yield self
 
     @contextmanager
-    def _hook(self, address: str, point: str, block: int | None) -> Iterator[None]:
-        place = self._locate(point, block)
-        if isinstance(place, Refusal):
-            raise UnknownAddress(address, place.reason)
+    def _hook(self, address: str, place: Hook) -> Iterator[None]:
+        point, block = split_address(address)
 
         def take(value: Any) -> None:
             tensor = value[place.item] if isinstance(value, (tuple, list)) else value
@@ -75,11 +77,21 @@ class Capture:
         with read_hook(place, take):
             yield
 
-    def _locate(self, point: str, block: int | None) -> Hook | Refusal:
-        if point == "z" and block is not None:
-            projections = self._structure.attention_projections(block)
-            return projections if isinstance(projections, Refusal) else Hook(projections["o"].module, "input")
-        return self._structure.locate(point, block)
+    @contextmanager
+    def _read_tables(self, attention: nn.Module, block: int) -> Iterator[None]:
+        """Keep the rotary tables that the model hands to a block's attention, if it does."""
+
+        def take(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            tables = kwargs.get("position_embeddings")
+            if isinstance(tables, (tuple, list)) and len(tables) == 2:
+                cos, sin = tables
+                self.rotary[block] = (cos.reshape(-1, cos.shape[-1]), sin.reshape(-1, sin.shape[-1]))
+
+        handle = attention.register_forward_pre_hook(take, with_kwargs=True)
+        try:
+            yield
+        finally:
+            handle.remove()
 
     def _shape(self, point: str, block: int | None, tensor: Tensor) -> Tensor:
         rows = tensor[0] if tensor.dim() == 3 else tensor
@@ -97,6 +109,17 @@ class Capture:
         for point, tensor in (("q", call.query), ("k", call.key), ("v", call.value)):
             if f"{point}.{block}" in self.addresses:
                 self.values[f"{point}.{block}"] = tensor[:, -fresh:].detach().clone()
+
+
+def locate(structure: Structure, point: str, block: int | None) -> Hook | Refusal:
+    """Where a point is read: its module boundary, or for tapped points the attention module itself."""
+    if block is not None and point in TAPPED_POINTS:
+        attention = structure.attention(block)
+        return attention if isinstance(attention, Refusal) else Hook(attention, "input")
+    if block is not None and point == "z":
+        projections = structure.attention_projections(block)
+        return projections if isinstance(projections, Refusal) else Hook(projections["o"].module, "input")
+    return structure.locate(point, block)
 
 
 @contextmanager

@@ -62,6 +62,7 @@ class Structure:
         self.arch: ArchSpec = self._engine.arch
         self.blocks: list[nn.Module] = list(self.arch.decoder_layers)
         self._names = {id(module): name for name, module in model.named_modules()}
+        self._parameters = dict(model.named_parameters(remove_duplicate=False))
 
     def locate(self, point: str, block: int | None = None) -> Hook | Refusal:
         """Where `point` can be read in this model, or why it cannot."""
@@ -161,6 +162,20 @@ class Structure:
             return self.arch.qk_norm_module(block, which)
         except (ValueError, AttributeError):
             return None
+
+    def activate(self, block: int, x: Tensor) -> Tensor:
+        """Apply a block's own activation function. Raises ValueError where the block does not hold it as a module."""
+        module = self.activation(block)
+        if module is None:
+            raise ValueError("the activation function is not a module of the block")
+        return module(x)  # type: ignore[no-any-return]
+
+    def parameter(self, name: str) -> Tensor:
+        """A parameter by its state-dict name."""
+        try:
+            return self._parameters[name]
+        except KeyError:
+            raise UnknownAddress(name, f"This model has no weight {name!r}.") from None
 
     def name_of(self, module: nn.Module) -> str:
         """The dotted name of a module inside the model."""

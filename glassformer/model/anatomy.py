@@ -1,0 +1,240 @@
+"""The model as one JSON document: its sites with their equations, its weights, and what the self-check found.
+
+Built once at load. The page lays the model out from it, `explain` recomputes cells from it, and the self-check has
+run every equation in it; nothing about an architecture is written anywhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch import Tensor, nn
+
+from glassformer.model.candidate import Candidates
+from glassformer.model.capture import split_address
+from glassformer.model.latex import write_latex
+from glassformer.model.load import LoadedModel
+from glassformer.model.selfcheck import Measurement, make_check_prompt
+from glassformer.model.structure import Projection, Refusal, Structure
+from glassformer.protocol.messages import Anatomy, Axis, Block, Dimensions, Provenance, Role, Site, Weight
+
+BLOCK_POINTS = (
+    "resid_pre",
+    "attn_in",
+    "q",
+    "k",
+    "v",
+    "attn_scores",
+    "attn_probs",
+    "z",
+    "attn_out",
+    "resid_mid",
+    "mlp_in",
+    "mlp_pre",
+    "mlp_pre_linear",
+    "mlp_act",
+    "mlp_out",
+    "resid_post",
+)
+AXES: dict[str, list[Axis]] = {
+    "q": ["head", "pos", "d_head"],
+    "k": ["kv_head", "pos", "d_head"],
+    "v": ["kv_head", "pos", "d_head"],
+    "z": ["head", "pos", "d_head"],
+    "attn_scores": ["head", "query", "key"],
+    "attn_probs": ["head", "query", "key"],
+    "mlp_pre": ["pos", "d_mlp"],
+    "mlp_pre_linear": ["pos", "d_mlp"],
+    "mlp_act": ["pos", "d_mlp"],
+    "lm_head": ["pos", "vocab"],
+}
+RECOMPUTED = ("attn_scores", "attn_probs")
+# Axes of the weight of each role as [d_out, d_in]; biases and norms have the first alone.
+WEIGHT_AXES: dict[str, tuple[Axis, Axis]] = {
+    "token_embedding": ("vocab", "d_model"),
+    "position_embedding": ("pos", "d_model"),
+    "unembedding": ("vocab", "d_model"),
+    "q": ("row", "d_model"),
+    "k": ("row", "d_model"),
+    "v": ("row", "d_model"),
+    "qkv": ("row", "d_model"),
+    "o": ("d_model", "row"),
+    "gate": ("d_mlp", "d_model"),
+    "up": ("d_mlp", "d_model"),
+    "down": ("d_model", "d_mlp"),
+}
+
+
+def build_anatomy(loaded: LoadedModel) -> Anatomy:
+    """Read, check and describe a loaded model; also selects the attention tap where the family allows it.
+
+    Raises ValueError for a model whose trunk cannot be found at all.
+    """
+    structure = loaded.structure
+    blocks = range(len(structure.blocks))
+    addresses = ["embeddings", *(f"{point}.{b}" for b in blocks for point in BLOCK_POINTS), "final_norm", "lm_head"]
+    with loaded.lock:
+        measurement = Measurement(structure, make_check_prompt(loaded.vocab, loaded.context, loaded.device))
+        measurement.run(addresses)
+        return _Builder(loaded, structure, measurement).build()
+
+
+class _Builder:
+    def __init__(self, loaded: LoadedModel, structure: Structure, measurement: Measurement) -> None:
+        self._loaded = loaded
+        self._structure = structure
+        self._measurement = measurement
+        self._candidates = Candidates(structure)
+        self._weights = _list_weights(structure)
+        self._roles: dict[str, str] = {weight.name: weight.role for weight in self._weights}
+
+    def build(self) -> Anatomy:
+        loaded, arch = self._loaded, self._structure.arch
+        blocks = [self._describe_block(block) for block in range(len(self._structure.blocks))]
+        return Anatomy(
+            model_id=loaded.model_id,
+            title=loaded.title,
+            family=str(loaded.config.model_type),
+            architecture=arch.architecture,
+            dtype=str(loaded.dtype).removeprefix("torch."),
+            device=str(loaded.device),
+            parameters=loaded.parameters,
+            bytes=loaded.bytes,
+            dimensions=Dimensions(
+                d_model=arch.d_model,
+                vocab=loaded.vocab,
+                blocks=len(blocks),
+                heads=arch.n_heads,
+                kv_heads=arch.n_kv_heads,
+                d_head=arch.head_dim,
+                d_mlp=next((block.d_mlp for block in blocks if block.d_mlp), None),
+                context=loaded.context,
+            ),
+            before=[self._describe_site("embeddings")],
+            blocks=blocks,
+            after=[self._describe_site("final_norm"), self._describe_site("lm_head")],
+            weights=[weight for weight in self._weights if weight.block is None],
+        )
+
+    def _describe_block(self, block: int) -> Block:
+        arch = self._structure.arch
+        sites = [self._describe_site(f"{point}.{block}") for point in BLOCK_POINTS]
+        # What an architecture simply does not have (a gate, a stream between parallel sublayers) is not drawn at all.
+        sites = [site for site in sites if site.address in self._measurement.values or self._is_expected(site)]
+        attends = not isinstance(self._structure.attention(block), Refusal)
+        window = arch.sliding_window_for_layer(block) if attends else None
+        width = self._measurement.values.get(f"mlp_act.{block}")
+        return Block(
+            index=block,
+            kind="none" if not attends else "linear" if arch.is_linear_attention_layer(block) else "sliding" if window else "full",
+            parallel=arch.quirks.parallel_attn_mlp,
+            heads=arch.n_heads if attends else None,
+            kv_heads=arch.kv_heads_for_layer(block) if attends else None,
+            d_head=arch.head_dim_for_layer(block) if attends else None,
+            d_mlp=None if width is None else width.shape[-1],
+            gated=f"mlp_pre_linear.{block}" in self._measurement.values,
+            window=window,
+            sites=sites,
+            weights=[weight for weight in self._weights if weight.block == block],
+        )
+
+    def _is_expected(self, site: Site) -> bool:
+        return site.point != "mlp_pre_linear" and not (
+            site.point == "resid_mid" and self._structure.arch.quirks.parallel_attn_mlp
+        )
+
+    def _describe_site(self, address: str) -> Site:
+        point, block = split_address(address)
+        axes = AXES.get(point, ["pos", "d_model"])
+        equation, check = self._measurement.check(address, self._candidates.propose(point, block))
+        if equation is not None:
+            equation = equation.model_copy(update={"latex": write_latex(address, equation, self._roles)})
+        return Site(
+            address=address,
+            point=point,
+            block=block,
+            axes=axes,
+            shape=self._shape(address, axes),
+            provenance=self._provenance(point, block),
+            scale="probability" if point == "attn_probs" else "diverging",
+            equation=equation,
+            check=check,
+        )
+
+    def _shape(self, address: str, axes: list[Axis]) -> list[int | None]:
+        value = self._measurement.values.get(address)
+        grows = ("pos", "query", "key")
+        if value is None:
+            return [None] * len(axes)
+        return [None if axis in grows else int(size) for axis, size in zip(axes, value.shape, strict=True)]
+
+    def _provenance(self, point: str, block: int | None) -> Provenance:
+        if point == "resid_pre" or (point == "resid_post" and block == len(self._structure.blocks) - 1):
+            return "recorded"
+        return "recomputed" if point in RECOMPUTED else "captured"
+
+
+def _list_weights(structure: Structure) -> list[Weight]:
+    roles = _assign_roles(structure)
+    places = {id(block): index for index, block in enumerate(structure.blocks)}
+    owners = {
+        id(module): places[id(block)] for block in structure.blocks for module in block.modules()
+    }
+    first_names: dict[int, str] = {}
+    weights = []
+    for name, parameter in structure.model.named_parameters(remove_duplicate=False):
+        owner = structure.model.get_submodule(name.rpartition(".")[0])
+        role, transposed = roles.get(id(owner), ("other", False))
+        tied_to = first_names.get(id(parameter))
+        first_names.setdefault(id(parameter), name)
+        weights.append(
+            Weight(
+                name=name,
+                role=role,
+                block=owners.get(id(owner)),
+                axes=_weight_axes(role, parameter, transposed=transposed),
+                shape=list(parameter.shape),
+                dtype=str(parameter.dtype).removeprefix("torch."),
+                tied_to=tied_to,
+            )
+        )
+    return weights
+
+
+def _assign_roles(structure: Structure) -> dict[int, tuple[Role, bool]]:
+    """Role of each module that holds weights, and whether its weight is stored [d_in, d_out]."""
+    arch = structure.arch
+    roles: dict[int, tuple[Role, bool]] = {id(arch.final_norm): ("final_norm", False)}
+    for module in arch.trunk.children():
+        if isinstance(module, nn.Embedding):
+            roles[id(module)] = ("position_embedding", False)
+    roles[id(arch.lm_head)] = ("unembedding", False)
+    roles[id(arch.embed)] = ("token_embedding", False)
+    for block in range(len(structure.blocks)):
+        for role, projection in _projections(structure, block):
+            fused = role in ("q", "k", "v") and projection.stop is not None
+            named: Any = "qkv" if fused else role
+            roles[id(projection.module)] = (named, projection.transposed)
+        for role, norm in structure.norms(block).items():
+            roles[id(norm)] = ("attn_norm" if role == "attn_norm" else "mlp_norm", False)
+        for which in ("q", "k"):
+            module = structure.qk_norm(block, which)
+            if module is not None:
+                roles[id(module)] = ("q_norm" if which == "q" else "k_norm", False)
+    return roles
+
+
+def _projections(structure: Structure, block: int) -> Iterator[tuple[str, Projection]]:
+    for found in (structure.attention_projections(block), structure.mlp_projections(block)):
+        if not isinstance(found, Refusal):
+            yield from found.items()
+
+
+def _weight_axes(role: str, parameter: Tensor, *, transposed: bool) -> list[Axis]:
+    pair = WEIGHT_AXES.get(role, ("row", "column"))
+    if parameter.dim() == 1:
+        return [pair[0] if role in WEIGHT_AXES else "d_head" if role in ("q_norm", "k_norm") else "d_model" if "norm" in role else "row"]
+    if parameter.dim() == 2:
+        return list(reversed(pair)) if transposed else list(pair)
+    return ["expert"] * (parameter.dim() - 2) + ["row", "column"]
