@@ -28,11 +28,17 @@ export interface OpenOptions {
   path?: string;
 }
 
+/** Compressed, headers included: the page's own files, and the numbers it asked the server for. */
+export interface TransferredBytes {
+  assets: number;
+  data: number;
+}
+
 /** A page under watch: what it complained about and how many bytes came over the wire for it. */
 export interface WatchedPage {
   page: Page;
   complaints: string[];
-  transferredBytes(): number;
+  transferredBytes(): TransferredBytes;
   close(): Promise<void>;
 }
 
@@ -71,12 +77,17 @@ function listenForComplaints(page: Page): string[] {
   return complaints;
 }
 
-async function countTransferredBytes(page: Page): Promise<() => number> {
+async function countTransferredBytes(page: Page): Promise<() => TransferredBytes> {
   const session = await page.context().newCDPSession(page);
   await session.send("Network.enable");
-  let bytes = 0;
-  session.on("Network.loadingFinished", (event) => {
-    bytes += event.encodedDataLength;
+  const paths = new Map<string, string>();
+  const bytes: TransferredBytes = { assets: 0, data: 0 };
+  session.on("Network.requestWillBeSent", (event) => {
+    paths.set(event.requestId, new URL(event.request.url).pathname);
   });
-  return () => bytes;
+  session.on("Network.loadingFinished", (event) => {
+    const kind = paths.get(event.requestId)?.startsWith("/llm") ? "assets" : "data";
+    bytes[kind] += event.encodedDataLength;
+  });
+  return () => ({ ...bytes });
 }

@@ -1,5 +1,4 @@
 import type { Page } from "playwright-core";
-import { expect } from "vitest";
 import type { SceneStats } from "../src/scene/Scene";
 import type { AppState } from "../src/state/AppState";
 
@@ -52,7 +51,9 @@ export async function typePrompt(page: Page, text: string): Promise<void> {
   await page.keyboard.press("Delete");
   // Key by key, as a person does: a prompt box that swallows the space would be found out here.
   await page.keyboard.type(text);
-  expect(await box.inputValue()).toBe(text);
+  const shown = await box.inputValue();
+  if (shown !== text)
+    throw new Error(`typed ${JSON.stringify(text)}, the prompt box holds ${JSON.stringify(shown)}`);
 }
 
 /** Types a prompt, presses Run and waits for its recording. */

@@ -39,7 +39,7 @@ export async function startServer(options: string[] = []): Promise<RunningServer
   child.stdout.on("data", remember);
   child.stderr.on("data", remember);
   try {
-    await waitUntilReady(url, child);
+    await waitUntilAnswered(`${url}/ready`, child);
   } catch (error) {
     await stopProcess(child);
     throw new Error(`${(error as Error).message}\n${log}`);
@@ -54,19 +54,20 @@ export default async function setup(project: TestProject): Promise<() => Promise
   return server.stop;
 }
 
-async function waitUntilReady(url: string, child: ChildProcess): Promise<void> {
+/** Waits for a 2xx from `address`, or throws as soon as the process behind it has ended. */
+export async function waitUntilAnswered(address: string, child: ChildProcess): Promise<void> {
   const deadline = performance.now() + START_TIMEOUT_MS;
   while (performance.now() < deadline) {
     if (child.exitCode !== null) throw new Error(`The server ended with exit code ${child.exitCode}.`);
-    const answer = await fetch(`${url}/ready`).catch(() => null);
+    const answer = await fetch(address).catch(() => null);
     if (answer?.ok) return;
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
   throw new Error(`The server was not ready within ${START_TIMEOUT_MS / 1000} s.`);
 }
 
-/** Asks the process to end and insists if it does not. */
-async function stopProcess(child: ChildProcess): Promise<void> {
+/** Asks the process to end (make passes that on to what it runs) and insists if it does not. */
+export async function stopProcess(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()));
   child.kill("SIGTERM");
@@ -75,7 +76,7 @@ async function stopProcess(child: ChildProcess): Promise<void> {
   clearTimeout(insist);
 }
 
-function findFreePort(): Promise<number> {
+export function findFreePort(): Promise<number> {
   return new Promise((resolve, reject) => {
     const probe = createServer();
     probe.once("error", reject);
