@@ -60,7 +60,9 @@ def main() -> None:
     for model, numbers in found["models"].items():
         lines += tabulate(model, numbers)
     text = "\n".join(lines) + "\n"
-    (ROOT / "bench" / "results" / "page.md").write_text(text)
+    results = ROOT / "bench" / "results"
+    results.mkdir(exist_ok=True)
+    (results / "page.md").write_text(text)
     print(text)
 
 

@@ -58,7 +58,9 @@ def main() -> None:
             "",
         ]
     )
-    (ROOT / "bench" / "results" / "startup.md").write_text(text)
+    results = ROOT / "bench" / "results"
+    results.mkdir(exist_ok=True)
+    (results / "startup.md").write_text(text)
     print(text)
 
 
