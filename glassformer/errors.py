@@ -177,7 +177,9 @@ class PortInUse(StartError):
     """Another program listens there."""
 
     def __init__(self, port: int) -> None:
-        super().__init__(f"Port {port} is in use by another program; choose another with --port.", field="port")
+        super().__init__(
+            f"Port {port} is in use by another program; choose another with --port.", field="port"
+        )
         self.port = port
 
 

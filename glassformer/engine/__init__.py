@@ -1,0 +1,1 @@
+"""Running a model: sampling, the generation loop, text from tokens. Knows neither HTTP nor recordings."""

@@ -1,0 +1,302 @@
+"""From a folder that was found safe to a model in memory, ready to be run and looked into.
+
+Knows nothing about who asks or when to unload (`registry.py`). Costs the model's weights in memory and, on a
+CPU, a conversion to float32 unless told otherwise.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+import threading
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+import transformers
+from safetensors import SafetensorError, safe_open
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+
+from glassformer.errors import BadValue, GlassformerError, ModelFailed, ModelRefused
+from glassformer.model.safety import check_config, check_folder
+from glassformer.model.source import ModelSource
+from glassformer.model.structure import Structure
+from glassformer.protocol.messages import Anatomy, ChatMessage, Token
+
+log = logging.getLogger(__name__)
+
+# Names under which configs give the longest sequence the model was made for.
+CONTEXT_KEYS = (
+    "max_position_embeddings",
+    "n_positions",
+    "n_ctx",
+    "max_seq_len",
+    "max_sequence_length",
+    "seq_length",
+)
+# For models that state no limit (state-space models, ALiBi): bounds memory, not quality.
+FALLBACK_CONTEXT = 32_768
+
+
+@dataclass(eq=False)
+class LoadedModel:
+    """A model in memory. Hold `lock` for every forward: hooks and caches are one at a time."""
+
+    model_id: str
+    title: str
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    config: Any
+    device: torch.device
+    dtype: torch.dtype
+    special_ids: frozenset[int]
+    eos_ids: frozenset[int]
+    context: int
+    vocab: int
+    parameters: int
+    bytes: int
+    anatomy: Anatomy | None = None
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    _tokens: dict[int, Token] = field(default_factory=dict)
+    # A fast tokenizer refuses to be used by two threads at once ("Already borrowed").
+    _tokenizer_lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @cached_property
+    def structure(self) -> Structure:
+        """Which module plays which role; made when first asked for."""
+        return Structure(self.model, self.tokenizer)
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of `text` with the special tokens the tokenizer adds. Raises BadValue for no tokens at all."""
+        with self._tokenizer_lock:
+            ids: list[int] = self.tokenizer(text, verbose=False)["input_ids"]
+        if not ids:
+            raise BadValue("The prompt has no tokens.", field="prompt")
+        return self.check_ids(ids, field="prompt")
+
+    def encode_chat(self, messages: list[ChatMessage]) -> list[int]:
+        """The ids of a conversation in the model's own chat template, up to where the assistant answers."""
+        if not getattr(self.tokenizer, "chat_template", None):
+            raise BadValue("This model has no chat template; send a prompt instead.", field="messages")
+        turns = [message.model_dump() for message in messages]
+        try:
+            with self._tokenizer_lock:
+                text = self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+                ids = self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+        except Exception as exc:
+            log.info("chat template of %s refused a conversation: %s", self.model_id, type(exc).__name__)
+            raise BadValue(
+                "The model's chat template cannot express these messages.", field="messages"
+            ) from exc
+        if not ids:
+            raise BadValue("The messages have no tokens.", field="messages")
+        return self.check_ids(ids, field="messages")
+
+    def check_ids(self, token_ids: list[int], *, field: str = "token_ids") -> list[int]:
+        """`token_ids` unchanged, if each is in the vocabulary. Raises BadValue."""
+        if not token_ids:
+            raise BadValue("At least one token is needed.", field=field)
+        if min(token_ids) < 0 or max(token_ids) >= self.vocab:
+            raise BadValue(f"Token ids run from 0 to {self.vocab - 1} in this model.", field=field)
+        return token_ids
+
+    def decode(self, token_ids: list[int], *, keep_special: bool = False) -> str:
+        """The text of `token_ids` exactly as the tokenizer gives it, unfinished characters as U+FFFD."""
+        with self._tokenizer_lock:
+            text = self.tokenizer.decode(
+                token_ids, skip_special_tokens=not keep_special, clean_up_tokenization_spaces=False
+            )
+        return str(text)
+
+    def token(self, token_id: int) -> Token:
+        """`token_id` with its text, decoded alone."""
+        known = self._tokens.get(token_id)
+        if known is None:
+            text = self.decode([token_id], keep_special=True)
+            known = Token(id=token_id, text=text, special=token_id in self.special_ids)
+            self._tokens[token_id] = known
+        return known
+
+    def tokens(self, token_ids: list[int]) -> list[Token]:
+        return [self.token(token_id) for token_id in token_ids]
+
+
+def load_model(
+    source: ModelSource, folder: Path, *, device: str = "auto", dtype: str = "auto"
+) -> LoadedModel:
+    """Load the model in `folder`; safetensors only, never code of its own.
+
+    Raises ModelRefused for what will not be loaded and ModelFailed for what cannot.
+    """
+    weights = check_folder(folder, source.root)
+    chosen_device = choose_device(device)
+    transformers.utils.logging.disable_progress_bar()  # the registry tells how far it is
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        refuse_unless_causal(config)
+        tokenizer = load_tokenizer(folder)
+        found: Any = AutoModelForCausalLM.from_pretrained(
+            folder,
+            config=config,
+            dtype=choose_dtype(dtype, chosen_device),
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+        model, info = found
+        refuse_incomplete(info)
+        model = model.to(chosen_device).eval().requires_grad_(False)
+    except GlassformerError:
+        raise
+    except torch.OutOfMemoryError as exc:
+        raise ModelFailed("The model does not fit into the memory of this machine.") from exc
+    except Exception as exc:
+        log.warning("loading %s failed", source.model_id, exc_info=exc)
+        raise ModelFailed(f"The model could not be loaded: {describe_fault(exc, folder)}") from exc
+    log.debug("read %d weight files of %s", len(weights), source.model_id)
+    return wrap_model(source, model, tokenizer)
+
+
+def wrap_model(
+    source: ModelSource, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+) -> LoadedModel:
+    """The facts about a model that everything else asks for, gathered once."""
+    parameters = list(model.parameters())
+    added = getattr(tokenizer, "added_tokens_decoder", {})
+    special = {id_ for id_, token in added.items() if token.special} | set(tokenizer.all_special_ids)
+    embedding: Any = model.get_input_embeddings()
+    vocab = getattr(embedding, "num_embeddings", None) or model.config.get_text_config().vocab_size
+    return LoadedModel(
+        model_id=source.model_id,
+        title=source.title or source.model_id,
+        model=model,
+        tokenizer=tokenizer,
+        config=model.config,
+        device=model.device,
+        dtype=model.dtype,
+        special_ids=frozenset(id_ for id_ in special if id_ is not None),
+        eos_ids=find_eos_ids(model, tokenizer),
+        context=find_context(model.config),
+        vocab=int(vocab),
+        parameters=sum(parameter.numel() for parameter in parameters),
+        bytes=sum(parameter.numel() * parameter.element_size() for parameter in parameters),
+    )
+
+
+def estimate_bytes(weights: list[Path], *, device: str = "auto", dtype: str = "auto") -> int:
+    """Bytes the weight files will take in memory, from their headers alone."""
+    chosen = choose_dtype(dtype, choose_device(device))
+    if isinstance(chosen, str):
+        return sum(path.stat().st_size for path in weights)
+    numbers = 0
+    for path in weights:
+        try:
+            with safe_open(path, framework="pt") as tensors:
+                numbers += sum(math.prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118
+        except (SafetensorError, OSError) as exc:
+            raise ModelRefused("The model's weight files are damaged or cut off.") from exc
+    return numbers * chosen.itemsize
+
+
+def read_config(path: Path) -> Any:
+    """The transformers config in `path`, without weights. Raises ModelRefused or ModelFailed."""
+    raw = check_config(path)
+    try:
+        config = AutoConfig.from_pretrained(path.parent, trust_remote_code=False, local_files_only=True)
+    except Exception as exc:
+        raise ModelFailed(
+            f"The config of model type {str(raw['model_type'])[:60]!r} cannot be read: "
+            f"{describe_fault(exc, path.parent)}"
+        ) from exc
+    return config
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer in `folder`. Raises ModelRefused where there is none."""
+    try:
+        tokenizer: Any = AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=False, local_files_only=True
+        )
+    except Exception as exc:
+        log.info("tokenizer refused", exc_info=exc)
+        raise ModelRefused("The model has no tokenizer that can be read.") from exc
+    if not isinstance(tokenizer, PreTrainedTokenizerBase) or len(tokenizer) == 0:
+        raise ModelRefused("The model has no tokenizer that can be read.")
+    return cast("PreTrainedTokenizerBase", tokenizer)
+
+
+def refuse_unless_causal(config: Any) -> None:
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise ModelRefused(
+            f"A {config.model_type!r} model does not predict the next token, so it cannot be served."
+        )
+
+
+def refuse_incomplete(info: Any) -> None:
+    """Raise ModelRefused where weights were missing: transformers fills them with random numbers."""
+    missing = sorted(info.get("missing_keys") or [])
+    mismatched = info.get("mismatched_keys") or []
+    if missing or mismatched:
+        name = missing[0] if missing else next(iter(mismatched))[0]
+        count = len(missing) + len(mismatched)
+        raise ModelRefused(
+            f"The weights do not fit the config: {count} are missing or misshapen, first {name!r}."
+        )
+
+
+def choose_device(name: str) -> torch.device:
+    """`name`, or the best there is for `auto`. Raises BadValue for one this machine lacks."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as exc:
+        raise BadValue(f"This machine has no device {name!r}.", field="device") from exc
+    return device
+
+
+def choose_dtype(name: str, device: torch.device) -> torch.dtype | str:
+    """`auto` is float32 on a CPU, where it is also the quickest, and the stored format elsewhere."""
+    if name == "auto":
+        return torch.float32 if device.type == "cpu" else "auto"
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
+
+
+def find_eos_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """The ids that end a generation: what `generate()` uses, else the tokenizer's own."""
+    generation_config = getattr(model, "generation_config", None)
+    eos = getattr(generation_config, "eos_token_id", None)
+    if eos is None:
+        eos = tokenizer.eos_token_id
+    if eos is None:
+        return frozenset()
+    return frozenset(eos) if isinstance(eos, list | tuple | set) else frozenset({int(eos)})
+
+
+def find_context(config: Any) -> int:
+    """The longest sequence the model was made for, in tokens."""
+    text_config = config.get_text_config()
+    for key in CONTEXT_KEYS:
+        value = getattr(text_config, key, None)
+        if isinstance(value, int) and value > 0:
+            return value
+    return FALLBACK_CONTEXT
+
+
+def describe_fault(exc: Exception, folder: Path) -> str:
+    """The first line of a library's message, at most 200 characters, without paths and addresses."""
+    line = (str(exc).strip() or type(exc).__name__).splitlines()[0].replace(str(folder), "the model")
+    line = re.sub(r"\w+://\S+|(?<!\w)[~.]?(/[^\s/'\"]+){2,}/?", "(left out)", line)
+    return line[:200]

@@ -1,0 +1,116 @@
+"""Every error as one shape, `{"error": sentence, "field"?: name}`, with its HTTP status. The only place that maps."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from glassformer import errors
+
+log = logging.getLogger(__name__)
+
+# The first class that matches counts, so special cases stand before their parents.
+STATUS: list[tuple[type[errors.GlassformerError], int]] = [
+    (errors.BadValue, 422),
+    (errors.NotFound, 404),
+    (errors.ModelRefused, 422),
+    (errors.ModelFailed, 422),
+    (errors.InUse, 409),
+    (errors.Unavailable, 503),
+    (errors.TooLarge, 413),
+    (errors.TooMany, 429),
+    (errors.Unauthorized, 401),
+    (errors.Forbidden, 403),
+    (errors.DeadlinePassed, 504),
+]
+FAULT = "The server met a fault of its own; it has been logged."
+HTTP_SENTENCES = {
+    400: "The request cannot be read.",
+    404: "There is nothing at this address.",
+    405: "This method is not allowed here.",
+    415: "The body must be sent as application/json.",
+}
+
+
+def find_status(error: errors.GlassformerError) -> int:
+    return next((status for kind, status in STATUS if isinstance(error, kind)), 500)
+
+
+def error_body(error: Exception) -> dict[str, str]:
+    """The JSON an error is told by; anything but our own errors is a fault without details."""
+    if not isinstance(error, errors.GlassformerError):
+        return {"error": FAULT}
+    body = {"error": error.message}
+    if error.field:
+        body["field"] = error.field
+    return body
+
+
+def error_response(error: Exception) -> Response:
+    """The whole answer to an error. Logs those that are faults of ours."""
+    headers = {}
+    status = 500
+    if isinstance(error, errors.GlassformerError):
+        status = find_status(error)
+        retry_after_secs = getattr(error, "retry_after_secs", None)
+        if retry_after_secs is not None:
+            headers["Retry-After"] = str(max(1, math.ceil(retry_after_secs)))
+        if status == 401:
+            headers["WWW-Authenticate"] = "Bearer"
+    if status == 500:
+        log.error("a request failed", exc_info=error)
+    return json_response(error_body(error), status, headers)
+
+
+def json_response(body: dict[str, Any], status: int, headers: dict[str, str] | None = None) -> Response:
+    """JSON in ASCII: a lone surrogate in an echoed name can be written and read."""
+    return Response(json.dumps(body), status, headers, media_type="application/json")
+
+
+def describe_validation(found: Sequence[Any]) -> dict[str, str]:
+    """One sentence for the first of pydantic's errors. Never echoes the value."""
+    first = found[0]
+    where = [str(part) for part in first["loc"]]
+    field = (
+        ".".join(where[1:]) if where and where[0] in {"body", "query", "path", "header"} else ".".join(where)
+    )
+    kind = first["type"]
+    if kind in {"json_invalid", "json_type"}:
+        return {"error": "The body is not valid JSON."}
+    if not field:
+        return {"error": "The body must be a JSON object, sent as application/json."}
+    field = field[:200]
+    if kind == "missing":
+        return {"error": f"{field} is missing.", "field": field}
+    message = str(first["msg"]).removeprefix("Value error, ").rstrip(".")
+    return {"error": f"{field}: {message}.", "field": field}
+
+
+async def answer_error(_: Request, error: Exception) -> Response:
+    return error_response(error)
+
+
+async def answer_validation_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    return json_response(describe_validation(error.errors()), 422)
+
+
+async def answer_http_error(_: Request, error: Exception) -> Response:
+    """What the framework itself refuses: unknown addresses and methods, unreadable bodies."""
+    assert isinstance(error, HTTPException)
+    sentence = HTTP_SENTENCES.get(error.status_code, "The request cannot be answered.")
+    return json_response({"error": sentence}, error.status_code, dict(error.headers or {}))
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    app.add_exception_handler(errors.GlassformerError, answer_error)
+    app.add_exception_handler(RequestValidationError, answer_validation_error)
+    app.add_exception_handler(HTTPException, answer_http_error)

@@ -1,0 +1,129 @@
+"""How much a client may ask: sizes of headers and bodies, requests in a while, time. Pure ASGI."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from glassformer.errors import DeadlinePassed, TooLarge, TooMany
+from glassformer.server.errors import json_response
+from glassformer.server.security import is_public
+from glassformer.settings import Settings
+
+
+class SizeLimit:
+    """Reads a request's body as a whole, up to a limit and in a limited time, before the app sees it.
+
+    So a chunked body without end, a false Content-Length and a large one are all refused alike, and what the app
+    receives after the body is only the client's leaving.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self.app = app
+        self.settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in {"http", "websocket"}:
+            await self.app(scope, receive, send)
+            return
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > self.settings.max_header_bytes:
+            raise TooLarge(f"The request's headers are larger than {self.settings.max_header_bytes} bytes.")
+        if scope["type"] == "websocket":
+            await self.app(scope, receive, send)
+            return
+        length = Headers(scope=scope).get("content-length", "0")
+        if length.isdecimal() and int(length[:20]) > self.settings.max_body_bytes:
+            raise self.too_large()
+        try:
+            async with asyncio.timeout(self.settings.body_timeout_secs):
+                body, has_left = await self.read(receive)
+        except TimeoutError:
+            answer = json_response(
+                {"error": "The body did not arrive in time."}, 408, {"Connection": "close"}
+            )
+            await answer(scope, receive, send)
+            return
+        if has_left:
+            return
+        pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def replay() -> Message:
+            return pending.pop() if pending else await receive()
+
+        await self.app(scope, replay, send)
+
+    async def read(self, receive: Receive) -> tuple[bytes, bool]:
+        """The whole body, and whether the client left before its end. Raises TooLarge."""
+        chunks: list[bytes] = []
+        size = 0
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return b"", True
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            if size > self.settings.max_body_bytes:
+                raise self.too_large()
+            chunks.append(chunk)
+            if not message.get("more_body", False):
+                return b"".join(chunks), False
+
+    def too_large(self) -> TooLarge:
+        return TooLarge(f"The request's body is larger than {self.settings.max_body_bytes} bytes.")
+
+
+class RateLimit:
+    """Counts each client's requests in a moving window. Cells of recordings and the page's files are not counted."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        from limits import parse
+        from limits.storage import MemoryStorage
+        from limits.strategies import MovingWindowRateLimiter
+
+        self.app = app
+        self.rate = parse(settings.rate_limit) if settings.rate_limit else None
+        self.limiter = MovingWindowRateLimiter(MemoryStorage())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.rate is not None and scope["type"] in {"http", "websocket"} and is_counted(scope):
+            client = (scope.get("client") or ("unknown", 0))[0]
+            if not self.limiter.hit(self.rate, client):
+                reset_at_secs = self.limiter.get_window_stats(self.rate, client).reset_time
+                wait_secs = max(1.0, reset_at_secs - time.time())
+                raise TooMany("Too many requests; wait a little.", retry_after_secs=wait_secs)
+        await self.app(scope, receive, send)
+
+
+def is_counted(scope: Scope) -> bool:
+    path = scope["path"]
+    is_cell = scope["type"] == "http" and scope["method"] in {"GET", "HEAD"} and "/zarr/" in path
+    return not is_cell and not is_public(path)
+
+
+class Deadline:
+    """Ends a request that has not begun to answer in time; streams keep their own deadline."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self.app = app
+        self.timeout_secs = settings.request_timeout_secs
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        async with asyncio.timeout(self.timeout_secs) as deadline:
+            try:
+
+                async def send_and_note(message: Message) -> None:
+                    if message["type"] == "http.response.start":
+                        deadline.reschedule(None)
+                    await send(message)
+
+                await self.app(scope, receive, send_and_note)
+            except asyncio.CancelledError:
+                if deadline.expired():
+                    raise DeadlinePassed("The answer took longer than this server allows.") from None
+                raise

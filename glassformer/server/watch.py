@@ -1,0 +1,68 @@
+"""Around every request: faults become answers, and each request is counted, timed and logged."""
+
+from __future__ import annotations
+
+import time
+import uuid
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from glassformer.errors import GlassformerError
+from glassformer.server.errors import error_response
+from glassformer.server.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+
+class Watch:
+    """Turns whatever is raised below into an answer, so that browsers can read it (CORS is added outside)."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self.app = app
+        self.metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await self.watch_socket(scope, receive, send)
+        elif scope["type"] == "http":
+            await self.watch_request(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    async def watch_request(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = time.perf_counter()
+        status = 0
+
+        async def send_and_note(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", []), *COMMON_HEADERS]
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request=uuid.uuid4().hex[:12]):
+            try:
+                await self.app(scope, receive, send_and_note)
+            except Exception as error:
+                if status:
+                    # Too late for another answer: the connection ends without the stream's proper end.
+                    log.exception("a stream broke off")
+                    raise
+                await error_response(error)(scope, receive, send_and_note)
+            finally:
+                secs = time.perf_counter() - started
+                route = getattr(scope.get("route"), "path", "other")
+                self.metrics.requests.labels(scope["method"], route, str(status)).inc()
+                self.metrics.request_secs.labels(route).observe(secs)
+                log.debug("request", method=scope["method"], route=route, status=status, secs=round(secs, 4))
+
+    async def watch_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self.app(scope, receive, send)
+        except GlassformerError as error:
+            # A close before the acceptance is a refused handshake (HTTP 403).
+            await send({"type": "websocket.close", "code": 1008, "reason": error.message[:100]})
+
+
+COMMON_HEADERS = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]

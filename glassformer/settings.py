@@ -1,0 +1,153 @@
+"""Every setting, its environment name (`GLASSFORMER_` and the field's name in capitals) and its meaning.
+
+`glassformer serve` has an option for each (`--` and the field's name with dashes); an option given there wins
+over the environment. Lists are separated by commas in the environment and repeated on the command line.
+Imports neither torch nor a web framework, so that `glassformer --help` stays quick.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+class Settings(BaseSettings):
+    """The whole configuration of a server."""
+
+    model_config = SettingsConfigDict(env_prefix="GLASSFORMER_", extra="forbid", frozen=True)
+
+    # --- where it listens and who may ask --------------------------------------------------------
+    host: str = Field(
+        "127.0.0.1", description="Address to listen on; only this machine can reach the default."
+    )
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    insecure: bool = Field(False, description="Allow listening beyond this machine without API keys.")
+    api_keys: Annotated[list[SecretStr], NoDecode] = Field(
+        default_factory=list,
+        description="Keys that clients send as `Authorization: Bearer KEY`; none means that no key is asked for.",
+    )
+    allowed_hosts: Annotated[list[str], NoDecode] = Field(
+        default_factory=list,
+        description="Names this server may be called by in the Host header, beside its own address; `*` for any.",
+    )
+    cors_origins: Annotated[list[str], NoDecode] = Field(
+        default_factory=lambda: ["localhost"],
+        description="Web origins whose pages may call the server; `localhost` means any port there, `*` any origin.",
+    )
+    trusted_proxies: Annotated[list[str], NoDecode] = Field(
+        default_factory=list,
+        description="Addresses of proxies whose X-Forwarded-For names the client.",
+    )
+
+    # --- models ----------------------------------------------------------------------------------
+    default_model: str = Field(
+        "tales", description="Model that is loaded at the start and that the page opens with."
+    )
+    model_dirs: Annotated[list[Path], NoDecode] = Field(
+        default_factory=list,
+        description="Folders whose models may be loaded by name; nothing outside them is read.",
+    )
+    offline: bool = Field(
+        False, description="Never ask the model hub; models already in its cache still load."
+    )
+    hub_endpoint: str | None = Field(
+        None, description="Address of the model hub, where it is not the usual one."
+    )
+    device: str = Field("auto", description="Device the models run on: auto, cpu, cuda, cuda:1, mps.")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto",
+        description="Number format of the weights; auto is float32 on a CPU and the model's own elsewhere.",
+    )
+    model_bytes: int = Field(
+        0,
+        ge=0,
+        description="Memory for weights; 0 is 60 % of the machine's. Idle models are unloaded to stay below.",
+    )
+
+    # --- limits ----------------------------------------------------------------------------------
+    trace_bytes: int = Field(
+        512 * 2**20, ge=2**20, description="Memory for recordings; the oldest are given up first."
+    )
+    max_traces: int = Field(
+        64, ge=1, description="Recordings kept at the same time; the oldest are given up first."
+    )
+    max_new_tokens: int = Field(16_384, ge=1, description="Largest `max_new_tokens` of one request.")
+    max_prompt_tokens: int = Field(
+        131_072, ge=1, description="Longest prompt, where the model's context is longer."
+    )
+    max_running: int = Field(
+        16, ge=1, description="Generations of one model that take turns at the same time."
+    )
+    max_waiting: int = Field(
+        64, ge=0, description="Generations of one model that wait for a turn; more get a 429."
+    )
+    max_body_bytes: int = Field(2 * 2**20, ge=1024, description="Largest request body.")
+    max_header_bytes: int = Field(32 * 1024, ge=1024, description="Largest sum of request headers.")
+    max_sockets: int = Field(
+        128, ge=1, description="Live connections (WebSockets and event streams) at a time."
+    )
+    body_timeout_secs: float = Field(30.0, gt=0, description="Time a client has to send its request body.")
+    request_timeout_secs: float = Field(
+        600.0, gt=0, description="Longest time one request may take, streams included."
+    )
+    rate_limit: str = Field(
+        "1200/minute",
+        description="Requests of one client (reading recorded cells is not counted); empty for no limit.",
+    )
+
+    # --- running ---------------------------------------------------------------------------------
+    ping_secs: float = Field(
+        15.0, gt=0, description="Pause after which a quiet stream sends a comment as keep-alive."
+    )
+    shutdown_timeout_secs: float = Field(
+        3.0, gt=0, description="Time that open requests have to end at a stop."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least level that is logged."
+    )
+    log_format: Literal["auto", "console", "json"] = Field(
+        "auto", description="auto is coloured text on a terminal and JSON lines elsewhere."
+    )
+
+    @field_validator(
+        "api_keys", "allowed_hosts", "cors_origins", "trusted_proxies", "model_dirs", mode="before"
+    )
+    @classmethod
+    def split_commas(cls, value: object) -> object:
+        if isinstance(value, str):
+            return [part.strip() for part in value.split(",") if part.strip()]
+        return value
+
+    @field_validator("api_keys")
+    @classmethod
+    def refuse_short_keys(cls, keys: list[SecretStr]) -> list[SecretStr]:
+        if any(len(key.get_secret_value()) < 8 for key in keys):
+            raise ValueError("an API key has at least 8 characters")
+        if not all(key.get_secret_value().isascii() and key.get_secret_value().isprintable() for key in keys):
+            raise ValueError("an API key consists of printable ASCII characters")
+        return keys
+
+    @field_validator("rate_limit")
+    @classmethod
+    def check_rate_limit(cls, value: str) -> str:
+        if value:
+            from limits import parse
+
+            parse(value)
+        return value
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach the server."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
