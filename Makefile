@@ -78,16 +78,18 @@ $(VENV)/.made:
 	  echo "Glassformer needs Python 3.11 or newer, but '$(PYTHON)' is $$($(PYTHON) --version 2>&1); try: make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { \
 	  echo "Python could not make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
-	$(BIN)/python -m pip install --quiet --upgrade pip
+	@$(BIN)/python -m pip install --quiet --upgrade pip
 	@touch $@
 
 # An editable install. The page comes first: while it is missing, building the package would ask for Node again.
 $(VENV)/.installed: $(VENV)/.made pyproject.toml | page
-	$(BIN)/python -m pip install --quiet --editable .
+	@echo "Installing Python packages into $(VENV); the first time takes some minutes, mostly for PyTorch."
+	@$(BIN)/python -m pip install --quiet --editable .
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.made pyproject.toml | page
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@echo "Installing Python packages into $(VENV), those for development too; the first time takes some minutes."
+	@$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@ $(VENV)/.installed
 
 .PHONY: node
