@@ -73,7 +73,12 @@ def build_anatomy(loaded: LoadedModel) -> Anatomy:
     """
     structure = loaded.structure
     blocks = range(len(structure.blocks))
-    addresses = ["embeddings", *(f"{point}.{b}" for b in blocks for point in BLOCK_POINTS), "final_norm", "lm_head"]
+    addresses = [
+        "embeddings",
+        *(f"{point}.{b}" for b in blocks for point in BLOCK_POINTS),
+        "final_norm",
+        "lm_head",
+    ]
     with loaded.lock:
         measurement = Measurement(structure, make_check_prompt(loaded.vocab, loaded.context, loaded.device))
         measurement.run(addresses)
@@ -121,13 +126,21 @@ class _Builder:
         arch = self._structure.arch
         sites = [self._describe_site(f"{point}.{block}") for point in BLOCK_POINTS]
         # What an architecture simply does not have (a gate, a stream between parallel sublayers) is not drawn at all.
-        sites = [site for site in sites if site.address in self._measurement.values or self._is_expected(site)]
+        sites = [
+            site for site in sites if site.address in self._measurement.values or self._is_expected(site)
+        ]
         attends = not isinstance(self._structure.attention(block), Refusal)
         window = arch.sliding_window_for_layer(block) if attends else None
         width = self._measurement.values.get(f"mlp_act.{block}")
         return Block(
             index=block,
-            kind="none" if not attends else "linear" if arch.is_linear_attention_layer(block) else "sliding" if window else "full",
+            kind="none"
+            if not attends
+            else "linear"
+            if arch.is_linear_attention_layer(block)
+            else "sliding"
+            if window
+            else "full",
             parallel=arch.quirks.parallel_attn_mlp,
             heads=arch.n_heads if attends else None,
             kv_heads=arch.kv_heads_for_layer(block) if attends else None,
@@ -178,9 +191,7 @@ class _Builder:
 def _list_weights(structure: Structure) -> list[Weight]:
     roles = _assign_roles(structure)
     places = {id(block): index for index, block in enumerate(structure.blocks)}
-    owners = {
-        id(module): places[id(block)] for block in structure.blocks for module in block.modules()
-    }
+    owners = {id(module): places[id(block)] for block in structure.blocks for module in block.modules()}
     first_names: dict[int, str] = {}
     weights = []
     for name, parameter in structure.model.named_parameters(remove_duplicate=False):
@@ -234,7 +245,15 @@ def _projections(structure: Structure, block: int) -> Iterator[tuple[str, Projec
 def _weight_axes(role: str, parameter: Tensor, *, transposed: bool) -> list[Axis]:
     pair = WEIGHT_AXES.get(role, ("row", "column"))
     if parameter.dim() == 1:
-        return [pair[0] if role in WEIGHT_AXES else "d_head" if role in ("q_norm", "k_norm") else "d_model" if "norm" in role else "row"]
+        return [
+            pair[0]
+            if role in WEIGHT_AXES
+            else "d_head"
+            if role in ("q_norm", "k_norm")
+            else "d_model"
+            if "norm" in role
+            else "row"
+        ]
     if parameter.dim() == 2:
         return list(reversed(pair)) if transposed else list(pair)
     return ["expert"] * (parameter.dim() - 2) + ["row", "column"]

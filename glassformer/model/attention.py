@@ -56,7 +56,9 @@ class AttentionCall:
 
     def probabilities(self, rows: slice = slice(None), heads: slice = slice(None)) -> Tensor:
         """Attention probabilities, [head, query, key]; with sinks a row sums to less than one."""
-        return compute_probabilities(self.scores(rows, heads), None if self.sinks is None else self.sinks[heads])
+        return compute_probabilities(
+            self.scores(rows, heads), None if self.sinks is None else self.sinks[heads]
+        )
 
     def _mask_rows(self, rows: slice, heads: slice) -> Tensor:
         query_count, key_count = self.query.shape[1], self.key.shape[1]

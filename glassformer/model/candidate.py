@@ -56,7 +56,9 @@ class Candidates:
         plain = self._mapped("final_norm", head)
         yield plain
         quirks = self._arch.quirks
-        scaled = equation("scale", plain, factor=quirks.logit_multiplier) if quirks.logit_multiplier else plain
+        scaled = (
+            equation("scale", plain, factor=quirks.logit_multiplier) if quirks.logit_multiplier else plain
+        )
         if quirks.logit_multiplier:
             yield scaled
         if quirks.final_logit_softcapping:
@@ -86,7 +88,9 @@ class Candidates:
             for attention in self._contributions("attn_out", block, self._arch.post_attn_norm(block), 0):
                 yield equation("add", f"resid_pre.{block}", attention, added)
 
-    def _contributions(self, point: str, block: int, norm: nn.Module | None, side: int) -> Iterator[Equation | str]:
+    def _contributions(
+        self, point: str, block: int, norm: nn.Module | None, side: int
+    ) -> Iterator[Equation | str]:
         """What a sublayer adds to the stream: its output as it is, scaled, or normed."""
         address = f"{point}.{block}"
         if norm is not None:
@@ -200,7 +204,10 @@ class Candidates:
         name = self._structure.name_of(module)
         inputs: list[Input | Equation | str] = [source]
         inputs += [WeightInput(name=f"{name}.{part}") for part, _ in module.named_parameters(recurse=False)]
-        eps = next((float(v) for k in ("variance_epsilon", "eps") if (v := getattr(module, k, None)) is not None), 0.0)
+        eps = next(
+            (float(v) for k in ("variance_epsilon", "eps") if (v := getattr(module, k, None)) is not None),
+            0.0,
+        )
         if isinstance(module, nn.LayerNorm):
             yield equation("norm", *inputs, norm="layer", eps=eps)
             return

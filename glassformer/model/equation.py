@@ -75,7 +75,9 @@ def rotary_partner(index: int, d_rotary: int, style: str) -> tuple[int, float]:
 def _lookup(equation: Equation, operands: Operands) -> Tensor:
     table = read_input(equation.inputs[0], operands)
     ids = operands.token_ids()
-    return table[ids if equation.attributes["by"] == "token_ids" else torch.arange(len(ids), device=table.device)]
+    return table[
+        ids if equation.attributes["by"] == "token_ids" else torch.arange(len(ids), device=table.device)
+    ]
 
 
 def _add(equation: Equation, operands: Operands) -> Tensor:

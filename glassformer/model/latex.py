@@ -102,7 +102,11 @@ def _write_norm(parts: list[str], kind: str, offset: float) -> str:
     x = parts[0]
     gain = "" if len(parts) < 2 else parts[1] if not offset else rf"\left({offset:g} + {parts[1]}\right)"
     if kind == "rms":
-        return rf"\frac{{{x}}}{{\operatorname{{rms}}({x})}} \odot {gain}" if gain else rf"\frac{{{x}}}{{\operatorname{{rms}}({x})}}"
+        return (
+            rf"\frac{{{x}}}{{\operatorname{{rms}}({x})}} \odot {gain}"
+            if gain
+            else rf"\frac{{{x}}}{{\operatorname{{rms}}({x})}}"
+        )
     shift = r" + \beta" if len(parts) > 2 else ""
     body = rf"\frac{{{x} - \mu}}{{\sigma}}"
     return (rf"{body} \odot {gain}" if gain else body) + shift

@@ -22,7 +22,9 @@ class _Reached(Exception):
     """The wanted block has run: leave the forward."""
 
 
-def rerun_block(structure: Structure, block: int, token_ids: Tensor, residual: Tensor, capture: Capture) -> None:
+def rerun_block(
+    structure: Structure, block: int, token_ids: Tensor, residual: Tensor, capture: Capture
+) -> None:
     """Run block `block` on `residual` [pos, d_model] under `capture`.
 
     `token_ids` [pos] only give the forward its length; positions count from zero.
@@ -76,7 +78,9 @@ def _passing_over(blocks: list[nn.Module], residual: Tensor | None = None) -> It
 
 @contextmanager
 def _feeding(block: nn.Module, residual: Tensor) -> Iterator[None]:
-    def feed(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def feed(
+        _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         if args:
             return (residual[None].to(args[0].dtype), *args[1:]), kwargs
         given = kwargs["hidden_states"]

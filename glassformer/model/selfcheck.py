@@ -69,7 +69,9 @@ class Measurement:
             if isinstance(place, Refusal):
                 self.refusals[address] = place.reason
             elif point in TAPPED_POINTS and not self.tapped:
-                self.refusals[address] = "this family computes attention outside the shared attention interface"
+                self.refusals[address] = (
+                    "this family computes attention outside the shared attention interface"
+                )
             else:
                 found.append(address)
         return found
@@ -140,7 +142,9 @@ def compare(actual: Tensor, expected: Tensor) -> Check:
     Masked cells (`-inf`) must be masked in both.
     """
     if actual.shape != expected.shape:
-        return Check(status="refused", reason=f"shapes differ: {list(expected.shape)} against {list(actual.shape)}")
+        return Check(
+            status="refused", reason=f"shapes differ: {list(expected.shape)} against {list(actual.shape)}"
+        )
     a, b = actual.double(), expected.double()
     if not torch.equal(torch.isfinite(a), torch.isfinite(b)):
         return Check(status="refused", reason="its equation is finite in other cells than the model's values")

@@ -149,7 +149,9 @@ class Structure:
             found["mlp_norm"] = before_mlp
         # The first norm of the block that is not already spoken for reads the block's input.
         taken = {id(before_mlp), id(self.arch.post_attn_norm(block)), id(self.arch.post_mlp_norm(block))}
-        for name in self.arch.block_norm_attrs(block) or [n for n, _ in self.blocks[block].named_children() if "ln" in n]:
+        for name in self.arch.block_norm_attrs(block) or [
+            n for n, _ in self.blocks[block].named_children() if "ln" in n
+        ]:
             module = getattr(self.blocks[block], name)
             if id(module) not in taken:
                 found["attn_norm"] = module

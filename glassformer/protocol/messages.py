@@ -11,7 +11,19 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Axis = Literal[
-    "batch", "pos", "query", "key", "head", "kv_head", "d_head", "d_model", "d_mlp", "expert", "vocab", "row", "column"
+    "batch",
+    "pos",
+    "query",
+    "key",
+    "head",
+    "kv_head",
+    "d_head",
+    "d_model",
+    "d_mlp",
+    "expert",
+    "vocab",
+    "row",
+    "column",
 ]
 Provenance = Literal["recorded", "captured", "recomputed"]
 CheckStatus = Literal["exact", "close", "refused"]
@@ -256,7 +268,9 @@ class Candidate(Message):
     token: Token
     logit: float
     probability: float = Field(description="softmax of the model's own logits")
-    filtered_probability: float = Field(description="after temperature, penalties, top-k and top-p; 0 = pruned")
+    filtered_probability: float = Field(
+        description="after temperature, penalties, top-k and top-p; 0 = pruned"
+    )
     pruned_by: Literal["top_k", "top_p"] | None = None
 
 

@@ -1,0 +1,220 @@
+"""One run of a model that can be looked into: its tokens, its recording, and any site of it on demand.
+
+Knows no HTTP. Memory: the recording's residuals; materialised blocks live in the store's shared cache.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from glassformer.errors import BadValue, UnknownAddress
+from glassformer.model.capture import Capture
+from glassformer.model.load import LoadedModel
+from glassformer.model.rerun import rerun_tail
+from glassformer.protocol.messages import Anatomy, Explanation, Site
+from glassformer.tiles.level import Array, Region
+from glassformer.tiles.store import ArrayView, ZarrReply, ZarrStore
+from glassformer.trace.explain import explain_cell
+from glassformer.trace.materialise import BlockSites, materialise_block
+from glassformer.trace.recording import Recording, Send, to_numpy
+
+PATTERNS = ("attn_scores", "attn_probs")
+GROWING = ("pos", "query", "key")
+
+
+class BlockCache(Protocol):
+    """Where materialised blocks are kept between questions; may forget any of them."""
+
+    def find(self, trace_id: str, block: int, positions: int) -> BlockSites | None:
+        """A block's sites for at least `positions` positions, if still there."""
+
+    def keep(self, trace_id: str, block: int, sites: BlockSites) -> None:
+        """Keep them for a while."""
+
+
+class Trace:
+    """A recording with everything needed to answer questions about it. Safe to ask from several threads."""
+
+    def __init__(
+        self, trace_id: str, loaded: LoadedModel, token_ids: list[int], prompt_count: int, cache: BlockCache
+    ) -> None:
+        if loaded.anatomy is None:
+            raise BadValue("The model has no anatomy yet.", field="model_id")
+        self.id = trace_id
+        self.loaded = loaded
+        self.token_ids = list(token_ids)
+        self.prompt_count = prompt_count
+        self.recording = Recording(loaded.structure, trace_id)
+        self.batched_difference: float | None = None
+        self.is_running = False
+        self._anatomy: Anatomy = loaded.anatomy
+        self._cache = cache
+        self._lock = threading.RLock()
+        sites = [
+            *self._anatomy.before,
+            *(s for b in self._anatomy.blocks for s in b.sites),
+            *self._anatomy.after,
+        ]
+        self.sites: dict[str, Site] = {site.address: site for site in sites}
+
+    @property
+    def positions(self) -> int:
+        """How many positions have been recorded."""
+        return self.recording.positions
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the recording itself."""
+        return self.recording.nbytes
+
+    def append_token(self, token_id: int) -> None:
+        """Add a generated token; its activations follow when the model reads it."""
+        self.token_ids.append(token_id)
+
+    def subscribe(self, addresses: list[str], send: Send) -> Callable[[], None]:
+        """Send live frames of `addresses`; raises UnknownAddress for one that is refused."""
+        for address in addresses:
+            self.require_site(address)
+        return self.recording.subscribe(addresses, send)
+
+    def require_site(self, address: str) -> Site:
+        """The site of that address. Raises UnknownAddress, with the reason where the site is refused."""
+        site = self.sites.get(address)
+        if site is None:
+            raise UnknownAddress(address)
+        if site.check.status == "refused":
+            raise UnknownAddress(address, f"{address} is refused: {site.check.reason}.")
+        return site
+
+    # --- reading -----------------------------------------------------------------------------------
+
+    def shape(self, site: Site, positions: int | None = None) -> tuple[int, ...]:
+        """The shape of a site now (or at an earlier number of positions)."""
+        count = self.positions if positions is None else positions
+        return tuple(count if size is None else size for size in site.shape)
+
+    def read(self, address: str, region: Region | None = None) -> Array:
+        """Cells of a site as float32, all of it or a region in its axis order.
+
+        Raises UnknownAddress for a site that does not exist or is refused.
+        """
+        site = self.require_site(address)
+        shape = self.shape(site)
+        where = region or tuple(slice(0, size) for size in shape)
+        return to_numpy(self._read(site, where))
+
+    def read_logits(self, pos: int) -> Tensor:
+        """Logits at one recorded position, [vocab]. Raises BadValue for a position that is not recorded."""
+        if not 0 <= pos < self.positions:
+            raise BadValue(
+                f"pos must be from 0 to {self.positions - 1}, the positions recorded so far.", field="pos"
+            )
+        return self._tail("lm_head", slice(pos, pos + 1))[0]
+
+    def _read(self, site: Site, where: Region) -> Tensor:
+        if site.block is None and site.point != "embeddings":
+            return self._tail(site.point, where[0])[:, where[1]]
+        if site.provenance == "recorded" and site.block is not None:
+            self._restore()
+            return self.recording.residual(site.block + (site.point == "resid_post"))[where]
+        sites = self.block_sites(site.block or 0)
+        if site.point in PATTERNS:
+            assert sites.call is not None
+            rows, heads = where[1], where[0]
+            scores = (
+                sites.call.scores(rows, heads)
+                if site.point == "attn_scores"
+                else sites.call.probabilities(rows, heads)
+            )
+            return scores[..., where[2]]
+        return sites.values[site.address][where]
+
+    def block_sites(self, block: int) -> BlockSites:
+        """All sites of a block for every recorded position, materialised if they are not at hand."""
+        positions = self.positions
+        found = self._cache.find(self.id, block, positions)
+        if found is not None:
+            return found
+        with self._lock, self.loaded.lock:
+            self._restore()
+            wanted = [
+                site.address
+                for site in self.sites.values()
+                if (site.block == block or (block == 0 and site.point == "embeddings"))
+                and site.check.status != "refused"
+                and site.point not in PATTERNS
+            ]
+            sites = materialise_block(
+                self.loaded.structure,
+                block,
+                wanted,
+                torch.tensor(self.token_ids[:positions]),
+                self.recording.residual(block, positions),
+                self.recording.residual(block + 1, positions),
+            )
+        self.batched_difference = max(self.batched_difference or 0.0, sites.difference)
+        self._cache.keep(self.id, block, sites)
+        return sites
+
+    def _tail(self, point: str, rows: slice) -> Tensor:
+        with self._lock, self.loaded.lock:
+            self._restore()
+            blocks = len(self.loaded.structure.blocks)
+            residual = self.recording.residual(blocks)[rows].to(self.loaded.device)
+            capture = Capture(self.loaded.structure, ["final_norm"]) if point == "final_norm" else None
+            logits = rerun_tail(self.loaded.structure, residual, capture)
+        return logits if capture is None else capture.values["final_norm"]
+
+    def _restore(self) -> None:
+        """Run the tokens again if the residuals were given up."""
+        if self.recording.is_held:
+            return
+        with self._lock, self.loaded.lock, torch.inference_mode():
+            count = self.positions
+            token_ids = torch.tensor([self.token_ids[:count]], device=self.loaded.device)
+            with self.recording.watch(0, count):
+                self.loaded.model(input_ids=token_ids, use_cache=False)
+
+    # --- answers -----------------------------------------------------------------------------------
+
+    def explain(self, address: str, index: list[int]) -> Explanation:
+        """Where one cell comes from. Raises UnknownAddress and BadValue (an index out of range)."""
+        site = self.require_site(address)
+        shape = self.shape(site)
+        if len(index) != len(shape) or any(not 0 <= i < size for i, size in zip(index, shape, strict=False)):
+            ranges = ", ".join(f"{axis} 0..{size - 1}" for axis, size in zip(site.axes, shape, strict=True))
+            raise BadValue(f"{address} takes the indices {ranges}.", field="index")
+        return explain_cell(self, site, index)
+
+    def value(self, address: str, index: list[int]) -> float:
+        """One cell of a site."""
+        return float(self.read(address, tuple(slice(i, i + 1) for i in index)).reshape(()))
+
+    def zarr_store(self) -> ZarrStore:
+        """The recording's store as it is now."""
+        arrays = {
+            site.address: ArrayView(
+                shape=self.shape(site),
+                axes=tuple(site.axes),
+                read=lambda region, address=site.address: self.read(address, region),  # type: ignore[misc]
+                attributes={"address": site.address, "provenance": site.provenance, "units": "1"},
+            )
+            for site in self.sites.values()
+            if site.check.status != "refused" and math.prod(self.shape(site)) > 0
+        }
+        attributes = {
+            "model_id": self.loaded.model_id,
+            "token_ids": self.token_ids[: self.positions],
+            "prompt_count": self.prompt_count,
+        }
+        return ZarrStore(arrays, attributes, growing=True)
+
+    def zarr_get(self, key: str) -> ZarrReply:
+        """The bytes of one key of the store. Raises UnknownKey."""
+        return self.zarr_store().get(key)

@@ -1,0 +1,62 @@
+"""Explanations: the recomputed value, and the terms, against the model's own numbers."""
+
+import math
+import random
+
+import pytest
+from conftest import Case  # type: ignore[import-not-found]
+
+from glassformer.errors import BadValue
+from glassformer.trace.store import TraceStore
+
+SUMS = {"add", "matmul", "rotary", "norm", "weighted_sum", "lookup", "multiply", "activation", "mask"}
+
+
+def test_every_site_is_explained_by_its_operands(case: Case, store: TraceStore) -> None:
+    trace = case.trace(store)
+    choose = random.Random(5)
+    for address, site in trace.sites.items():
+        shape = trace.shape(site)
+        for _ in range(3):
+            index = [choose.randrange(size) for size in shape]
+            if site.axes[-1] == "key":
+                index[-1] = choose.randrange(index[-2] + 1)
+            explanation = trace.explain(address, index)
+            if explanation.value is None:
+                # A sliding window masks more than the future.
+                assert explanation.recomputed is None
+                continue
+            size = float(abs(trace.read(address)[tuple(index)]))
+            assert explanation.difference is not None, address
+            assert explanation.difference <= 2e-4 * max(1.0, size), (address, index, explanation.latex)
+            if site.equation and site.equation.operation in SUMS:
+                total = math.fsum(term.contribution for term in explanation.terms) + explanation.rest_sum
+                assert total == pytest.approx(explanation.recomputed, rel=1e-6, abs=1e-6), address
+
+
+def test_operands_are_cells_that_can_be_opened(llama: Case, store: TraceStore) -> None:
+    trace = llama.trace(store)
+    explanation = trace.explain("q.1", [2, 5, 3])
+    assert explanation.latex
+    assert len(explanation.terms) == 16
+    assert explanation.rest_count == 32 - 16
+    contributions = [abs(term.contribution) for term in explanation.terms]
+    assert contributions == sorted(contributions, reverse=True)
+    for operand in (operand for term in explanation.terms for operand in term.operands):
+        if operand.kind == "site":
+            assert operand.value == pytest.approx(trace.value(operand.name, operand.index), rel=1e-5)
+        else:
+            weight = trace.loaded.structure.parameter(operand.name)
+            assert operand.value == pytest.approx(float(weight[tuple(operand.index)]))
+
+
+def test_a_masked_score_says_so(llama: Case, store: TraceStore) -> None:
+    explanation = llama.trace(store).explain("attn_scores.0", [0, 3, 9])
+    assert explanation.value is None
+    assert "Masked" in explanation.note
+
+
+@pytest.mark.parametrize("index", [[0], [0, -1], [70, 0], [0, 0, 0]])
+def test_indices_out_of_range_are_named(llama: Case, store: TraceStore, index: list[int]) -> None:
+    with pytest.raises(BadValue, match="pos 0..69, d_model 0..31"):
+        llama.trace(store).explain("resid_pre.0", index)

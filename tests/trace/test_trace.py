@@ -1,0 +1,118 @@
+"""Recordings against plain transformers with eager attention, which knows nothing of ours."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import Case  # type: ignore[import-not-found]
+
+from glassformer.errors import BadValue, UnknownAddress, UnknownTrace
+from glassformer.protocol.frames import decode_frame
+from glassformer.trace.store import TraceStore
+
+
+def test_hidden_states_equal_transformers(case: Case, store: TraceStore, close) -> None:
+    trace = case.trace(store)
+    blocks = len(case.loaded.structure.blocks)
+    for block in range(blocks):
+        close(trace.read(f"resid_pre.{block}"), case.reference.hidden_states[block])
+        if block + 1 < blocks:
+            close(trace.read(f"resid_post.{block}"), case.reference.hidden_states[block + 1])
+    # transformers' last hidden state is already normed.
+    close(trace.read("final_norm"), case.reference.hidden_states[-1])
+    close(trace.read("lm_head"), case.reference.logits)
+
+
+def test_attention_equals_transformers(case: Case, store: TraceStore, close) -> None:
+    trace = case.trace(store)
+    for block, expected in enumerate(case.reference.attentions):
+        close(trace.read(f"attn_probs.{block}"), expected)
+
+
+def test_a_region_is_the_same_cells(llama: Case, store: TraceStore) -> None:
+    trace = llama.trace(store)
+    for address in ("attn_scores.1", "attn_probs.1", "q.1"):
+        whole = trace.read(address)
+        part = trace.read(address, (slice(1, 3), slice(10, 20), slice(2, 7)))
+        np.testing.assert_allclose(part, whole[1:3, 10:20, 2:7], rtol=1e-5, atol=1e-6)
+
+
+def test_every_site_obeys_its_equation(case: Case) -> None:
+    anatomy = case.loaded.anatomy
+    assert anatomy is not None
+    sites = [*anatomy.before, *(s for b in anatomy.blocks for s in b.sites), *anatomy.after]
+    refused = {site.address: site.check.reason for site in sites if site.check.status == "refused"}
+    assert refused == {}
+    assert all(site.equation is not None and site.equation.latex for site in sites)
+
+
+def test_decoding_token_by_token_records_the_same(llama: Case, store: TraceStore, close) -> None:
+    trace = store.create(llama.loaded, llama.token_ids, 60)
+    cache = None
+    with torch.inference_mode():
+        for start, stop in [(0, 60), *((i, i + 1) for i in range(60, 70))]:
+            with trace.recording.watch(start, stop):
+                ids = torch.tensor([llama.token_ids[start:stop]])
+                out = llama.loaded.model(input_ids=ids, past_key_values=cache, use_cache=True)
+            cache = out.past_key_values
+            trace.recording.logits(start, out.logits[0])
+    assert trace.positions == 70
+    for block in range(3):
+        close(trace.read(f"resid_pre.{block}"), llama.reference.hidden_states[block])
+        close(trace.read(f"attn_probs.{block}"), llama.reference.attentions[block])
+    assert trace.batched_difference is not None
+    assert trace.batched_difference < 1e-4
+
+
+def test_live_frames_hold_the_newest_rows(llama: Case, store: TraceStore, close) -> None:
+    trace = store.create(llama.loaded, llama.token_ids, 60)
+    frames: list[bytes] = []
+    addresses = ["resid_pre.1", "q.1", "k.1", "z.1", "attn_probs.1", "mlp_act.1", "lm_head"]
+    unsubscribe = trace.subscribe(addresses, frames.append)
+    with torch.inference_mode():
+        with trace.recording.watch(0, 60):
+            out = llama.loaded.model(input_ids=torch.tensor([llama.token_ids[:60]]), use_cache=True)
+        trace.recording.logits(0, out.logits[0])
+        with trace.recording.watch(60, 61):
+            ids = torch.tensor([llama.token_ids[60:61]])
+            out = llama.loaded.model(input_ids=ids, past_key_values=out.past_key_values, use_cache=True)
+        trace.recording.logits(60, out.logits[0])
+        unsubscribe()
+        with trace.recording.watch(61, 62):
+            llama.loaded.model(input_ids=ids, past_key_values=out.past_key_values, use_cache=True)
+    assert len(frames) == 2
+    header, rows = decode_frame(frames[1])
+    assert (header.trace_id, header.start, header.stop) == (trace.id, 60, 61)
+    assert set(rows) == set(addresses)
+    close(rows["attn_probs.1"].copy(), llama.reference.attentions[1][:, 60:61, :61])
+    close(rows["resid_pre.1"].copy(), llama.reference.hidden_states[1][60:61])
+    close(rows["lm_head"].copy(), llama.reference.logits[60:61])
+    for address in ("q.1", "k.1", "z.1"):
+        np.testing.assert_allclose(rows[address], trace.read(address)[:, 60:61], rtol=1e-4, atol=1e-5)
+
+
+def test_evicted_residuals_are_made_again(llama: Case, close) -> None:
+    first = llama.trace(TraceStore(2**30))
+    store = TraceStore(2 * first.nbytes)
+    trace, other = llama.trace(store), llama.trace(store)
+    store.get(other.id)
+    assert trace.nbytes == 0
+    close(trace.read("resid_pre.2"), llama.reference.hidden_states[2])
+    close(trace.read("attn_probs.2"), llama.reference.attentions[2])
+
+
+def test_memory_grows_with_positions_not_their_square(llama: Case, store: TraceStore) -> None:
+    trace = llama.trace(store)
+    assert trace.nbytes <= 2 * 4 * 32 * 4 * len(llama.token_ids)
+
+
+def test_bad_addresses_say_what_is_wrong(llama: Case, store: TraceStore) -> None:
+    trace = llama.trace(store)
+    with pytest.raises(UnknownAddress, match="no site 'q.99'"):
+        trace.read("q.99")
+    with pytest.raises(UnknownAddress, match="no site '../x'"):
+        trace.subscribe(["../x"], lambda frame: None)
+    with pytest.raises(BadValue, match="from 0 to 69"):
+        trace.read_logits(70)
+    store.delete(trace.id)
+    with pytest.raises(UnknownTrace):
+        store.get(trace.id)
