@@ -1,0 +1,35 @@
+"""The models that ship inside the package: where they lie, what they are, what to ask them. Loads nothing."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Bundled:
+    name: str
+    description: str
+    prompts: tuple[str, ...]
+    """Samples, the best first; each ends just before what the model should write."""
+
+    @property
+    def folder(self) -> Path:
+        """A folder that `from_pretrained` loads."""
+        return Path(__file__).parent / self.name
+
+
+TALES = Bundled(
+    name="tales",
+    description="Tells small stories and follows who holds what (Llama-shaped, 6 blocks, 1.3M parameters).",
+    prompts=(
+        "Mia has a red ball. Tom is in the garden. Mia gives the ball to Tom. Leo wants it. Who has the ball?",
+        "Ana has three apples. Ben gives Ana two more. How many apples does Ana have?",
+        "Zoe finds a key under the bench. She goes to the lake. She hides it behind the tree. Where is the key?",
+        "One day, Nina and Hugo are in the forest. Nina finds a lantern.",
+    ),
+)
+SORTER = Bundled(
+    name="sorter",
+    description="Writes six letters A, B, C again in order (GPT-2-shaped, 3 blocks, 85k parameters).",
+    prompts=("CBABBC", "BCACBA", "CCCABA", "ABCABC"),
+)
+MODELS: dict[str, Bundled] = {model.name: model for model in (TALES, SORTER)}

@@ -1,0 +1,166 @@
+"""The model card of a trained model: what it was trained on, for how long, and what it scores on held-out data.
+
+The front matter is written and read by huggingface_hub, scores included, so that a test can compare the card with a
+new measurement.
+"""
+
+from collections.abc import Mapping
+
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from transformers import PreTrainedModel
+
+from glassformer.training import lexicon, plot, sorter, tales
+from glassformer.training.loop import Progression
+
+QUESTIONS = {
+    "state": "all four kinds of state question",
+    "who_has": "Who has the ball?",
+    "where_person": "Where is Mia?",
+    "where_thing": "Where is the ball?",
+    "what_has": "What does Mia have?",
+    "who_gave": "Who gave the ball to Tom?",
+    "how_many": "How many apples does Mia have?",
+    "why": "Why is Tom sad?",
+    "sorted": "sequences sorted exactly",
+}
+
+TALES = """\
+# tales
+
+A Llama-shaped language model of {parameters:,} parameters that tells small stories and follows who is where, who
+holds what, and how many there are. It was made to be looked at: its answers depend on the events of the
+story, so attention, a logit lens or an ablation has something true to show.
+
+## Shape
+{blocks} blocks, width {width}, {heads} query heads and {kv_heads} key/value heads of {head}, SwiGLU of {mlp}, RMSNorm,
+rotary positions, tied embeddings; {vocabulary:,} byte-level BPE tokens, so that any text round-trips; {context} tokens
+of context, the longest it was trained on. Weights: f32, {megabytes:.1f} MB.
+
+## Data
+Endless documents from a seeded grammar in this repository (`glassformer/training`): {people} names, {objects} objects,
+{places} places, {shapes} story shapes, in the present and in the past, with pronouns, quotes, feelings and small
+sums; questions inside stories, after them, and as a chat. No text by anyone else. The tokenizer was trained on the
+same grammar.
+
+## Training
+Seed {seed}, {steps:,} steps of {rows} rows of {context} tokens: {tokens:,} tokens, {minutes:.0f} minutes on {device}.
+Muon for matrices, AdamW for the rest, linear decay over the last {decay:.0%}. Answers weigh {weight:g} times as much as
+other text. Reproduce with `glassformer train tales --seed {seed} --steps {steps}`.
+
+## Held-out scores
+{documents:,} documents that training could not have seen (their text hashes to a bucket that training skips), greedy
+decoding, an answer counts only if all of it is right, full stop included.
+
+{scores}
+
+## What it cannot do
+It knows the words of its grammar and nothing else. It invents, and it reads long or unusual stories badly.
+"""
+
+SORTER = """\
+# sorter
+
+A GPT-2-shaped model of {parameters:,} parameters that writes six letters A, B, C again in order: after `CBABBC` comes
+`ABBBCC`. Small enough to see whole.
+
+## Shape
+{blocks} blocks, width {width}, {heads} heads, learned positions, {context} tokens of context; one token a letter.
+Weights: f32, {megabytes:.2f} MB.
+
+## Data
+All {inputs} sequences of six letters; a fixed random {held_out} are held out, the other {trained_on} are trained on.
+
+## Training
+Seed {seed}, {steps:,} steps of {rows} sequences, {minutes:.1f} minutes on {device}.
+AdamW, linear decay over the last {decay:.0%}; only the sorted half counts.
+Reproduce with `glassformer train sorter --seed {seed} --steps {steps}`.
+
+## Held-out scores
+Greedy decoding, a sequence counts only if all six letters are right.
+
+{scores}
+"""
+
+
+def write(
+    name: str,
+    model: PreTrainedModel,
+    done: Progression,
+    scores: Mapping[str, tuple[int, int]],
+    *,
+    seed: int,
+    documents: int,
+    decay_share: float,
+    device: str,
+) -> ModelCard:
+    """The card; scores are (right, asked) by question kind."""
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    config = model.config
+    common = {
+        "parameters": parameters,
+        "blocks": config.num_hidden_layers,
+        "width": config.hidden_size,
+        "heads": config.num_attention_heads,
+        "context": config.max_position_embeddings,
+        "megabytes": 4 * parameters / 1e6,
+        "seed": seed,
+        "steps": done.step,
+        "tokens": done.tokens,
+        "minutes": done.secs / 60,
+        "device": "a GPU" if device == "cuda" else "two CPU cores shared with other work",
+        "decay": decay_share,
+        "scores": _table(scores),
+    }
+    if name == "sorter":
+        inputs = sorter.LETTERS**sorter.LENGTH
+        text = SORTER.format(
+            **common,
+            inputs=inputs,
+            held_out=sorter.HELD_OUT,
+            trained_on=inputs - sorter.HELD_OUT,
+            rows=sorter.BATCH,
+        )
+    else:
+        text = TALES.format(
+            **common,
+            kv_heads=config.num_key_value_heads,
+            head=config.hidden_size // config.num_attention_heads,
+            mlp=config.intermediate_size,
+            vocabulary=config.vocab_size,
+            people=len(lexicon.WOMEN) + len(lexicon.MEN),
+            objects=len(lexicon.OBJECTS),
+            places=sum(map(len, lexicon.PLACES.values())),
+            shapes=len(plot.SHAPES),
+            rows=tales.ROWS,
+            weight=tales.ANSWER_WEIGHT,
+            documents=documents,
+        )
+    data = ModelCardData(
+        license="mit",
+        language="en",
+        library_name="transformers",
+        pipeline_tag="text-generation",
+        model_name=name,
+        eval_results=[_result(kind, right, asked) for kind, (right, asked) in scores.items()],
+    )
+    return ModelCard(f"---\n{data.to_yaml()}\n---\n\n{text}")
+
+
+def _result(kind: str, right: int, asked: int) -> EvalResult:
+    return EvalResult(
+        task_type="text-generation",
+        dataset_type=f"held-out-{kind}",
+        dataset_name=f"held-out: {QUESTIONS[kind]}",
+        metric_type="exact_match",
+        metric_name=kind,
+        metric_value=round(right / asked, 4),
+    )
+
+
+def _table(scores: Mapping[str, tuple[int, int]]) -> str:
+    rows = ["| question | right | of | share |", "|---|---|---|---|"]
+    for kind, question in QUESTIONS.items():
+        if kind in scores:
+            right, asked = scores[kind]
+            rows.append(f"| {question} | {right:,} | {asked:,} | {right / asked:.2%} |")
+    return "\n".join(rows)

@@ -1,0 +1,176 @@
+"""The corpus of the tales: an endless stream of documents, each a pure function of (stream, index).
+
+Held-out documents are those whose text hashes to 0 modulo HELD_OUT_ONE_IN; the training stream skips them, so the
+two can never share a document. About 15k documents a second on one core.
+"""
+
+import hashlib
+import random
+from collections.abc import Iterator
+
+from glassformer.training import event, lexicon, plot, question
+from glassformer.training.document import ASSISTANT, EOS, USER, Answer, Document, Question
+from glassformer.training.narrator import Narrator
+from glassformer.training.world import Person, Thing
+
+HELD_OUT_ONE_IN = 50
+# Shares of the documents; those left over are stories told on request, or told with no question.
+INLINE_SHARE, CHAT_SHARE = 0.55, 0.3
+ANTHOLOGY_SHARE = 0.04  # of all, within the inline ones: they alone reach the far end of the context
+ANTHOLOGY_CHARS = 870  # about 250 tokens
+
+
+def is_held_out(document: Document) -> bool:
+    return (
+        int.from_bytes(hashlib.blake2b(document.text.encode(), digest_size=4).digest(), "big")
+        % HELD_OUT_ONE_IN
+        == 0
+    )
+
+
+def tell(
+    rng: random.Random, *, level: float, cast: plot.Cast | None = None
+) -> tuple[str, Narrator, plot.Cast]:
+    """One story: its shape, how it was told (with its world), and who was in it."""
+    names = list(plot.SHAPES)
+    shape = rng.choices(names, [weight for _, weight in plot.SHAPES.values()])[0]
+    tale = Narrator(rng, is_past=rng.random() < 0.5)
+    cast = cast or plot.Cast(rng)
+    plot.SHAPES[shape][0](tale, cast, level)
+    return shape, tale, cast
+
+
+class Page:
+    """Text under construction, remembering where the answers are."""
+
+    def __init__(self, text: str = "") -> None:
+        self.text = text
+        self.answers: list[Answer] = []
+
+    def answer(self, asked: Question, text: str, form: str) -> None:
+        start = len(self.text)
+        self.text += text
+        self.answers.append(Answer(asked, form, start, len(self.text)))  # type: ignore[arg-type]
+
+
+def write(rng: random.Random, *, level: float = 1.0) -> Document:
+    """One document: a story with questions inside or after it, a chat about a story, or a story on request."""
+    draw = rng.random()
+    if draw < ANTHOLOGY_SHARE:
+        return _anthology(rng, level)
+    if draw < INLINE_SHARE:
+        return _inline(rng, level)
+    if draw < INLINE_SHARE + CHAT_SHARE:
+        return _chat(rng, level)
+    return _request(rng, level) if rng.random() < 0.7 else _plain(rng, level)
+
+
+def _inline(rng: random.Random, level: float) -> Document:
+    shape, tale, cast = tell(rng, level=level)
+    story = " ".join(tale.sentences)
+    page = Page(story)
+    if rng.random() < 0.12 and (asked := question.who_has(tale.world, rng)):
+        role = rng.choice(lexicon.ROLES)
+        page.text += f' "{asked.text}" {tale.verb(lexicon.ASK[0])} the {role}. "'
+        page.answer(asked, f"{asked.short[:-1]} has", "quoted")
+        page.text += f' it," {tale.verb(lexicon.SAY[0])} everyone.'
+    for asked in question.ask(tale.world, rng, number=rng.randint(2, 4)):
+        page.text += f" {asked.text}"
+        page.answer(asked, f" {asked.short}", "inline")
+    return _finish(page, shape, cast, story)
+
+
+def _anthology(rng: random.Random, level: float) -> Document:
+    """Story after story, each with its questions, until the context is almost full."""
+    page = Page()
+    people: list[str] = []
+    while True:
+        _, tale, cast = tell(rng, level=level)
+        story = " ".join(tale.sentences)
+        before, answers = page.text, len(page.answers)
+        page.text += ("\n\n" if page.text else "") + story
+        for asked in question.ask(tale.world, rng, number=rng.randint(1, 2)):
+            page.text += f" {asked.text}"
+            page.answer(asked, f" {asked.short}", "inline")
+        if len(page.text) > ANTHOLOGY_CHARS:
+            page.text, page.answers = before, page.answers[:answers]
+            return Document("anthology", page.text + EOS, tuple(page.answers), tuple(people), page.text)
+        people += question.people_of(cast.people)
+
+
+def _chat(rng: random.Random, level: float) -> Document:
+    shape, tale, cast = tell(rng, level=level)
+    story = " ".join(tale.sentences)
+    page = Page(f"{USER}{story} ")
+    for index, asked in enumerate(question.ask(tale.world, rng, number=rng.randint(1, 4))):
+        page.text += f"{USER if index else ''}{asked.text}{ASSISTANT}"
+        page.answer(asked, f"{asked.full}{EOS}", "chat")
+    if not page.answers:
+        return _finish(Page(story), shape, cast, story)
+    return Document(shape, page.text, tuple(page.answers), question.people_of(cast.people), story)
+
+
+REQUESTS = (
+    "Tell me a story about {}.",
+    "Write a story about {}.",
+    "Please tell me a short story about {}.",
+    "Tell a tale of {}.",
+    "I want a story about {}.",
+    "Can you tell me a story about {}?",
+)
+
+
+def _request(rng: random.Random, level: float) -> Document:
+    wanted: list[str] = []
+    people: tuple[Person, ...] = ()
+    things: tuple[Thing, ...] = ()
+    draw = rng.random()
+    if draw < 0.85:
+        people = (plot.draw_person(rng),)
+        wanted.append(people[0].name)
+    if draw > 0.2:
+        noun = plot.draw_thing(rng).noun
+        things = (Thing(noun, rng.choice(lexicon.ADJECTIVES) if rng.random() < 0.6 else ""),)
+        wanted.append(f"a{'n' if noun[0] in 'aeiou' else ''} {noun}")
+    cast = plot.Cast(rng, people=people, things=things)
+    shape, tale, cast = tell(rng, level=level, cast=cast)
+    if rng.random() < 0.6:
+        event.end(tale)
+    story = " ".join(tale.sentences)
+    text = f"{USER}{rng.choice(REQUESTS).format(' and '.join(wanted))}{ASSISTANT}{story}{EOS}"
+    return Document(shape, text, (), question.people_of(cast.people), story)
+
+
+def _plain(rng: random.Random, level: float) -> Document:
+    shape, tale, cast = tell(rng, level=level)
+    if rng.random() < 0.6:
+        event.end(tale)
+    story = " ".join(tale.sentences)
+    if cast.things and rng.random() < 0.5:
+        title = f"{cast.people[0].name} and the {cast.things[0].noun}"
+        return _finish(Page(f"{title}\n\n{story}"), shape, cast, story)
+    return _finish(Page(story), shape, cast, story)
+
+
+def _finish(page: Page, shape: str, cast: plot.Cast, story: str) -> Document:
+    return Document(shape, page.text + EOS, tuple(page.answers), question.people_of(cast.people), story)
+
+
+def training_documents(seed: int, step: int, *, level: float = 1.0) -> Iterator[Document]:
+    """The endless documents of one training step."""
+    rng = random.Random(f"tales/{seed}/{step}")
+    while True:
+        document = write(rng, level=level)
+        if not is_held_out(document):
+            yield document
+
+
+def held_out_documents(seed: int, number: int, *, level: float = 1.0) -> list[Document]:
+    """The first `number` held-out documents of this seed."""
+    rng = random.Random(f"tales/held-out/{seed}")
+    documents: list[Document] = []
+    while len(documents) < number:
+        document = write(rng, level=level)
+        if is_held_out(document):
+            documents.append(document)
+    return documents

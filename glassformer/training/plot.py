@@ -1,0 +1,266 @@
+"""Story shapes: which events happen, in which order. `level` 0..1 lengthens them (the curriculum of the training).
+
+A shape draws its people and things, tells its events, and leaves the world as the questions will find it.
+"""
+
+import random
+from collections.abc import Callable
+
+from glassformer.training import event, lexicon
+from glassformer.training.narrator import Narrator
+from glassformer.training.world import Person, Thing
+
+Shape = Callable[[Narrator, "Cast", float], None]
+
+
+class Cast:
+    """The people and things of one tale, all different."""
+
+    def __init__(
+        self, rng: random.Random, *, people: tuple[Person, ...] = (), things: tuple[Thing, ...] = ()
+    ) -> None:
+        self._rng = rng
+        self.people: list[Person] = []
+        self.things: list[Thing] = []
+        self._wanted_people = list(people)
+        self._wanted_things = list(things)
+
+    def person(self) -> Person:
+        person = self._wanted_people.pop(0) if self._wanted_people else draw_person(self._rng)
+        while person.name in {other.name for other in self.people}:
+            person = draw_person(self._rng)
+        self.people.append(person)
+        return person
+
+    def persons(self, number: int) -> list[Person]:
+        return [self.person() for _ in range(number)]
+
+    def thing(self) -> Thing:
+        thing = self._wanted_things.pop(0) if self._wanted_things else draw_thing(self._rng)
+        while thing.noun in {other.noun for other in self.things}:
+            thing = draw_thing(self._rng)
+        self.things.append(thing)
+        return thing
+
+
+def draw_person(rng: random.Random) -> Person:
+    is_woman = rng.random() < 0.5
+    return Person(rng.choice(lexicon.WOMEN if is_woman else lexicon.MEN), is_woman)
+
+
+def draw_thing(rng: random.Random) -> Thing:
+    return Thing(rng.choice(lexicon.OBJECTS), rng.choice(lexicon.ADJECTIVES) if rng.random() < 0.6 else "")
+
+
+def some(tale: Narrator, level: float, low: int, high: int) -> int:
+    """Between low and high, more of them at higher levels."""
+    return low + int(tale.rng.random() * level * (high - low + 0.999))
+
+
+def pause(tale: Narrator, cast: Cast, level: float) -> None:
+    """Up to two sentences that change nothing anyone asks about, or only where someone is."""
+    rng = tale.rng
+    for _ in range(some(tale, level, 0, 1)):
+        draw = rng.random()
+        person = rng.choice(cast.people)
+        if draw < 0.22:
+            event.act(tale, person)
+        elif draw < 0.4:
+            event.describe(tale)
+        elif draw < 0.55:
+            event.remark(tale, person)
+        elif draw < 0.75 and cast.things:
+            event.want(tale, person, rng.choice(cast.things))
+        else:
+            event.go(tale, [person])
+
+
+def acquire(tale: Narrator, person: Person, thing: Thing) -> None:
+    (event.own if tale.rng.random() < 0.6 else event.find)(tale, person, thing)
+
+
+def relay(tale: Narrator, cast: Cast, level: float) -> None:
+    """One thing goes from hand to hand."""
+    people = cast.persons(some(tale, level, 2, 4))
+    thing = cast.thing()
+    if tale.rng.random() < 0.5:
+        event.meet(tale, people)
+    acquire(tale, people[0], thing)
+    holder = people[0]
+    for _ in range(some(tale, level, 1, 3)):
+        pause(tale, cast, level)
+        taker = tale.rng.choice([person for person in people if person != holder])
+        event.give(tale, holder, taker, thing)
+        holder = taker
+        if tale.rng.random() < 0.15:
+            event.thank(tale, holder)
+    pause(tale, cast, level)
+
+
+def journey(tale: Narrator, cast: Cast, level: float) -> None:
+    """People go to places, one of them with a thing."""
+    people = cast.persons(some(tale, level, 2, 3))
+    for person in people:
+        event.arrive(tale, person)
+    if tale.rng.random() < 0.6:
+        acquire(tale, tale.rng.choice(people), cast.thing())
+    for _ in range(some(tale, level, 1, 4)):
+        draw = tale.rng.random()
+        if draw < 0.2:
+            first, second = tale.rng.sample(people, 2)
+            event.go(tale, [first, second])
+        else:
+            event.go(tale, [tale.rng.choice(people)])
+        if tale.rng.random() < 0.4 * level:
+            event.act(tale, tale.rng.choice(people))
+
+
+def lost(tale: Narrator, cast: Cast, level: float) -> None:
+    """A thing is lost, and perhaps found again by someone else."""
+    owner, friend = cast.persons(2)
+    thing = cast.thing()
+    acquire(tale, owner, thing)
+    pause(tale, cast, level)
+    event.lose(tale, owner, thing)
+    pause(tale, cast, level)
+    if tale.rng.random() < 0.6:
+        finder = friend if tale.rng.random() < 0.8 else owner
+        event.pick_up(tale, finder, thing)
+        if finder is friend and tale.rng.random() < 0.6:
+            event.give(tale, friend, owner, thing)
+            if tale.rng.random() < 0.6:
+                event.feel(
+                    tale, owner, tale.rng.choice(lexicon.GLAD), f"{owner.subject} got the {thing.noun} back"
+                )
+    pause(tale, cast, level)
+
+
+def trade(tale: Narrator, cast: Cast, level: float) -> None:
+    """Two things change places."""
+    first, second = cast.persons(2)
+    mine, yours = cast.thing(), cast.thing()
+    if tale.rng.random() < 0.4:
+        event.meet(tale, [first, second])
+    acquire(tale, first, mine)
+    acquire(tale, second, yours)
+    pause(tale, cast, level)
+    event.swap(tale, first, second, mine, yours)
+    pause(tale, cast, level)
+    if tale.rng.random() < 0.4 * level:
+        third = cast.person()
+        event.give(tale, first, third, yours)
+
+
+def hiding(tale: Narrator, cast: Cast, level: float) -> None:
+    """Things are put somewhere, taken up, and put elsewhere."""
+    people = cast.persons(2)
+    things = [cast.thing() for _ in range(some(tale, level, 1, 2))]
+    for thing in things:
+        acquire(tale, tale.rng.choice(people), thing)
+    for _ in range(some(tale, level, 1, 4)):
+        thing = tale.rng.choice(things)
+        holder = tale.world.holder[thing.noun]
+        if holder is None:
+            event.pick_up(tale, tale.rng.choice(people), thing)
+        else:
+            event.put(tale, next(person for person in people if person.name == holder), thing)
+        pause(tale, cast, 0.6 * level)
+
+
+def gift(tale: Narrator, cast: Cast, level: float) -> None:
+    """A present, and what it makes someone feel."""
+    giver, taker = cast.persons(2)
+    thing = cast.thing()
+    if tale.rng.random() < 0.5:
+        event.meet(tale, [giver, taker])
+    acquire(tale, giver, thing)
+    pause(tale, cast, level)
+    event.give(tale, giver, taker, thing)
+    if tale.rng.random() < 0.4:
+        event.thank(tale, taker)
+    if tale.rng.random() < 0.7:
+        event.feel(tale, taker, tale.rng.choice(lexicon.GLAD), f"{taker.subject} got the {thing.noun}")
+    pause(tale, cast, level)
+
+
+def sums(tale: Narrator, cast: Cast, level: float) -> None:
+    """Counting apples."""
+    person, other = cast.persons(2)
+    if tale.rng.random() < 0.3 * level:
+        event.meet(tale, [person, other])
+    nouns = tale.rng.sample(lexicon.COUNTED, 2)
+    event.count(tale, person, other, nouns[0])
+    if tale.rng.random() < 0.35 * level:
+        event.count(tale, other, person, nouns[1])
+
+
+def party(tale: Narrator, cast: Cast, level: float) -> None:
+    """Everyone has something; some of it changes hands."""
+    people = cast.persons(some(tale, level, 2, 4))
+    if tale.rng.random() < 0.5:
+        event.meet(tale, people)
+    for person in people:
+        acquire(tale, person, cast.thing())
+    for _ in range(some(tale, level, 0, 2)):
+        thing = tale.rng.choice(cast.things)
+        holder = next(person for person in people if person.name == tale.world.holder[thing.noun])
+        event.give(tale, holder, tale.rng.choice([p for p in people if p != holder]), thing)
+        pause(tale, cast, 0.6 * level)
+
+
+def envy(tale: Narrator, cast: Cast, level: float) -> None:
+    """Someone wants what another has, and may or may not get it."""
+    holder, other = cast.persons(2)
+    thing = cast.thing()
+    event.meet(tale, [holder, other])
+    acquire(tale, holder, thing)
+    event.want(tale, other, thing)
+    pause(tale, cast, level)
+    if tale.rng.random() < 0.5:
+        event.give(tale, holder, other, thing)
+    else:
+        event.go(tale, [other])
+        if tale.rng.random() < 0.4:
+            cause = f"{other.subject} did not get the {thing.noun}"
+            event.feel(tale, other, tale.rng.choice(lexicon.SORRY), cause)
+    pause(tale, cast, level)
+
+
+def wandering(tale: Narrator, cast: Cast, level: float) -> None:
+    """Anything goes: events in any order, as many as the level allows."""
+    people = cast.persons(some(tale, level, 2, 4))
+    event.meet(tale, people) if tale.rng.random() < 0.7 else event.arrive(tale, people[0])
+    things = [cast.thing() for _ in range(some(tale, level, 1, 3))]
+    for thing in things:
+        acquire(tale, tale.rng.choice(people), thing)
+    by_name = {person.name: person for person in people}
+    for _ in range(some(tale, level, 2, 7)):
+        thing = tale.rng.choice(things)
+        holder_name = tale.world.holder[thing.noun]
+        draw = tale.rng.random()
+        if draw < 0.25:
+            event.go(tale, [tale.rng.choice(people)])
+        elif holder_name is None:
+            event.pick_up(tale, tale.rng.choice(people), thing)
+        elif draw < 0.65:
+            holder = by_name[holder_name]
+            event.give(tale, holder, tale.rng.choice([p for p in people if p != holder]), thing)
+        elif draw < 0.85:
+            event.put(tale, by_name[holder_name], thing)
+        else:
+            pause(tale, cast, level)
+
+
+SHAPES: dict[str, tuple[Shape, float]] = {
+    "relay": (relay, 2.0),
+    "journey": (journey, 1.2),
+    "lost": (lost, 1.0),
+    "trade": (trade, 1.0),
+    "hiding": (hiding, 1.3),
+    "gift": (gift, 1.2),
+    "sums": (sums, 2.2),
+    "party": (party, 1.2),
+    "envy": (envy, 0.8),
+    "wandering": (wandering, 2.0),
+}
+"""Name -> (plot, weight in the corpus)."""
