@@ -64,6 +64,14 @@ WEIGHT_AXES: dict[str, tuple[Axis, Axis]] = {
     "up": ("d_mlp", "d_model"),
     "down": ("d_model", "d_mlp"),
 }
+# Axis of the vectors (gains, shifts) of norms; a bias has the output axis of its map.
+VECTOR_AXES: dict[str, Axis] = {
+    "attn_norm": "d_model",
+    "mlp_norm": "d_model",
+    "final_norm": "d_model",
+    "q_norm": "d_head",
+    "k_norm": "d_head",
+}
 
 
 def build_anatomy(loaded: LoadedModel) -> Anatomy:
@@ -245,15 +253,8 @@ def _projections(structure: Structure, block: int) -> Iterator[tuple[str, Projec
 def _weight_axes(role: str, parameter: Tensor, *, transposed: bool) -> list[Axis]:
     pair = WEIGHT_AXES.get(role, ("row", "column"))
     if parameter.dim() == 1:
-        return [
-            pair[0]
-            if role in WEIGHT_AXES
-            else "d_head"
-            if role in ("q_norm", "k_norm")
-            else "d_model"
-            if "norm" in role
-            else "row"
-        ]
+        return [VECTOR_AXES.get(role, pair[0])]
     if parameter.dim() == 2:
-        return list(reversed(pair)) if transposed else list(pair)
-    return ["expert"] * (parameter.dim() - 2) + ["row", "column"]
+        return [pair[1], pair[0]] if transposed else [pair[0], pair[1]]
+    experts: list[Axis] = ["expert"] * (parameter.dim() - 2)
+    return [*experts, "row", "column"]

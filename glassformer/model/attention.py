@@ -140,7 +140,7 @@ def attend(
     softcap, sinks = kwargs.get("softcap"), kwargs.get("s_aux")
     plain = softcap is None and sinks is None
     if watch is None and plain:
-        return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)  # type: ignore[no-any-return]
+        return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
     calls = [
         AttentionCall(
             module=module,
@@ -158,7 +158,7 @@ def attend(
         for call in calls:
             watch(call)
     if plain:
-        return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)  # type: ignore[no-any-return]
+        return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
     groups = query.shape[1] // key.shape[1]
     mixed = [call.probabilities() @ call.value.repeat_interleave(groups, dim=0) for call in calls]
     return torch.stack(mixed).transpose(1, 2).contiguous(), None

@@ -76,9 +76,10 @@ class Structure:
     def attention(self, block: int) -> nn.Module | Refusal:
         """The attention module of a block."""
         try:
-            return self.arch.attn_module(block)
+            attention: nn.Module = self.arch.attn_module(block)
         except (ValueError, AttributeError, LookupError) as exc:
             return Refusal(_first_sentence(exc))
+        return attention
 
     def attention_projections(self, block: int) -> dict[str, Projection] | Refusal:
         """The projections of a block's attention, by role: q, k, v (slices of one map where fused) and o."""
@@ -161,9 +162,10 @@ class Structure:
     def qk_norm(self, block: int, which: str) -> nn.Module | None:
         """The norm on queries (`which` "q") or keys ("k") before rotary embedding, if the block has one."""
         try:
-            return self.arch.qk_norm_module(block, which)
+            norm: nn.Module = self.arch.qk_norm_module(block, which)
         except (ValueError, AttributeError):
             return None
+        return norm
 
     def activate(self, block: int, x: Tensor) -> Tensor:
         """Apply a block's own activation function. Raises ValueError where the block does not hold it as a module."""
@@ -181,10 +183,10 @@ class Structure:
 
     def name_of(self, module: nn.Module) -> str:
         """The dotted name of a module inside the model."""
-        try:
-            return self._names[id(module)]
-        except KeyError:
-            raise UnknownAddress(f"{type(module).__name__} is not part of this model") from None
+        name: str | None = self._names.get(id(module))
+        if name is None:
+            raise UnknownAddress(type(module).__name__, "The module is not part of this model.")
+        return name
 
 
 def is_transposed(module: nn.Module) -> bool:

@@ -86,7 +86,9 @@ class WeightInput(Message):
 
     kind: Literal["weight"] = "weight"
     name: str
-    start: int | None = Field(None, description="first output feature used (a fused projection), None = all")
+    start: int | None = Field(
+        default=None, description="first output feature used (a fused projection), None = all"
+    )
     stop: int | None = None
 
 
@@ -119,7 +121,7 @@ class Check(Message):
     status: CheckStatus
     max_abs_difference: float | None = None
     tolerance: float | None = None
-    reason: str | None = Field(None, description="why the site is refused, one sentence")
+    reason: str | None = Field(default=None, description="why the site is refused, one sentence")
 
 
 class Site(Message):
@@ -243,11 +245,11 @@ class ChatMessage(Message):
 class Sampling(Message):
     """How the next token is drawn. `temperature` 0 is greedy decoding."""
 
-    temperature: float = Field(0.7, ge=0, le=100)
-    top_k: int = Field(0, ge=0, le=1_000_000, description="0 = off")
-    top_p: float = Field(0.95, gt=0, le=1)
-    repetition_penalty: float = Field(1.0, gt=0, le=100)
-    seed: int | None = Field(None, ge=0, le=2**63 - 1)
+    temperature: float = Field(default=0.7, ge=0, le=100)
+    top_k: int = Field(default=0, ge=0, le=1_000_000, description="0 = off")
+    top_p: float = Field(default=0.95, gt=0, le=1)
+    repetition_penalty: float = Field(default=1.0, gt=0, le=100)
+    seed: int | None = Field(default=None, ge=0, le=2**63 - 1)
 
 
 class TraceRequest(Message):
@@ -257,8 +259,8 @@ class TraceRequest(Message):
     prompt: str | None = None
     messages: list[ChatMessage] | None = None
     token_ids: list[int] | None = None
-    max_new_tokens: int = Field(0, ge=0, le=1_000_000)
-    sampling: Sampling = Field(default_factory=Sampling)
+    max_new_tokens: int = Field(default=0, ge=0, le=1_000_000)
+    sampling: Sampling = Sampling()
     stop: list[str] = Field(default_factory=list, max_length=16)
 
 
@@ -282,7 +284,7 @@ class Distribution(Message):
     candidates: list[Candidate]
     rest_count: int
     rest_probability: float
-    chosen: int | None = Field(None, description="the id that stands at pos + 1, if any")
+    chosen: int | None = Field(default=None, description="the id that stands at pos + 1, if any")
 
 
 class Step(Message):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import sys
 from typing import Any
 
 from pydantic.json_schema import models_json_schema
@@ -36,4 +37,4 @@ def describe_schema() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(describe_schema(), indent=2))
+    sys.stdout.write(json.dumps(describe_schema(), indent=2) + "\n")

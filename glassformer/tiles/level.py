@@ -59,7 +59,8 @@ def pool(cells: Array, pooling: Pooling, factor: int) -> Array:
         magnitude = np.where(finite, np.abs(grouped), -1.0)
         best = magnitude.argmax(-1)[..., None]
         pooled = np.take_along_axis(grouped, best, -1)[..., 0]
-    return pooled.astype(np.float32)
+    result: Array = pooled.astype(np.float32)
+    return result
 
 
 def read_level(

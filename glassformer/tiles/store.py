@@ -23,11 +23,7 @@ JSON_TYPE, BYTES_TYPE = "application/json", "application/octet-stream"
 
 @dataclass(frozen=True, slots=True)
 class ArrayView:
-    """One array of the store.
-
-    `read` gives float32 cells of a region of level 0. `complete` counts the indices of the first growing axis (or of the
-    last but one) whose cells can no longer change; None means all of them.
-    """
+    """One array of the store; `read` gives float32 cells of a region of level 0."""
 
     shape: tuple[int, ...]
     axes: tuple[str, ...]
@@ -55,7 +51,7 @@ class ZarrStore:
         self._attributes = dict(attributes)
         self._growing = growing
 
-    def keys(self) -> list[str]:
+    def list_keys(self) -> list[str]:
         """Every key there is, metadata first: what an export writes."""
         found = ["zarr.json"]
         for name, view in self._arrays.items():

@@ -261,7 +261,8 @@ class _Walk:
         other = self._input(equation.inputs[0], [head, pos, partner])
         c, s = float(cos[pos, feature]), sign * float(sin[pos, feature])
         value = own.value * c + other.value * s
-        body = rf"{bracket(number(own.value))} \cdot {bracket(number(c))} + {bracket(number(other.value))} \cdot {bracket(number(s))}"
+        products = [(own.value, c), (other.value, s)]
+        body = " + ".join(rf"{bracket(number(x))} \cdot {bracket(number(y))}" for x, y in products)
         return Cell(
             value, merged_terms(scaled(own.terms, c), scaled(other.terms, s)), f"{number(value)} = {body}"
         )

@@ -27,7 +27,7 @@ def make_store(
 async def copy_into_memory(store: ZarrStore) -> MemoryStore:
     memory = MemoryStore()
     buffer = zarr.core.buffer.default_buffer_prototype().buffer
-    for key in store.keys():
+    for key in store.list_keys():
         await memory.set(key, buffer.from_bytes(store.get(key).body))
     return memory
 
@@ -56,7 +56,9 @@ async def test_consolidated_metadata_lists_every_array() -> None:
     _, store = make_store()
     root = json.loads(store.get("zarr.json").body)
     listed = set(root["consolidated_metadata"]["metadata"])
-    assert listed == {key.removesuffix("/zarr.json") for key in store.keys() if key.endswith("/zarr.json")}
+    assert listed == {
+        key.removesuffix("/zarr.json") for key in store.list_keys() if key.endswith("/zarr.json")
+    }
 
 
 @pytest.mark.parametrize("shape", [(5,), (64, 64), (65, 3), (1, 1), (2, 130, 131)])

@@ -1,93 +1,13 @@
-"""Tiny random models of real families, traced; expectations come from plain transformers."""
+"""Fixtures over `tracing.py`: one case for each family, made once."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
+from tracing import SHAPES, Case, Close, make_case
 
-from glassformer.model.anatomy import build_anatomy
-from glassformer.model.load import LoadedModel, wrap_model
-from glassformer.model.source import ModelSource
 from glassformer.trace.store import TraceStore
-from glassformer.trace.trace import Trace
-
-SHAPES: dict[str, dict[str, Any]] = {
-    "llama": {
-        "hidden_size": 32,
-        "intermediate_size": 56,
-        "num_hidden_layers": 3,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-    },
-    "gpt2": {"n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": 128},
-    "qwen3": {
-        "hidden_size": 32,
-        "intermediate_size": 56,
-        "num_hidden_layers": 3,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "head_dim": 8,
-    },
-    "gemma2": {
-        "hidden_size": 32,
-        "intermediate_size": 56,
-        "num_hidden_layers": 4,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "head_dim": 8,
-        "sliding_window": 8,
-        "attn_logit_softcapping": 5.0,
-        "final_logit_softcapping": 3.0,
-    },
-}
-VOCAB = 97
-
-
-@dataclass
-class Reference:
-    """What plain transformers computes with eager attention."""
-
-    hidden_states: list[Tensor]
-    attentions: list[Tensor]
-    logits: Tensor
-
-
-@dataclass
-class Case:
-    loaded: LoadedModel
-    token_ids: list[int]
-    reference: Reference
-
-    def trace(self, store: TraceStore) -> Trace:
-        trace = store.create(self.loaded, self.token_ids, len(self.token_ids))
-        ids = torch.tensor([self.token_ids])
-        with torch.inference_mode(), trace.recording.watch(0, len(self.token_ids)):
-            logits = self.loaded.model(input_ids=ids, use_cache=False).logits[0]
-        trace.recording.logits(0, logits)
-        return trace
-
-
-def tiny_model(family: str) -> LoadedModel:
-    config = AutoConfig.for_model(
-        family, vocab_size=VOCAB, bos_token_id=0, eos_token_id=1, pad_token_id=0, **SHAPES[family]
-    )
-    torch.manual_seed(7)
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
-    with torch.no_grad():
-        # Random models barely attend; larger weights make every number worth comparing.
-        for parameter in model.parameters():
-            parameter.mul_(3.0) if parameter.dim() > 1 else parameter.add_(0.1 * torch.randn_like(parameter))
-    vocabulary = {f"t{i}": i for i in range(VOCAB)}
-    backend = Tokenizer(models.WordLevel(vocabulary, unk_token="t0"))
-    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="t1")
-    source = ModelSource(model_id=f"tiny-{family}", kind="folder", folder=None)
-    return wrap_model(source, model, tokenizer)
 
 
 @pytest.fixture(scope="session", params=sorted(SHAPES))
@@ -100,26 +20,13 @@ def llama() -> Case:
     return make_case("llama")
 
 
-def make_case(family: str) -> Case:
-    loaded = tiny_model(family)
-    token_ids = torch.randint(2, VOCAB, (70,), generator=torch.Generator().manual_seed(3)).tolist()
-    loaded.model.set_attn_implementation("eager")
-    with torch.inference_mode():
-        out = loaded.model(
-            torch.tensor([token_ids]), output_hidden_states=True, output_attentions=True, use_cache=False
-        )
-    reference = Reference([h[0] for h in out.hidden_states], [a[0] for a in out.attentions], out.logits[0])
-    loaded.anatomy = build_anatomy(loaded)
-    return Case(loaded, token_ids, reference)
-
-
 @pytest.fixture
 def store() -> TraceStore:
     return TraceStore(64 * 2**20)
 
 
 @pytest.fixture
-def close() -> Callable[[Any, Tensor], None]:
+def close() -> Close:
     """Equal to transformers up to the rounding of float32 sums."""
 
     def check(actual: Any, expected: Tensor) -> None:

@@ -4,7 +4,7 @@ import math
 import random
 
 import pytest
-from conftest import Case  # type: ignore[import-not-found]
+from tracing import Case
 
 from glassformer.errors import BadValue
 from glassformer.trace.store import TraceStore
@@ -58,5 +58,5 @@ def test_a_masked_score_says_so(llama: Case, store: TraceStore) -> None:
 
 @pytest.mark.parametrize("index", [[0], [0, -1], [70, 0], [0, 0, 0]])
 def test_indices_out_of_range_are_named(llama: Case, store: TraceStore, index: list[int]) -> None:
-    with pytest.raises(BadValue, match="pos 0..69, d_model 0..31"):
+    with pytest.raises(BadValue, match=r"pos 0\.\.69, d_model 0\.\.31"):
         llama.trace(store).explain("resid_pre.0", index)
