@@ -1,7 +1,7 @@
 """The corpus of the tales: an endless stream of documents, each a pure function of (stream, index).
 
 Held-out documents are those whose text hashes to 0 modulo HELD_OUT_ONE_IN; the training stream skips them, so the
-two can never share a document. About 15k documents a second on one core.
+two can never share a document. About 5k documents a second on one core.
 """
 
 import hashlib
@@ -9,7 +9,7 @@ import random
 from collections.abc import Iterator
 
 from glassformer.training import event, lexicon, plot, question
-from glassformer.training.document import ASSISTANT, EOS, USER, Answer, Document, Question
+from glassformer.training.document import ASSISTANT, EOS, USER, Answer, Document, Form, Question
 from glassformer.training.narrator import Narrator
 from glassformer.training.world import Person, Thing
 
@@ -47,10 +47,10 @@ class Page:
         self.text = text
         self.answers: list[Answer] = []
 
-    def answer(self, asked: Question, text: str, form: str) -> None:
+    def answer(self, asked: Question, text: str, form: Form) -> None:
         start = len(self.text)
         self.text += text
-        self.answers.append(Answer(asked, form, start, len(self.text)))  # type: ignore[arg-type]
+        self.answers.append(Answer(asked, form, start, len(self.text)))
 
 
 def write(rng: random.Random, *, level: float = 1.0) -> Document:

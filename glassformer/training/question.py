@@ -126,16 +126,5 @@ def ask(world: World, rng: random.Random, *, number: int, kinds: Sequence[str] =
     return questions
 
 
-def quoted(
-    question: Question, world: World, asker: str, *, ask: str, say: str
-) -> tuple[str, str, str] | None:
-    """A who-has question as dialogue: text before the answer, the answer, and text after it."""
-    if question.kind != "who_has":
-        return None
-    holder = question.short[:-1]
-    speaker = "everyone"
-    return f'"{question.text}" {ask} the {asker}. "', holder, f' has it," {say} {speaker}.'
-
-
 def people_of(people: Sequence[Person]) -> tuple[str, ...]:
     return tuple(person.name for person in people)
