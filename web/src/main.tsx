@@ -1,4 +1,51 @@
+import "./styles/page.css";
+import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
+import { connectCommands } from "./main/connectCommands";
+import { connectScene } from "./main/connectScene";
+import { watchAppearance } from "./main/watchAppearance";
+import { watchDistribution } from "./main/watchDistribution";
+import { watchInsets } from "./main/watchInsets";
+import { watchPrompt } from "./main/watchPrompt";
+import { watchSelection } from "./main/watchSelection";
+import { watchUrl } from "./main/watchUrl";
+import { App } from "./panels/App";
+import { startWords } from "./panels/words/startWords";
+import type { Scene } from "./scene/Scene";
+import { type AppStore, createAppStore } from "./state/createAppStore";
+import { readPreferences } from "./state/preferences";
+import { readUrl } from "./state/urlState";
 
-const root = document.getElementById("root");
-if (root) createRoot(root).render(<h1>Glassformer</h1>);
+declare global {
+  interface Window {
+    /** For automation: tests and notebooks drive the page through the same store and scene as the panels. */
+    glassformer: { store: AppStore; scene: Scene };
+  }
+}
+
+const canvas = document.createElement("canvas");
+canvas.id = "scene";
+const root = document.getElementById("root") ?? document.body.appendChild(document.createElement("div"));
+root.before(canvas);
+
+const url = readUrl(window.location.search);
+const store = createAppStore({ maxNewTokens: url.maxNewTokens, sampling: url.sampling });
+store.setState(readPreferences(window.localStorage, store.getState()));
+startWords(store.getState().language);
+watchAppearance(store);
+
+const { scene, tensors } = connectScene(store, canvas);
+const session = connectCommands(store, scene);
+watchPrompt(store);
+watchDistribution(store);
+watchSelection(store, tensors.reader);
+watchUrl(store);
+watchInsets(scene, root);
+window.glassformer = { store, scene };
+
+createRoot(root).render(
+  <StrictMode>
+    <App store={store} commands={session} />
+  </StrictMode>,
+);
+void session.begin(url);

@@ -587,7 +587,16 @@ export interface components {
              * @default null
              */
             prompt: string | null;
-            sampling?: components["schemas"]["Sampling"];
+            /**
+             * @default {
+             *       "temperature": 0.7,
+             *       "top_k": 0,
+             *       "top_p": 0.95,
+             *       "repetition_penalty": 1,
+             *       "seed": null
+             *     }
+             */
+            sampling: components["schemas"]["Sampling"];
             /** Stop */
             stop?: string[];
             /**

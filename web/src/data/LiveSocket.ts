@@ -1,0 +1,62 @@
+import { decodeFrame, type Frame } from "../protocol/frames";
+import type { Subscribe } from "../protocol/schema.generated";
+
+const FIRST_RETRY_MS = 500;
+const LAST_RETRY_MS = 8_000;
+
+/**
+ * The page's one live connection: subscribe to addresses of a recording, receive the rows of each step.
+ * It is open only while there is something to hear, and finds its way back after a cut; rows missed meanwhile
+ * are in the store.
+ */
+export class LiveSocket {
+  readonly #onFrame: (frame: Frame) => void;
+  #socket: WebSocket | null = null;
+  #subscription: Subscribe | null = null;
+  #retryMs = FIRST_RETRY_MS;
+  #retryTimer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(onFrame: (frame: Frame) => void) {
+    this.#onFrame = onFrame;
+  }
+
+  subscribe(traceId: string, addresses: string[]): void {
+    const next: Subscribe = { type: "subscribe", trace_id: traceId, addresses };
+    if (JSON.stringify(next) === JSON.stringify(this.#subscription)) return;
+    this.#subscription = next;
+    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(next));
+    else this.#connect();
+  }
+
+  close(): void {
+    this.#subscription = null;
+    clearTimeout(this.#retryTimer);
+    this.#socket?.close();
+    this.#socket = null;
+  }
+
+  #connect(): void {
+    if (this.#socket) return;
+    clearTimeout(this.#retryTimer);
+    const socket = new WebSocket("/api/live");
+    socket.binaryType = "arraybuffer";
+    socket.onopen = () => {
+      this.#retryMs = FIRST_RETRY_MS;
+      if (this.#subscription) socket.send(JSON.stringify(this.#subscription));
+    };
+    socket.onmessage = (event) => {
+      if (event.data instanceof ArrayBuffer) this.#onFrame(decodeFrame(event.data));
+    };
+    socket.onclose = () => {
+      if (this.#socket === socket) this.#socket = null;
+      if (this.#subscription) this.#retryLater();
+    };
+    this.#socket = socket;
+  }
+
+  #retryLater(): void {
+    clearTimeout(this.#retryTimer);
+    this.#retryTimer = setTimeout(() => this.#connect(), this.#retryMs);
+    this.#retryMs = Math.min(this.#retryMs * 2, LAST_RETRY_MS);
+  }
+}

@@ -1,0 +1,46 @@
+import { expect, test } from "vitest";
+import type { Matrix } from "../layout/Matrix";
+import { MatrixQueue } from "./MatrixQueue";
+
+function createJobs() {
+  const asked: string[] = [];
+  const cancelled: string[] = [];
+  const answers = new Map<string, () => void>();
+  const job = (key: string) => ({
+    key,
+    read: (signal: AbortSignal) =>
+      new Promise<Matrix>((resolve, reject) => {
+        asked.push(key);
+        answers.set(key, () =>
+          resolve({ address: key, axes: [], shape: [], level: 0, values: new Float32Array() }),
+        );
+        signal.addEventListener("abort", () => {
+          cancelled.push(key);
+          reject(signal.reason);
+        });
+      }),
+  });
+  const answer = async (key: string) => {
+    answers.get(key)?.();
+    await new Promise((resolve) => setTimeout(resolve));
+  };
+  return { asked, cancelled, job, answer };
+}
+
+test("reads in the order wanted, three at a time, and cancels what is no longer wanted", async () => {
+  const { asked, cancelled, job, answer } = createJobs();
+  const arrived: string[] = [];
+  const queue = new MatrixQueue({ onMatrix: (key) => arrived.push(key), onFailure: () => {} });
+  queue.want(["a", "b", "c", "d", "e"].map(job));
+  expect(asked).toEqual(["a", "b", "c"]);
+  await answer("b");
+  expect(asked).toEqual(["a", "b", "c", "d"]);
+  queue.want(["a", "b", "e", "f"].map(job));
+  expect(cancelled).toEqual(["c", "d"]);
+  expect(asked.slice(4)).toEqual(["e", "f"]);
+  await answer("a");
+  await answer("e");
+  expect(arrived).toEqual(["b", "a", "e"]);
+  queue.want(["a", "b"].map(job));
+  expect(asked).toHaveLength(6);
+});

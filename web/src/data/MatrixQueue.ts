@@ -1,0 +1,68 @@
+import type { Matrix } from "../layout/Matrix";
+import { isAbort } from "./request";
+
+export interface Job {
+  key: string;
+  read(signal: AbortSignal): Promise<Matrix>;
+}
+
+export interface QueueListener {
+  onMatrix(key: string, matrix: Matrix): void;
+  onFailure(key: string, error: unknown): void;
+}
+
+/** Below the browser's six connections a host, so that a click's own request never waits behind the scenery. */
+const PARALLEL = 3;
+
+/**
+ * Reads what is wanted, in the order wanted. Each new list replaces the last: what fell out of it is cancelled,
+ * what has been delivered is not read again.
+ */
+export class MatrixQueue {
+  readonly #listener: QueueListener;
+  readonly #running = new Map<string, AbortController>();
+  readonly #settled = new Set<string>();
+  #wanted: Job[] = [];
+
+  constructor(listener: QueueListener) {
+    this.#listener = listener;
+  }
+
+  want(jobs: Job[]): void {
+    this.#wanted = jobs;
+    const keys = new Set(jobs.map((job) => job.key));
+    for (const [key, controller] of this.#running) {
+      if (keys.has(key)) continue;
+      controller.abort();
+      this.#running.delete(key);
+    }
+    // What fell out may have been dropped by the scene too, so it is read again (from the cache) when wanted again.
+    for (const key of this.#settled) if (!keys.has(key)) this.#settled.delete(key);
+    this.#fill();
+  }
+
+  #fill(): void {
+    for (const job of this.#wanted) {
+      if (this.#running.size >= PARALLEL) return;
+      if (!this.#running.has(job.key) && !this.#settled.has(job.key)) void this.#start(job);
+    }
+  }
+
+  async #start(job: Job): Promise<void> {
+    const controller = new AbortController();
+    this.#running.set(job.key, controller);
+    try {
+      const matrix = await job.read(controller.signal);
+      if (controller.signal.aborted) return;
+      this.#settled.add(job.key);
+      this.#listener.onMatrix(job.key, matrix);
+    } catch (error) {
+      if (controller.signal.aborted || isAbort(error)) return;
+      this.#settled.add(job.key);
+      this.#listener.onFailure(job.key, error);
+    } finally {
+      if (this.#running.get(job.key) === controller) this.#running.delete(job.key);
+      this.#fill();
+    }
+  }
+}

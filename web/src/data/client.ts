@@ -1,0 +1,90 @@
+import type {
+  Anatomy,
+  Distribution,
+  Explanation,
+  ModelList,
+  ModelSummary,
+  Sampling,
+  Token,
+  TraceRequest,
+  TraceState,
+} from "../protocol/schema.generated";
+import { pathOfId, requestJson } from "./request";
+
+/** What a trace is asked for; the server fills in what is left out. */
+export type NewTrace = Partial<TraceRequest> & Pick<TraceRequest, "model_id">;
+
+export interface CellReference {
+  address: string;
+  index: readonly number[];
+}
+
+const DISTRIBUTION_LIMIT = 40;
+
+export function fetchModels(signal?: AbortSignal): Promise<ModelList> {
+  return requestJson("/api/models", { signal });
+}
+
+/** Starts loading; refuses at once (404, 422) what cannot be loaded. Progress comes from `watchLoad`. */
+export function startLoad(modelId: string, signal?: AbortSignal): Promise<ModelSummary> {
+  return requestJson(`/api/models/${pathOfId(modelId)}/load`, { method: "POST", signal });
+}
+
+export function fetchAnatomy(modelId: string, signal?: AbortSignal): Promise<Anatomy> {
+  return requestJson(`/api/models/${pathOfId(modelId)}/anatomy`, { signal });
+}
+
+export function createTrace(request: NewTrace, signal?: AbortSignal): Promise<TraceState> {
+  return requestJson("/api/traces", { method: "POST", body: request, signal });
+}
+
+export function stopTrace(traceId: string): Promise<TraceState> {
+  return requestJson(`/api/traces/${traceId}/stop`, { method: "POST" });
+}
+
+export function deleteTrace(traceId: string): Promise<void> {
+  return requestJson(`/api/traces/${traceId}`, { method: "DELETE" });
+}
+
+/** The next-token distribution at a recorded position, before and after the filters. */
+export function fetchDistribution(
+  traceId: string,
+  position: number,
+  sampling: Sampling,
+  signal?: AbortSignal,
+): Promise<Distribution> {
+  const query = new URLSearchParams({
+    pos: String(position),
+    temperature: String(sampling.temperature),
+    top_k: String(sampling.top_k),
+    top_p: String(sampling.top_p),
+    repetition_penalty: String(sampling.repetition_penalty),
+    limit: String(DISTRIBUTION_LIMIT),
+  });
+  return requestJson(`/api/traces/${traceId}/distribution?${query}`, { signal });
+}
+
+export function fetchExplanation(
+  traceId: string,
+  cell: CellReference,
+  signal?: AbortSignal,
+): Promise<Explanation> {
+  const query = new URLSearchParams({ address: cell.address, index: cell.index.join(",") });
+  return requestJson(`/api/traces/${traceId}/explain?${query}`, { signal });
+}
+
+interface Tokenized {
+  token_ids: number[];
+  tokens: string[];
+  special?: boolean[];
+}
+
+/** The tokens of a prompt, as the model will see them. */
+export async function tokenize(modelId: string, prompt: string, signal?: AbortSignal): Promise<Token[]> {
+  const body = { model_id: modelId, prompt };
+  const answer = await requestJson<Tokenized>("/tokenize", { method: "POST", body, signal });
+  return answer.token_ids.map((id, at) => {
+    const text = answer.tokens[at] ?? "";
+    return { id, text, special: answer.special?.[at] ?? false };
+  });
+}

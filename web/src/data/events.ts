@@ -1,0 +1,68 @@
+import type { LoadProgress, Step, TraceState } from "../protocol/schema.generated";
+import { pathOfId } from "./request";
+
+/** Ends an event stream; safe to call twice. */
+export type StopWatching = () => void;
+
+export interface TraceListener {
+  onState(state: TraceState): void;
+  onStep(step: Step): void;
+  /** The server gave up on this recording, in its own words. */
+  onFailure(message: string): void;
+  /** The connection dropped; the browser is trying again and will resume after the last event it saw. */
+  onInterrupted(): void;
+}
+
+const OPEN_STATUSES = new Set<TraceState["status"]>(["queued", "running"]);
+
+export function isOpen(state: TraceState): boolean {
+  return OPEN_STATUSES.has(state.status);
+}
+
+/** Follows a recording until its final state. EventSource itself resumes with `Last-Event-ID`. */
+export function watchTrace(traceId: string, listener: TraceListener): StopWatching {
+  const source = new EventSource(`/api/traces/${traceId}/events`);
+  source.addEventListener("state", (event) => {
+    const state = JSON.parse(event.data) as TraceState;
+    // The server closes the stream after the final state; unless we close first, the browser would reconnect for ever.
+    if (!isOpen(state)) source.close();
+    listener.onState(state);
+  });
+  source.addEventListener("step", (event) => listener.onStep(JSON.parse(event.data) as Step));
+  source.addEventListener("error", (event) => {
+    const message = readServerError(event);
+    if (message !== null) {
+      source.close();
+      listener.onFailure(message);
+    } else {
+      listener.onInterrupted();
+    }
+  });
+  return () => source.close();
+}
+
+export interface LoadListener {
+  onProgress(progress: LoadProgress): void;
+  onInterrupted(): void;
+}
+
+/** Follows a model's loading until it is ready or has failed. */
+export function watchLoad(modelId: string, listener: LoadListener): StopWatching {
+  const source = new EventSource(`/api/models/${pathOfId(modelId)}/load`);
+  source.addEventListener("progress", (event) => {
+    const progress = JSON.parse(event.data) as LoadProgress;
+    if (progress.stage === "ready" || progress.stage === "failed") source.close();
+    listener.onProgress(progress);
+  });
+  source.addEventListener("error", () => {
+    if (source.readyState === EventSource.CLOSED) listener.onInterrupted();
+  });
+  return () => source.close();
+}
+
+/** An SSE event named `error` reaches the same listener as the browser's own connection error, but carries data. */
+function readServerError(event: Event): string | null {
+  if (!(event instanceof MessageEvent) || typeof event.data !== "string") return null;
+  const detail = JSON.parse(event.data) as { error?: string };
+  return detail.error ?? "The recording failed.";
+}

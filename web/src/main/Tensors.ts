@@ -1,0 +1,129 @@
+import { LiveSocket } from "../data/LiveSocket";
+import { MatrixQueue } from "../data/MatrixQueue";
+import { MatrixReader } from "../data/MatrixReader";
+import { UnreachableError } from "../data/request";
+import type { Cell } from "../layout/Cell";
+import type { Matrix } from "../layout/Matrix";
+import type { Frame } from "../protocol/frames";
+import type { Scene, Wanted } from "../scene/Scene";
+import type { AppStore } from "../state/createAppStore";
+
+interface LiveRows {
+  start: number;
+  stop: number;
+  shape: number[];
+  values: Float32Array;
+}
+
+/** Carries tensors to the scene: what it wants from the store, and the rows of each step while a recording grows. */
+export class Tensors {
+  readonly reader = new MatrixReader();
+  readonly #store: AppStore;
+  readonly #scene: () => Scene;
+  readonly #onArrival: () => void;
+  readonly #queue: MatrixQueue;
+  readonly #live = new LiveSocket((frame) => this.#takeFrame(frame));
+  readonly #exact = new Map<string, Matrix>();
+  readonly #rows = new Map<string, LiveRows[]>();
+  #wanted: Wanted[] = [];
+  /** Goes up when the recording on screen is another one or has settled, so that everything is read anew. */
+  #epoch = 0;
+
+  constructor(store: AppStore, scene: () => Scene, onArrival: () => void) {
+    this.#store = store;
+    this.#scene = scene;
+    this.#onArrival = onArrival;
+    this.#queue = new MatrixQueue({
+      onMatrix: (_key, matrix) => this.#deliver(matrix),
+      onFailure: (_key, error) => {
+        if (error instanceof UnreachableError) store.setState({ connection: "lost" });
+      },
+    });
+  }
+
+  want(wanted: Wanted[]): void {
+    this.#wanted = wanted;
+    this.#ask();
+  }
+
+  /** The model on screen is another one. */
+  forgetModel(): void {
+    this.#exact.clear();
+    this.forgetRecording();
+  }
+
+  /** The recording on screen is another one, has its prompt recorded, or has ended: read it as it is now. */
+  forgetRecording(): void {
+    this.#epoch += 1;
+    this.#rows.clear();
+    this.#ask();
+  }
+
+  /** The cell's value if it is on the page already. */
+  valueAt(cell: Cell): number | null {
+    for (const rows of this.#rows.get(cell.address) ?? []) {
+      const row = cell.index[cell.index.length - 2] ?? 0;
+      if (row >= rows.start && row < rows.stop) {
+        return readCell(rows.values, rows.shape, [
+          ...cell.index.slice(0, -2),
+          row - rows.start,
+          cell.index.at(-1) ?? 0,
+        ]);
+      }
+    }
+    const matrix = this.#exact.get(cell.address);
+    return matrix ? readCell(matrix.values, matrix.shape, cell.index) : null;
+  }
+
+  #ask(): void {
+    const { trace, anatomy, activity } = this.#store.getState();
+    this.#queue.want(
+      this.#wanted.flatMap(({ name, kind, level }) => {
+        if (kind === "weight") {
+          if (!anatomy) return [];
+          const store = { kind: "weights", modelId: anatomy.model_id } as const;
+          const key = `weights ${anatomy.model_id} ${name} ${level}`;
+          return [{ key, read: (signal) => this.reader.read({ store, name, level }, signal) }];
+        }
+        if (!trace || trace.positions === 0) return [];
+        const store = { kind: "recording", traceId: trace.id, positions: trace.positions } as const;
+        const key = `recording ${trace.id} ${this.#epoch} ${name} ${level}`;
+        return [{ key, read: (signal) => this.reader.read({ store, name, level }, signal) }];
+      }),
+    );
+    if (trace && (activity === "generating" || activity === "stopping")) {
+      const addresses = this.#wanted.filter((each) => each.kind === "site").map((each) => each.name);
+      this.#live.subscribe(trace.id, addresses);
+    } else {
+      this.#live.close();
+    }
+  }
+
+  #deliver(matrix: Matrix): void {
+    if (matrix.level === 0) this.#exact.set(matrix.address, matrix);
+    this.#scene().setMatrix(matrix);
+    this.#onArrival();
+  }
+
+  #takeFrame(frame: Frame): void {
+    const { trace } = this.#store.getState();
+    if (frame.traceId !== trace?.id) return;
+    if (frame.stop > trace.positions) this.#store.setState({ trace: { ...trace, positions: frame.stop } });
+    for (const { address, shape, values } of frame.arrays) {
+      const known = this.#rows.get(address) ?? [];
+      this.#rows.set(address, [...known, { start: frame.start, stop: frame.stop, shape, values }]);
+      this.#scene().appendRows(address, frame.start, frame.stop, values);
+    }
+    this.#onArrival();
+  }
+}
+
+function readCell(values: Float32Array, shape: number[], index: number[]): number | null {
+  let offset = 0;
+  for (const [axis, size] of shape.entries()) {
+    const at = index[axis] ?? 0;
+    if (at < 0 || at >= size) return null;
+    offset = offset * size + at;
+  }
+  return values[offset] ?? null;
+}

@@ -1,0 +1,82 @@
+import type { Scene } from "../scene/Scene";
+import type { Commands } from "../state/Commands";
+import type { AppStore } from "../state/createAppStore";
+import type { UrlState } from "../state/urlState";
+import { createRecorder } from "./createRecorder";
+import { createModelOpener, refreshModels } from "./openModel";
+
+/** How often to look whether the server is back. */
+const RETRY_MS = 4_000;
+
+export interface Session extends Commands {
+  /** Opens the page's first model and runs its first prompt, or what the address asks for. */
+  begin(url: UrlState): Promise<void>;
+}
+
+/** The commands of the page, on the real server and the real scene. */
+export function connectCommands(store: AppStore, scene: Scene): Session {
+  const recorder = createRecorder(store);
+  const opener = createModelOpener(store, recorder.abandon);
+
+  async function openModel(modelId: string): Promise<boolean> {
+    const opened = await opener.open(modelId);
+    if (!opened) return false;
+    const { models, prompt } = store.getState();
+    const samples = models.flatMap((model) => model.prompts ?? []);
+    const sample = models.find((model) => model.model_id === modelId)?.prompts?.[0];
+    // What the user typed is theirs; a sample gives way to the new model's own.
+    if (sample !== undefined && (prompt.trim() === "" || samples.includes(prompt)))
+      store.setState({ prompt: sample });
+    return true;
+  }
+
+  async function reconnect(): Promise<void> {
+    store.setState({ connection: "connecting" });
+    const defaultId = await refreshModels(store);
+    if (defaultId === null) return;
+    const { anatomy, tracePrompt, prompt } = store.getState();
+    const modelId = anatomy?.model_id ?? defaultId;
+    // A restarted server knows neither the model nor the recording any more.
+    if ((await openModel(modelId)) && (tracePrompt ?? prompt) !== "") await recorder.run();
+  }
+
+  setInterval(() => {
+    const { connection, activity, opening } = store.getState();
+    if (connection === "lost" && activity === "idle" && !opening && !document.hidden) void reconnect();
+  }, RETRY_MS);
+
+  return {
+    async begin(url) {
+      const defaultId = await refreshModels(store);
+      if (defaultId === null) return;
+      const modelId = url.modelId ?? defaultId;
+      if (url.prompt !== null) store.setState({ prompt: url.prompt });
+      if (!(await openModel(modelId))) {
+        // A link to a model that is gone still shows something: the message, and the default model behind it.
+        const { modelFailure, connection } = store.getState();
+        if (modelId === defaultId || connection === "lost" || !(await openModel(defaultId))) return;
+        store.setState({ modelFailure });
+      }
+      if (url.drawnSeed === null) await recorder.run();
+      else await recorder.generate(url.drawnSeed);
+      store.setState({ position: url.position, selection: url.selection });
+    },
+    openModel(modelId) {
+      void openModel(modelId).then((opened) => {
+        if (opened) void recorder.run();
+      });
+    },
+    run: () => void recorder.run(),
+    generate: () => void recorder.generate(),
+    stop: () => void recorder.stop(),
+    reconnect: () => void reconnect(),
+    fit: () => scene.fit(),
+    focus: (address) => scene.focus(address),
+    highlight: (addresses) => scene.highlight(addresses),
+    play: () => scene.play(),
+    scrub(fraction) {
+      store.setState({ light: fraction });
+      scene.scrub(fraction);
+    },
+  };
+}

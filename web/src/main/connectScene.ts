@@ -1,0 +1,102 @@
+import type { Cell } from "../layout/Cell";
+import type { Explanation } from "../protocol/schema.generated";
+import { createScene, type Scene } from "../scene/Scene";
+import type { AppState } from "../state/AppState";
+import type { AppStore } from "../state/createAppStore";
+import { watch } from "../state/watch";
+import { Tensors } from "./Tensors";
+
+/** Shown in the legend while no cell is pointed at: the stream that everything reads from and writes to. */
+const LEGEND_ADDRESS = "resid_post.0";
+
+/** Puts the scene on a canvas and keeps it and the store in step. */
+export function connectScene(store: AppStore, canvas: HTMLCanvasElement): { scene: Scene; tensors: Tensors } {
+  const reducedMotion = window.matchMedia("(prefers-reduced-motion: reduce)");
+  const tensors = new Tensors(store, () => scene, refreshLegend);
+  const scene = createScene(canvas, {
+    theme: store.getState().theme,
+    reducedMotion: reducedMotion.matches,
+    onHover(cell, at) {
+      const box = canvas.getBoundingClientRect();
+      const inWindow = { x: at.x + box.left, y: at.y + box.top };
+      store.setState({ hover: cell && { cell, at: inWindow, value: tensors.valueAt(cell) } });
+    },
+    onSelect: (cell) => store.setState({ selection: cell }),
+    onWanted: (wanted) => tensors.want(wanted),
+  });
+
+  function refreshLegend(): void {
+    const state = store.getState();
+    if (state.hover) {
+      const value = tensors.valueAt(state.hover.cell);
+      if (value !== state.hover.value) store.setState({ hover: { ...state.hover, value } });
+    }
+    const address = state.hover?.cell.address ?? state.selection?.address ?? LEGEND_ADDRESS;
+    const legend = scene.legend(address);
+    const { legend: shown } = state;
+    if (legend?.limit === shown?.limit && legend?.scale === shown?.scale && address === shown?.address)
+      return;
+    store.setState({ legend: legend && { ...legend, address } });
+  }
+
+  function showTokens({ trace }: AppState): void {
+    scene.setTokens(trace?.tokens ?? [], trace?.prompt_count ?? 0, trace?.positions ?? 0);
+  }
+
+  watch(
+    store,
+    (state) => [state.anatomy],
+    ({ anatomy }) => {
+      scene.setAnatomy(anatomy);
+      tensors.forgetModel();
+    },
+  );
+  watch(
+    store,
+    (state) => [state.trace?.tokens, state.trace?.prompt_count, state.trace?.positions],
+    showTokens,
+  );
+  watch(
+    store,
+    (state) => [state.trace?.id, (state.trace?.positions ?? 0) > 0, state.activity === "idle"],
+    (state, previous) => {
+      tensors.forgetRecording();
+      const recorded = (each: AppState) => (each.trace?.positions ?? 0) > 0;
+      const isNew = state.trace?.id !== previous.trace?.id || !recorded(previous);
+      if (recorded(state) && isNew && !reducedMotion.matches) scene.play();
+    },
+  );
+  watch(
+    store,
+    (state) => [state.distribution.value],
+    (state) => scene.setDistribution(state.distribution.value),
+  );
+  watch(
+    store,
+    (state) => [state.selection],
+    (state) => scene.select(state.selection),
+  );
+  watch(
+    store,
+    (state) => [state.explanation.value],
+    (state) => scene.operands(operandCells(state.explanation.value)),
+  );
+  watch(
+    store,
+    (state) => [state.theme],
+    (state) => scene.setTheme(state.theme),
+  );
+  watch(store, (state) => [state.hover?.cell, state.selection, state.trace], refreshLegend);
+  reducedMotion.addEventListener("change", () => scene.setReducedMotion(reducedMotion.matches));
+  new ResizeObserver(() => scene.resize()).observe(canvas);
+  return { scene, tensors };
+}
+
+/** The cells an explanation names, without repeats. */
+function operandCells(explanation: Explanation | null): Cell[] {
+  const cells = new Map<string, Cell>();
+  for (const term of explanation?.terms ?? []) {
+    for (const { name, index } of term.operands) cells.set(`${name}:${index}`, { address: name, index });
+  }
+  return [...cells.values()];
+}

@@ -1,0 +1,126 @@
+import { createTrace, deleteTrace, stopTrace } from "../data/client";
+import { isOpen, type StopWatching, watchTrace } from "../data/events";
+import type { Step, TraceState } from "../protocol/schema.generated";
+import type { AppStore } from "../state/createAppStore";
+import { whyNotRun } from "../state/selectors";
+import { describeFailure } from "./describeFailure";
+
+export interface Recorder {
+  run(): Promise<void>;
+  /** Without a seed one is drawn and kept, so that a link to the result reproduces it. */
+  generate(seed?: number | null): Promise<void>;
+  stop(): Promise<void>;
+  /** Forgets the recording under way, as when another model takes its place. */
+  abandon(): void;
+}
+
+const SEED_LIMIT = 2 ** 31;
+
+/** Makes recordings and keeps the store in step with the one on screen. */
+export function createRecorder(store: AppStore): Recorder {
+  let stopWatching: StopWatching = () => {};
+  let attempt = 0;
+
+  async function record(maxNewTokens: number, seed: number | null): Promise<void> {
+    const state = store.getState();
+    if (whyNotRun(state) !== null || !state.anatomy) return;
+    const { prompt, sampling, anatomy, trace: previous } = state;
+    attempt += 1;
+    const thisAttempt = attempt;
+    store.setState({ activity: "starting", runError: null });
+    try {
+      const trace = await createTrace({
+        model_id: anatomy.model_id,
+        prompt,
+        max_new_tokens: maxNewTokens,
+        sampling: { ...sampling, seed },
+      });
+      if (thisAttempt !== attempt) {
+        void discard(trace.id);
+        return;
+      }
+      stopWatching();
+      if (previous) void discard(previous.id);
+      store.setState({
+        connection: "online",
+        activity: maxNewTokens > 0 ? "generating" : "recording",
+        trace,
+        tracePrompt: prompt,
+        drawnSeed: seed,
+        steps: {},
+        position: null,
+        hover: null,
+      });
+      follow(trace.id);
+    } catch (error) {
+      if (thisAttempt !== attempt) return;
+      store.setState({ activity: "idle", runError: describeFailure(store, error) });
+    }
+  }
+
+  function follow(traceId: string): void {
+    stopWatching = watchTrace(traceId, {
+      onState: (trace) => applyState(store, trace),
+      onStep: (step) => applyStep(store, step),
+      onFailure: (message) => store.setState({ activity: "idle", runError: message }),
+      onInterrupted: () => store.setState({ connection: "lost" }),
+    });
+  }
+
+  return {
+    run: () => record(0, null),
+    generate(seed = null) {
+      const { sampling, maxNewTokens } = store.getState();
+      return record(maxNewTokens, seed ?? sampling.seed ?? Math.floor(Math.random() * SEED_LIMIT));
+    },
+    async stop() {
+      const { trace, activity } = store.getState();
+      if (!trace || activity === "idle") return;
+      store.setState({ activity: "stopping" });
+      try {
+        await stopTrace(trace.id);
+      } catch (error) {
+        store.setState({ activity: "idle", runError: describeFailure(store, error) });
+      }
+    },
+    abandon() {
+      attempt += 1;
+      stopWatching();
+      const { trace } = store.getState();
+      if (trace) void discard(trace.id);
+      store.setState({ activity: "idle" });
+    },
+  };
+}
+
+function applyState(store: AppStore, trace: TraceState): void {
+  const state = store.getState();
+  if (state.trace?.id !== trace.id) return;
+  // A state event repeated after a reconnection may know less than the steps already seen.
+  const known = state.trace;
+  const tokens = trace.tokens.length >= known.tokens.length || !isOpen(trace) ? trace.tokens : known.tokens;
+  store.setState({
+    connection: "online",
+    trace: { ...trace, tokens, positions: Math.max(trace.positions, isOpen(trace) ? known.positions : 0) },
+    ...(isOpen(trace) ? {} : { activity: "idle" as const }),
+    ...(trace.status === "failed" ? { runError: trace.error ?? "The recording failed." } : {}),
+  });
+}
+
+/** A token drawn at `pos` means that everything before it is recorded. */
+function applyStep(store: AppStore, step: Step): void {
+  const { trace, steps } = store.getState();
+  if (!trace) return;
+  const tokens = step.pos === trace.tokens.length ? [...trace.tokens, step.token] : trace.tokens;
+  store.setState({
+    connection: "online",
+    trace: { ...trace, tokens, positions: Math.max(trace.positions, step.pos) },
+    steps: { ...steps, [step.pos]: step },
+  });
+}
+
+async function discard(traceId: string): Promise<void> {
+  await deleteTrace(traceId).catch(() => {
+    // It may be gone already; the server's own budget drops it otherwise.
+  });
+}

@@ -1,0 +1,27 @@
+import type { AppStore } from "../state/createAppStore";
+import { type Preferences, writePreferences } from "../state/preferences";
+import { watch } from "../state/watch";
+
+const DARK = "(prefers-color-scheme: dark)";
+
+/** Applies the theme, follows the system where asked to, and remembers the choices. */
+export function watchAppearance(store: AppStore): void {
+  const system = window.matchMedia(DARK);
+
+  function apply(): void {
+    const { themeChoice, language } = store.getState();
+    const theme = themeChoice === "system" ? (system.matches ? "dark" : "light") : themeChoice;
+    document.documentElement.dataset.theme = theme;
+    document.documentElement.lang = language;
+    store.setState({ theme });
+  }
+
+  apply();
+  system.addEventListener("change", apply);
+  watch(store, (state) => [state.themeChoice, state.language], apply);
+  watch(
+    store,
+    (state) => [state.themeChoice, state.language, state.panels],
+    (state: Preferences) => writePreferences(window.localStorage, state),
+  );
+}

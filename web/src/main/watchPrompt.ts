@@ -1,0 +1,37 @@
+import { tokenize } from "../data/client";
+import { Latest } from "../data/Latest";
+import type { AppStore } from "../state/createAppStore";
+import { watch } from "../state/watch";
+import { describeFailure } from "./describeFailure";
+
+/** Typing faster than this asks once. */
+const DEBOUNCE_MS = 120;
+
+/** Keeps the tokens of the prompt box up to date; typing itself never waits. */
+export function watchPrompt(store: AppStore): void {
+  const latest = new Latest(DEBOUNCE_MS);
+
+  async function refresh(): Promise<void> {
+    const { prompt, anatomy, liveTokens } = store.getState();
+    if (!anatomy) return;
+    if (prompt === "") {
+      latest.cancel();
+      store.setState({ liveTokens: { status: "ready", value: [], error: null, prompt } });
+      return;
+    }
+    store.setState({ liveTokens: { ...liveTokens, status: "loading" } });
+    try {
+      const tokens = await latest.run((signal) => tokenize(anatomy.model_id, prompt, signal));
+      if (tokens) store.setState({ liveTokens: { status: "ready", value: tokens, error: null, prompt } });
+    } catch (error) {
+      const message = describeFailure(store, error);
+      store.setState({ liveTokens: { status: "failed", value: null, error: message, prompt } });
+    }
+  }
+
+  watch(
+    store,
+    (state) => [state.prompt, state.anatomy?.model_id],
+    () => void refresh(),
+  );
+}

@@ -1,0 +1,89 @@
+import { fetchExplanation } from "../data/client";
+import { Latest } from "../data/Latest";
+import type { MatrixReader, StoreAddress } from "../data/MatrixReader";
+import { type AppState, EMPTY } from "../state/AppState";
+import type { AppStore } from "../state/createAppStore";
+import { findSite, findWeight } from "../state/selectors";
+import { watch } from "../state/watch";
+import { describeFailure } from "./describeFailure";
+
+/** A held arrow key moves the cell about thirty times a second; explain it where it comes to rest. */
+const EXPLAIN_DEBOUNCE_MS = 80;
+/** The inspector draws one pixel or more a cell, so about four million cells are all that it can use. */
+const INSPECTED_CELLS = 4_000_000;
+
+/** Reads what the inspector shows of the selected cell: its matrix, and how the cell was computed. */
+export function watchSelection(store: AppStore, reader: MatrixReader): void {
+  const matrices = new Latest();
+  const explanations = new Latest(EXPLAIN_DEBOUNCE_MS);
+
+  async function readMatrix(): Promise<void> {
+    const state = store.getState();
+    const source = state.selection ? findSource(state, state.selection.address) : null;
+    if (!source || !state.selection) {
+      matrices.cancel();
+      store.setState({ inspected: EMPTY });
+      return;
+    }
+    const name = state.selection.address;
+    const known = state.inspected.value?.address === name ? state.inspected.value : null;
+    store.setState({ inspected: { status: "loading", value: known, error: null } });
+    try {
+      const level = levelFor(source.shape);
+      const matrix = await matrices.run((signal) =>
+        reader.read({ store: source.store, name, level }, signal),
+      );
+      if (matrix) store.setState({ inspected: { status: "ready", value: matrix, error: null } });
+    } catch (error) {
+      store.setState({ inspected: { status: "failed", value: null, error: describeFailure(store, error) } });
+    }
+  }
+
+  async function explain(): Promise<void> {
+    const { selection, trace, anatomy, explanation } = store.getState();
+    if (!selection || !trace || !findSite(anatomy, selection.address)) {
+      explanations.cancel();
+      store.setState({ explanation: EMPTY });
+      return;
+    }
+    store.setState({ explanation: { ...explanation, status: "loading", error: null } });
+    try {
+      const value = await explanations.run((signal) => fetchExplanation(trace.id, selection, signal));
+      if (value) store.setState({ explanation: { status: "ready", value, error: null } });
+    } catch (error) {
+      store.setState({
+        explanation: { status: "failed", value: null, error: describeFailure(store, error) },
+      });
+    }
+  }
+
+  watch(
+    store,
+    (state) => [state.selection?.address, state.trace?.id, state.trace?.positions, state.anatomy],
+    () => void readMatrix(),
+  );
+  watch(
+    store,
+    (state) => [state.selection, state.trace?.id, (state.trace?.positions ?? 0) > 0],
+    () => void explain(),
+  );
+}
+
+function findSource(state: AppState, name: string): { store: StoreAddress; shape: number[] } | null {
+  const { anatomy, trace } = state;
+  if (!anatomy) return null;
+  const weight = findWeight(anatomy, name);
+  if (weight) return { store: { kind: "weights", modelId: anatomy.model_id }, shape: weight.shape };
+  const site = findSite(anatomy, name);
+  if (!site || !trace || trace.positions === 0) return null;
+  return {
+    store: { kind: "recording", traceId: trace.id, positions: trace.positions },
+    shape: site.shape.map((size) => size ?? trace.positions),
+  };
+}
+
+/** The finest level that still fits; each level quarters the cells. */
+function levelFor(shape: number[]): number {
+  const cells = shape.reduce((product, size) => product * size, 1);
+  return Math.max(0, Math.ceil(Math.log(cells / INSPECTED_CELLS) / Math.log(4)));
+}

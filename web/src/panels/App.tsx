@@ -1,0 +1,80 @@
+import { useTranslation } from "react-i18next";
+import type { Commands } from "../state/Commands";
+import type { AppStore } from "../state/createAppStore";
+import { AppProvider, useApp } from "./AppContext";
+import { ConnectionNotice } from "./ConnectionNotice";
+import { GuideHost } from "./GuideHost";
+import { HoverCard } from "./HoverCard";
+import { InspectorPanel } from "./InspectorPanel";
+import { Legend } from "./Legend";
+import { Masthead } from "./Masthead";
+import { OutlinePanel } from "./OutlinePanel";
+import { PromptPanel } from "./PromptPanel";
+import { SamplingPanel } from "./SamplingPanel";
+import { Sheets } from "./Sheets";
+import { Timeline } from "./Timeline";
+import { Toolbar } from "./Toolbar";
+import { NARROW, useMediaQuery } from "./useMediaQuery";
+import { useShortcuts } from "./useShortcuts";
+
+/** Everything around the scene. Knows the store and the commands, nothing of the server or three.js. */
+export function App({ store, commands }: { store: AppStore; commands: Commands }) {
+  return (
+    <AppProvider store={store} commands={commands}>
+      <Page />
+    </AppProvider>
+  );
+}
+
+function Page() {
+  useShortcuts();
+  const narrow = useMediaQuery(NARROW);
+  return (
+    <>
+      {narrow ? <NarrowPage /> : <WidePage />}
+      <HoverCard />
+      <GuideHost />
+    </>
+  );
+}
+
+function WidePage() {
+  const { t } = useTranslation();
+  const outlineOpen = useApp((state) => state.panels.outline);
+  const selected = useApp((state) => state.selection !== null);
+  return (
+    <>
+      <aside className="column column-left" data-inset="left" aria-label={t("sheet.label")}>
+        <Masthead />
+        <ConnectionNotice />
+        <PromptPanel />
+        <SamplingPanel />
+      </aside>
+      <Toolbar />
+      {(outlineOpen || selected) && (
+        <aside className="column column-right" data-inset="right" aria-label={t("inspector.title")}>
+          {outlineOpen && <OutlinePanel />}
+          {selected && <InspectorPanel />}
+        </aside>
+      )}
+      <footer className="strip" data-inset="bottom">
+        <Timeline />
+        <Legend />
+      </footer>
+    </>
+  );
+}
+
+function NarrowPage() {
+  return (
+    <>
+      <header className="narrow-top" data-inset="top">
+        <Masthead />
+        <Toolbar />
+        <ConnectionNotice />
+        <Legend />
+      </header>
+      <Sheets />
+    </>
+  );
+}

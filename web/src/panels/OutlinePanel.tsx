@@ -1,0 +1,169 @@
+import { type KeyboardEvent, useMemo, useRef, useState } from "react";
+import { useTranslation } from "react-i18next";
+import { shownPosition } from "../state/selectors";
+import { useApp, useAppStore, useCommands } from "./AppContext";
+import { Icon } from "./Icon";
+import { buildOutline, type OutlineNode, type OutlineRow, visibleRows } from "./outlineNodes";
+
+export function OutlinePanel() {
+  const { t } = useTranslation();
+  const store = useAppStore();
+  const close = () => store.setState(({ panels }) => ({ panels: { ...panels, outline: false } }));
+  return (
+    <section className="panel outline-panel" aria-label={t("outline.title")}>
+      <header className="panel-header">
+        <h2>{t("outline.title")}</h2>
+        <button
+          type="button"
+          className="icon-button"
+          aria-label={t("panel.collapse", { panel: t("outline.title") })}
+          title={`${t("panel.collapse", { panel: t("outline.title") })} (O)`}
+          onClick={close}
+        >
+          <Icon name="close" />
+        </button>
+      </header>
+      <OutlineTree />
+    </section>
+  );
+}
+
+/** Everything the canvas shows, as a tree for keyboards and screen readers; a leaf opens in the inspector. */
+export function OutlineTree() {
+  const { t } = useTranslation();
+  const anatomy = useApp((state) => state.anatomy);
+  const selected = useApp((state) => state.selection?.address ?? null);
+  const root = useMemo(() => anatomy && buildOutline(anatomy), [anatomy]);
+  const [open, setOpen] = useState<ReadonlySet<string>>(
+    () => new Set(["model", "before", "block.0", "after"]),
+  );
+  const [focused, setFocused] = useState<string>("model");
+  const treeRef = useRef<HTMLDivElement>(null);
+  const choose = useChoose();
+  if (!root) return <p className="hint">{t("outline.empty")}</p>;
+
+  const rows = visibleRows(root, open);
+  const setExpanded = (id: string, expanded: boolean) => {
+    const next = new Set(open);
+    if (expanded) next.add(id);
+    else next.delete(id);
+    setOpen(next);
+  };
+  const moveTo = (row: OutlineRow | undefined) => {
+    if (!row) return;
+    setFocused(row.node.id);
+    treeRef.current?.querySelector<HTMLElement>(`[data-node="${CSS.escape(row.node.id)}"]`)?.focus();
+  };
+  const activate = (node: OutlineNode) => {
+    if (node.children.length > 0) setExpanded(node.id, !open.has(node.id));
+    else choose(node);
+  };
+
+  const onKeyDown = (event: KeyboardEvent) => {
+    const at = rows.findIndex((row) => row.node.id === focused);
+    const row = rows[at];
+    if (!row) return;
+    const isGroup = row.node.children.length > 0;
+    const isOpen = open.has(row.node.id);
+    if (event.key === "ArrowDown") moveTo(rows[at + 1]);
+    else if (event.key === "ArrowUp") moveTo(rows[at - 1]);
+    else if (event.key === "Home") moveTo(rows[0]);
+    else if (event.key === "End") moveTo(rows.at(-1));
+    else if (event.key === "ArrowRight" && isGroup && !isOpen) setExpanded(row.node.id, true);
+    else if (event.key === "ArrowRight" && isGroup) moveTo(rows[at + 1]);
+    else if (event.key === "ArrowLeft" && isGroup && isOpen) setExpanded(row.node.id, false);
+    else if (event.key === "ArrowLeft") moveTo(rows.find((each) => each.node.id === row.parent));
+    else if (event.key === "Enter" || event.key === " ") activate(row.node);
+    else return;
+    event.preventDefault();
+  };
+
+  const tabStop = rows.some((row) => row.node.id === focused) ? focused : "model";
+  return (
+    <div
+      ref={treeRef}
+      className="outline-tree"
+      role="tree"
+      aria-label={t("outline.label")}
+      data-testid="outline"
+      onKeyDown={onKeyDown}
+    >
+      {rows.map((row) => (
+        <Row
+          key={row.node.id}
+          row={row}
+          expanded={open.has(row.node.id)}
+          selected={row.node.id === selected}
+          tabStop={row.node.id === tabStop}
+          onActivate={() => {
+            setFocused(row.node.id);
+            activate(row.node);
+          }}
+        />
+      ))}
+    </div>
+  );
+}
+
+interface RowProps {
+  row: OutlineRow;
+  expanded: boolean;
+  selected: boolean;
+  tabStop: boolean;
+  onActivate: () => void;
+}
+
+function Row({ row, expanded, selected, tabStop, onActivate }: RowProps) {
+  const { node, depth, position, siblings } = row;
+  const isGroup = node.children.length > 0;
+  return (
+    // biome-ignore lint/a11y/useKeyWithClickEvents: the tree handles the keys of all its rows
+    <div
+      className="outline-row"
+      role="treeitem"
+      data-node={node.id}
+      data-kind={node.kind}
+      data-refused={node.refused || undefined}
+      aria-level={depth}
+      aria-posinset={position}
+      aria-setsize={siblings}
+      aria-expanded={isGroup ? expanded : undefined}
+      aria-selected={selected}
+      tabIndex={tabStop ? 0 : -1}
+      style={{ "--depth": depth - 1 } as React.CSSProperties}
+      onClick={onActivate}
+    >
+      {isGroup ? <Icon name="chevron" /> : <span className="outline-dot" />}
+      <NodeLabel node={node} />
+    </div>
+  );
+}
+
+function NodeLabel({ node }: { node: OutlineNode }) {
+  const { t } = useTranslation();
+  const positions = useApp((state) => state.trace?.positions ?? null);
+  const extent = node.extent.map(({ size }) => size ?? positions ?? "?").join(" × ");
+  if (node.kind === "block") return <span>{t("outline.block", { index: node.label })}</span>;
+  if (node.kind === "weights") return <span>{t("outline.weights")}</span>;
+  if (node.kind === "part")
+    return <span>{t(node.label === "before" ? "outline.before" : "outline.after")}</span>;
+  if (node.kind === "model") return <span>{node.label}</span>;
+  return (
+    <>
+      <span className="mono outline-name">{node.label}</span>
+      <span className="mono quiet outline-extent">{extent}</span>
+    </>
+  );
+}
+
+/** Opens a site at the shown position, or a weight at its first cell, and shows where it stands. */
+function useChoose(): (node: OutlineNode) => void {
+  const store = useAppStore();
+  const commands = useCommands();
+  return (node) => {
+    const position = shownPosition(store.getState()) ?? 0;
+    const index = node.extent.map(({ axis }) => (axis === "pos" || axis === "query" ? position : 0));
+    store.setState({ selection: { address: node.id, index }, sheet: "inspector" });
+    commands.focus(node.id);
+  };
+}

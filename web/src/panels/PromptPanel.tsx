@@ -1,0 +1,174 @@
+import { useEffect, useId, useRef } from "react";
+import { useTranslation } from "react-i18next";
+import { isBusy, whyNotRun } from "../state/selectors";
+import { useApp, useAppStore, useCommands } from "./AppContext";
+import { formatCount } from "./formatNumber";
+import { Panel } from "./Panel";
+import { PromptTokens } from "./PromptTokens";
+import { RunStatus } from "./RunStatus";
+
+const MAX_NEW_TOKENS = 4096;
+
+export function PromptPanel() {
+  const { t } = useTranslation();
+  return (
+    <Panel name="prompt" title={t("prompt.title")} aside={<TokenCount />}>
+      <PromptForm />
+    </Panel>
+  );
+}
+
+/** The prompt box, its tokens and what can be done with them; also the content of the narrow page's prompt sheet. */
+export function PromptForm() {
+  return (
+    <div className="prompt-form">
+      <SamplePrompts />
+      <PromptBox />
+      <PromptTokens />
+      <RunButtons />
+      <RunStatus />
+    </div>
+  );
+}
+
+export function TokenCount() {
+  const { t } = useTranslation();
+  const { count, stale, context } = useApp((state) => ({
+    count: state.liveTokens.value?.length ?? null,
+    stale: state.liveTokens.prompt !== state.prompt,
+    context: state.anatomy?.dimensions.context ?? null,
+  }));
+  if (count === null) return null;
+  return (
+    <span className="aside mono" data-stale={stale}>
+      <span data-testid="token-count">{t("prompt.count", { count })}</span>
+      {context !== null && ` ${t("prompt.context", { size: formatCount(context) })}`}
+    </span>
+  );
+}
+
+function PromptBox() {
+  const { t } = useTranslation();
+  const store = useAppStore();
+  const prompt = useApp((state) => state.prompt);
+  const ref = useRef<HTMLTextAreaElement>(null);
+  useEffect(() => {
+    // On a touch screen focus would raise the keyboard over the picture.
+    if (window.matchMedia("(pointer: fine)").matches) ref.current?.focus({ preventScroll: true });
+  }, []);
+  return (
+    <textarea
+      ref={ref}
+      id="prompt"
+      data-testid="prompt"
+      className="input prompt-box"
+      aria-label={t("prompt.label")}
+      placeholder={t("prompt.placeholder")}
+      title={`${t("prompt.label")} (/)`}
+      rows={4}
+      spellCheck={false}
+      value={prompt}
+      onChange={(event) => store.setState({ prompt: event.target.value })}
+    />
+  );
+}
+
+function SamplePrompts() {
+  const { t } = useTranslation();
+  const store = useAppStore();
+  const id = useId();
+  const { samples, prompt } = useApp((state) => ({
+    samples: state.models.find((model) => model.model_id === state.anatomy?.model_id)?.prompts,
+    prompt: state.prompt,
+  }));
+  if (!samples || samples.length < 2) return null;
+  const chosen = samples.indexOf(prompt);
+  return (
+    <div className="field-row samples">
+      <label htmlFor={id}>{t("prompt.samples")}</label>
+      <select
+        id={id}
+        className="input"
+        title={t("prompt.samplesHint")}
+        value={chosen}
+        onChange={(event) => store.setState({ prompt: samples[Number(event.target.value)] ?? prompt })}
+      >
+        {chosen === -1 && <option value={-1}>–</option>}
+        {samples.map((sample, at) => (
+          <option key={sample} value={at}>
+            {sample}
+          </option>
+        ))}
+      </select>
+    </div>
+  );
+}
+
+function RunButtons() {
+  const { t } = useTranslation();
+  const store = useAppStore();
+  const commands = useCommands();
+  const inputId = useId();
+  const { why, busy, stopping, maxNewTokens } = useApp((state) => ({
+    why: whyNotRun(state),
+    busy: isBusy(state),
+    stopping: state.activity === "stopping" || state.activity === "starting",
+    maxNewTokens: state.maxNewTokens,
+  }));
+  const reason = why && t(`prompt.whyNot.${why}`);
+  return (
+    <>
+      <div className="button-row">
+        <button
+          type="button"
+          className="button button-primary"
+          data-testid="run"
+          disabled={why !== null}
+          title={reason ?? `${t("prompt.runHint")} (Ctrl+Enter)`}
+          onClick={commands.run}
+        >
+          {t("prompt.run")}
+        </button>
+        <button
+          type="button"
+          className="button"
+          data-testid="generate"
+          disabled={why !== null}
+          title={reason ?? `${t("prompt.generateHint")} (Ctrl+Shift+Enter)`}
+          onClick={commands.generate}
+        >
+          {t("prompt.generate")}
+        </button>
+        <button
+          type="button"
+          className="button"
+          data-testid="stop"
+          disabled={!busy || stopping}
+          title={busy ? `${t("prompt.stopHint")} (Ctrl+.)` : t("prompt.whyNot.notRunning")}
+          onClick={commands.stop}
+        >
+          {t("prompt.stop")}
+        </button>
+      </div>
+      <div className="field-row limit">
+        <label htmlFor={inputId}>{t("prompt.maxNewTokens")}</label>
+        <input
+          id={inputId}
+          className="input mono"
+          data-testid="max-new-tokens"
+          type="number"
+          inputMode="numeric"
+          min={1}
+          max={MAX_NEW_TOKENS}
+          value={maxNewTokens}
+          onChange={(event) => {
+            const value = Math.round(event.target.valueAsNumber);
+            if (value >= 1) store.setState({ maxNewTokens: Math.min(value, MAX_NEW_TOKENS) });
+          }}
+        />
+        <span>{t("prompt.maxNewTokensUnit")}</span>
+      </div>
+      {why === "tooLong" && <p className="hint hint-warning">{reason}</p>}
+    </>
+  );
+}

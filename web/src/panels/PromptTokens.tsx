@@ -1,0 +1,45 @@
+import { useTranslation } from "react-i18next";
+import type { Token } from "../protocol/schema.generated";
+import { useApp } from "./AppContext";
+import { TokenText } from "./TokenText";
+
+/** More chips than this slow typing down; the count above stays exact. */
+const SHOWN_TOKENS = 400;
+
+/** The prompt as the model will see it, as it is typed. */
+export function PromptTokens() {
+  const { t } = useTranslation();
+  const { tokens, status, error, stale } = useApp((state) => ({
+    tokens: state.liveTokens.value,
+    status: state.liveTokens.status,
+    error: state.liveTokens.error,
+    stale: state.liveTokens.prompt !== state.prompt,
+  }));
+  if (status === "failed" && !stale) return <p className="hint hint-warning">{error}</p>;
+  return (
+    <ol className="token-list" data-testid="tokens" data-stale={stale} aria-label={t("prompt.tokens")}>
+      {(tokens ?? []).slice(0, SHOWN_TOKENS).map((token, at) => (
+        // biome-ignore lint/suspicious/noArrayIndexKey: a token is its place in the prompt
+        <TokenChip key={at} token={token} />
+      ))}
+      {tokens && tokens.length > SHOWN_TOKENS && <li className="token-more">…</li>}
+    </ol>
+  );
+}
+
+function TokenChip({ token }: { token: Token }) {
+  const { t } = useTranslation();
+  const title = [
+    t("prompt.token", { id: token.id }),
+    token.special ? t("prompt.special") : null,
+    token.text.includes("\ufffd") ? t("prompt.byte") : null,
+  ]
+    .filter((part) => part !== null)
+    .join(", ");
+  return (
+    <li className="token-chip" data-special={token.special || undefined} title={title}>
+      <TokenText token={token} />
+      <span className="token-id mono">{token.id}</span>
+    </li>
+  );
+}

@@ -1,0 +1,133 @@
+import { useId } from "react";
+import { useTranslation } from "react-i18next";
+import type { Sampling } from "../protocol/schema.generated";
+import { useApp, useAppStore } from "./AppContext";
+import { DistributionChart } from "./DistributionChart";
+import { Panel } from "./Panel";
+
+const LARGEST_TEMPERATURE = 2;
+const LARGEST_TOP_K = 100;
+
+export function SamplingPanel() {
+  const { t } = useTranslation();
+  return (
+    <Panel name="sampling" title={t("sampling.title")}>
+      <SamplingForm />
+    </Panel>
+  );
+}
+
+/** How the next token is drawn, and what that does to the distribution. */
+export function SamplingForm() {
+  return (
+    <div className="sampling-form">
+      <SamplingControls />
+      <DistributionChart />
+    </div>
+  );
+}
+
+function SamplingControls() {
+  const { t } = useTranslation();
+  const store = useAppStore();
+  const sampling = useApp((state) => state.sampling);
+  const change = (part: Partial<Sampling>) =>
+    store.setState((state) => ({ sampling: { ...state.sampling, ...part } }));
+  return (
+    <div className="sampling-controls">
+      <Slider
+        label={t("sampling.temperature")}
+        hint={t("sampling.temperatureHint")}
+        testId="temperature"
+        max={LARGEST_TEMPERATURE}
+        step={0.05}
+        value={sampling.temperature}
+        text={sampling.temperature.toFixed(2)}
+        onChange={(temperature) => change({ temperature })}
+      />
+      <Slider
+        label={t("sampling.topK")}
+        hint={t("sampling.topKHint")}
+        testId="top-k"
+        max={LARGEST_TOP_K}
+        step={1}
+        value={sampling.top_k}
+        text={sampling.top_k === 0 ? t("sampling.off") : String(sampling.top_k)}
+        onChange={(top_k) => change({ top_k })}
+      />
+      <Slider
+        label={t("sampling.topP")}
+        hint={t("sampling.topPHint")}
+        testId="top-p"
+        min={0.01}
+        max={1}
+        step={0.01}
+        value={sampling.top_p}
+        text={sampling.top_p === 1 ? t("sampling.off") : sampling.top_p.toFixed(2)}
+        onChange={(top_p) => change({ top_p })}
+      />
+      <SeedField seed={sampling.seed} onChange={(seed) => change({ seed })} />
+    </div>
+  );
+}
+
+interface SliderProps {
+  label: string;
+  hint: string;
+  testId: string;
+  min?: number;
+  max: number;
+  step: number;
+  value: number;
+  text: string;
+  onChange: (value: number) => void;
+}
+
+function Slider({ label, hint, testId, min = 0, max, step, value, text, onChange }: SliderProps) {
+  const id = useId();
+  const filled = ((Math.min(value, max) - min) / (max - min)) * 100;
+  return (
+    <div className="slider" title={hint}>
+      <label htmlFor={id}>{label}</label>
+      <input
+        id={id}
+        data-testid={testId}
+        type="range"
+        min={min}
+        max={max}
+        step={step}
+        value={value}
+        aria-valuetext={text}
+        style={{ "--filled": `${filled}%` } as React.CSSProperties}
+        onChange={(event) => onChange(event.target.valueAsNumber)}
+      />
+      <output htmlFor={id} className="mono">
+        {text}
+      </output>
+    </div>
+  );
+}
+
+function SeedField({ seed, onChange }: { seed: number | null; onChange: (seed: number | null) => void }) {
+  const { t } = useTranslation();
+  const id = useId();
+  return (
+    <div className="slider" title={t("sampling.seedHint")}>
+      <label htmlFor={id}>{t("sampling.seed")}</label>
+      <input
+        id={id}
+        data-testid="seed"
+        className="input mono seed"
+        type="number"
+        inputMode="numeric"
+        min={0}
+        placeholder={t("sampling.random")}
+        value={seed ?? ""}
+        onChange={(event) => {
+          const value = Math.round(event.target.valueAsNumber);
+          onChange(value >= 0 && Number.isSafeInteger(value) ? value : null);
+        }}
+      />
+    </div>
+  );
+}

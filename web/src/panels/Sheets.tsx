@@ -1,0 +1,64 @@
+import { useTranslation } from "react-i18next";
+import type { SheetName } from "../state/AppState";
+import { useApp, useAppStore } from "./AppContext";
+import { Icon, type IconName } from "./Icon";
+import { InspectorPanel } from "./InspectorPanel";
+import { OutlineTree } from "./OutlinePanel";
+import { PromptForm, TokenCount } from "./PromptPanel";
+import { SamplingForm } from "./SamplingPanel";
+import { Timeline } from "./Timeline";
+
+const SHEETS: Exclude<SheetName, "none">[] = ["prompt", "sampling", "inspector", "outline"];
+
+/** The panels of a narrow screen: one at a time, over the lower part of the scene. */
+export function Sheets() {
+  const { t } = useTranslation();
+  const store = useAppStore();
+  const sheet = useApp((state) => state.sheet);
+  return (
+    <div className="sheets" data-inset="bottom">
+      <Timeline />
+      {sheet !== "none" && (
+        <section className="sheet panel" data-sheet={sheet} aria-label={t(`sheet.${sheet}`)}>
+          <SheetContent sheet={sheet} />
+        </section>
+      )}
+      <nav className="tabs" aria-label={t("sheet.label")}>
+        {SHEETS.map((name) => (
+          <button
+            key={name}
+            type="button"
+            className="tab"
+            aria-pressed={sheet === name}
+            onClick={() => store.setState({ sheet: sheet === name ? "none" : name })}
+          >
+            <Icon name={name satisfies IconName} />
+            {t(`sheet.${name}`)}
+          </button>
+        ))}
+      </nav>
+    </div>
+  );
+}
+
+function SheetContent({ sheet }: { sheet: SheetName }) {
+  const { t } = useTranslation();
+  const selected = useApp((state) => state.selection !== null);
+  switch (sheet) {
+    case "prompt":
+      return (
+        <>
+          <TokenCount />
+          <PromptForm />
+        </>
+      );
+    case "sampling":
+      return <SamplingForm />;
+    case "outline":
+      return <OutlineTree />;
+    case "inspector":
+      return selected ? <InspectorPanel /> : <p className="hint">{t("sheet.nothingSelected")}</p>;
+    default:
+      return null;
+  }
+}

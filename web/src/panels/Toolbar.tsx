@@ -1,0 +1,85 @@
+import { useTranslation } from "react-i18next";
+import type { PanelName, ThemeChoice } from "../state/AppState";
+import { useApp, useAppStore, useCommands } from "./AppContext";
+import { Icon, type IconName } from "./Icon";
+
+const NEXT_THEME: Record<ThemeChoice, ThemeChoice> = { system: "dark", dark: "light", light: "system" };
+
+export function Toolbar() {
+  const { t } = useTranslation();
+  const store = useAppStore();
+  const commands = useCommands();
+  const { themeChoice, panels, light } = useApp((state) => ({
+    themeChoice: state.themeChoice,
+    panels: state.panels,
+    light: state.light,
+  }));
+  const toggle = (name: PanelName) =>
+    store.setState((state) => ({ panels: { ...state.panels, [name]: !state.panels[name] } }));
+  return (
+    <div className="toolbar panel" role="toolbar" aria-label={t("toolbar.label")}>
+      <Tool icon="play" label={t("toolbar.play")} shortcut="P" onClick={commands.play} />
+      <input
+        className="scrub"
+        type="range"
+        min={0}
+        max={1}
+        step={0.005}
+        value={light}
+        aria-label={t("toolbar.scrub")}
+        title={t("toolbar.scrub")}
+        style={{ "--filled": `${light * 100}%` } as React.CSSProperties}
+        onChange={(event) => commands.scrub(event.target.valueAsNumber)}
+      />
+      <Tool icon="fit" label={t("toolbar.fit")} shortcut="F" onClick={commands.fit} />
+      <Tool
+        icon="outline"
+        label={t("toolbar.outline")}
+        shortcut="O"
+        pressed={panels.outline}
+        testId="outline-toggle"
+        onClick={() => toggle("outline")}
+      />
+      <Tool
+        icon={themeChoice}
+        label={t("toolbar.theme", { choice: t(`toolbar.themes.${themeChoice}`) })}
+        shortcut="T"
+        testId="theme-toggle"
+        onClick={() => store.setState({ themeChoice: NEXT_THEME[themeChoice] })}
+      />
+      <Tool
+        icon="guide"
+        label={t("toolbar.guide")}
+        shortcut="?"
+        pressed={panels.guide}
+        testId="guide-toggle"
+        onClick={() => toggle("guide")}
+      />
+    </div>
+  );
+}
+
+interface ToolProps {
+  icon: IconName;
+  label: string;
+  shortcut: string;
+  pressed?: boolean;
+  testId?: string;
+  onClick: () => void;
+}
+
+function Tool({ icon, label, shortcut, pressed, testId, onClick }: ToolProps) {
+  return (
+    <button
+      type="button"
+      className="icon-button"
+      data-testid={testId}
+      title={`${label} (${shortcut})`}
+      aria-label={label}
+      aria-pressed={pressed}
+      onClick={onClick}
+    >
+      <Icon name={icon} />
+    </button>
+  );
+}

@@ -1,0 +1,96 @@
+const MINUS = "−";
+const THIN_SPACE = "\u2009";
+const TIMES_TEN = "\u2009×\u200910";
+const SUPERSCRIPTS: Record<string, string> = {
+  "-": "⁻",
+  "0": "⁰",
+  "1": "¹",
+  "2": "²",
+  "3": "³",
+  "4": "⁴",
+  "5": "⁵",
+  "6": "⁶",
+  "7": "⁷",
+  "8": "⁸",
+  "9": "⁹",
+};
+
+/** A value to so many significant digits: real minus sign, thin spaces in large numbers, powers of ten beyond 10⁶ and below 10⁻³. */
+export function formatNumber(value: number | null | undefined, digits = 3): string {
+  if (value === null || value === undefined) return "–";
+  if (Number.isNaN(value)) return "not a number";
+  if (!Number.isFinite(value)) return value < 0 ? `${MINUS}∞` : "∞";
+  if (value === 0) return "0";
+  const magnitude = Math.abs(value);
+  const sign = value < 0 ? MINUS : "";
+  if (magnitude >= 1e6 || magnitude < 1e-3) {
+    const [mantissa = "", exponent = "0"] = magnitude.toExponential(digits - 1).split("e");
+    return `${sign}${mantissa}${TIMES_TEN}${raise(exponent)}`;
+  }
+  return sign + groupThousands(toDigits(magnitude, digits));
+}
+
+/** The value in full, as float32 prints it back exactly. */
+export function formatExactly(value: number | null | undefined): string {
+  if (value === null || value === undefined) return "–";
+  if (!Number.isFinite(value)) return formatNumber(value);
+  return shortestFloat32(value).replace("-", MINUS);
+}
+
+export function formatCount(count: number): string {
+  return groupThousands(String(Math.round(count)));
+}
+
+/** A count for people: 1.3 M, 134 M, 7.6 k. */
+export function formatLarge(count: number): string {
+  for (const [size, unit] of [
+    [1e12, "T"],
+    [1e9, "B"],
+    [1e6, "M"],
+    [1e3, "k"],
+  ] as const) {
+    if (count >= size) return `${trimZeros((count / size).toPrecision(count / size >= 100 ? 3 : 2))} ${unit}`;
+  }
+  return String(count);
+}
+
+/** A probability as per cent; tiny ones say that they are below what is shown. */
+export function formatPercent(probability: number): string {
+  const percent = probability * 100;
+  if (percent === 0) return "0 %";
+  if (percent < 0.01) return "< 0.01 %";
+  if (percent > 99.99 && percent < 100) return "> 99.99 %";
+  return `${toDigits(percent, percent >= 10 ? 3 : 2)} %`;
+}
+
+function toDigits(magnitude: number, digits: number): string {
+  const integerDigits = Math.max(1, Math.floor(Math.log10(magnitude)) + 1);
+  if (integerDigits >= digits) return Math.round(magnitude).toFixed(0);
+  return magnitude.toPrecision(digits).includes("e")
+    ? magnitude.toFixed(0)
+    : Number(magnitude).toPrecision(digits);
+}
+
+function trimZeros(text: string): string {
+  return text.includes(".") ? text.replace(/\.?0+$/, "") : text;
+}
+
+function groupThousands(text: string): string {
+  const [whole = "", fraction] = text.split(".");
+  if (whole.length < 5) return text;
+  const grouped = whole.replace(/\B(?=(\d{3})+$)/g, THIN_SPACE);
+  return fraction === undefined ? grouped : `${grouped}.${fraction}`;
+}
+
+function raise(exponent: string): string {
+  return [...exponent.replace("+", "")].map((digit) => SUPERSCRIPTS[digit] ?? digit).join("");
+}
+
+/** The fewest digits that read back as the same float32: nine always do. */
+function shortestFloat32(value: number): string {
+  for (let digits = 6; digits < 9; digits += 1) {
+    const text = value.toPrecision(digits);
+    if (Math.fround(Number(text)) === Math.fround(value)) return String(Number(text));
+  }
+  return String(Number(value.toPrecision(9)));
+}

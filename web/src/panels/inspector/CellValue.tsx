@@ -1,0 +1,42 @@
+import { useState } from "react";
+import { useTranslation } from "react-i18next";
+import type { Cell } from "../../layout/Cell";
+import type { Matrix } from "../../layout/Matrix";
+import { useApp } from "../AppContext";
+import { formatExactly, formatNumber } from "../formatNumber";
+import { planeOf, valueAt } from "./planeOf";
+
+/** The value of the selected cell, to three digits or in full. */
+export function CellValue({ cell, matrix }: { cell: Cell; matrix: Matrix | null }) {
+  const { t } = useTranslation();
+  const [exact, setExact] = useState(false);
+  const explained = useApp((state) => {
+    const { value } = state.explanation;
+    return value?.address === cell.address && value.index.join() === cell.index.join() ? value.value : null;
+  });
+  const value = readExactly(cell, matrix) ?? explained;
+  return (
+    <button
+      type="button"
+      className="cell-value mono"
+      data-testid="inspector-value"
+      data-value={value ?? undefined}
+      title={t(exact ? "inspector.rounded" : "inspector.exact")}
+      aria-live="polite"
+      onClick={() => setExact(!exact)}
+    >
+      {exact ? formatExactly(value) : formatNumber(value)}
+    </button>
+  );
+}
+
+/** Only level 0 holds the values themselves. */
+function readExactly(cell: Cell, matrix: Matrix | null): number | null {
+  if (matrix?.level !== 0) return null;
+  const isVector = matrix.shape.length === 1;
+  return valueAt(
+    planeOf(matrix, cell.index),
+    isVector ? 0 : (cell.index.at(-2) ?? 0),
+    cell.index.at(-1) ?? 0,
+  );
+}

@@ -1,0 +1,92 @@
+import type { Anatomy, Site, Weight } from "../protocol/schema.generated";
+
+/** One line of the outline: a group, or a site or weight that opens in the inspector. */
+export interface OutlineNode {
+  id: string;
+  kind: "model" | "part" | "block" | "weights" | "site" | "weight";
+  /** The block's index, the address or the name. */
+  label: string;
+  /** Named axes with their sizes; null stands for the recorded positions. */
+  extent: { axis: string; size: number | null }[];
+  refused: boolean;
+  children: OutlineNode[];
+}
+
+/** The anatomy as a tree, in order of computation. */
+export function buildOutline(anatomy: Anatomy): OutlineNode {
+  return group("model", "model", anatomy.title, [
+    group("part", "before", "before", [
+      ...anatomy.before.map(siteNode),
+      ...weightsNode("model.weights", anatomy.weights),
+    ]),
+    ...anatomy.blocks.map((block) =>
+      group("block", `block.${block.index}`, String(block.index), [
+        ...block.sites.map(siteNode),
+        ...weightsNode(`block.${block.index}.weights`, block.weights),
+      ]),
+    ),
+    group("part", "after", "after", anatomy.after.map(siteNode)),
+  ]);
+}
+
+function group(kind: OutlineNode["kind"], id: string, label: string, children: OutlineNode[]): OutlineNode {
+  return { id, kind, label, extent: [], refused: false, children };
+}
+
+function siteNode(site: Site): OutlineNode {
+  return {
+    id: site.address,
+    kind: "site",
+    label: site.address,
+    extent: site.axes.map((axis, at) => ({ axis, size: site.shape[at] ?? null })),
+    refused: site.check.status === "refused",
+    children: [],
+  };
+}
+
+function weightsNode(id: string, weights: Weight[]): OutlineNode[] {
+  if (weights.length === 0) return [];
+  return [
+    group(
+      "weights",
+      id,
+      "weights",
+      weights.map((weight) => ({
+        id: weight.name,
+        kind: "weight",
+        label: weight.name,
+        extent: weight.axes.map((axis, at) => ({ axis, size: weight.shape[at] ?? null })),
+        refused: false,
+        children: [],
+      })),
+    ),
+  ];
+}
+
+export interface OutlineRow {
+  node: OutlineNode;
+  parent: string | null;
+  depth: number;
+  position: number;
+  siblings: number;
+}
+
+/** The rows that are visible when just these groups are open, top to bottom. */
+export function visibleRows(root: OutlineNode, open: ReadonlySet<string>): OutlineRow[] {
+  const rows: OutlineRow[] = [];
+  const visit = (
+    node: OutlineNode,
+    parent: string | null,
+    depth: number,
+    position: number,
+    siblings: number,
+  ) => {
+    rows.push({ node, parent, depth, position, siblings });
+    if (!open.has(node.id)) return;
+    for (const [at, child] of node.children.entries()) {
+      visit(child, node.id, depth + 1, at + 1, node.children.length);
+    }
+  };
+  visit(root, null, 1, 1, 1);
+  return rows;
+}

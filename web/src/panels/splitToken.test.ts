@@ -1,0 +1,18 @@
+import { expect, test } from "vitest";
+import { plainToken, splitToken } from "./splitToken";
+
+const token = (text: string) => ({ id: 1, text, special: false });
+
+test("white space becomes visible", () => {
+  expect(splitToken(token(" the"))).toEqual([
+    { kind: "mark", text: "·" },
+    { kind: "text", text: "the" },
+  ]);
+  expect(plainToken(token("\n\n\t"))).toBe("⏎⏎⇥");
+});
+
+test("a part of a character is named a byte, an empty text is shown as such", () => {
+  expect(splitToken(token("\ufffd\ufffd")).map((part) => part.kind)).toEqual(["byte", "byte"]);
+  expect(plainToken(token(""))).toBe("∅");
+  expect(plainToken(token("日本🙂"))).toBe("日本🙂");
+});

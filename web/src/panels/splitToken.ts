@@ -1,0 +1,32 @@
+import type { Token } from "../protocol/schema.generated";
+
+/** A token's text cut into what can be read and what must be made visible. */
+export interface TokenPart {
+  kind: "text" | "mark" | "byte";
+  text: string;
+}
+
+const MARKS: Record<string, string> = { " ": "·", "\n": "⏎", "\t": "⇥", "\r": "␍", "\u00a0": "⍽" };
+
+/** White space becomes marks; an id that is only a part of a character decodes to U+FFFD and is named a byte. */
+export function splitToken(token: Token): TokenPart[] {
+  if (token.text === "") return [{ kind: "mark", text: "∅" }];
+  const parts: TokenPart[] = [];
+  for (const character of token.text) {
+    const kind = character in MARKS ? "mark" : character === "\ufffd" ? "byte" : "text";
+    const text = MARKS[character] ?? (kind === "byte" ? "byte" : character);
+    const last = parts.at(-1);
+    if (last && last.kind === kind && kind !== "byte") last.text += text;
+    else parts.push({ kind, text });
+  }
+  return parts;
+}
+
+/** The same on one line of plain text, for canvases, tooltips and screen readers. */
+export function plainToken(token: Token | null | undefined): string {
+  return token
+    ? splitToken(token)
+        .map((part) => (part.kind === "byte" ? "�" : part.text))
+        .join("")
+    : "";
+}

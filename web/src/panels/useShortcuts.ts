@@ -1,0 +1,86 @@
+import { useEffect } from "react";
+import type { PanelName } from "../state/AppState";
+import type { Commands } from "../state/Commands";
+import type { AppStore } from "../state/createAppStore";
+import { useAppStore, useCommands } from "./AppContext";
+
+/** The page's keys. Letters work outside of text fields; Ctrl (or Cmd) combinations everywhere. */
+export function useShortcuts(): void {
+  const store = useAppStore();
+  const commands = useCommands();
+  useEffect(() => {
+    const onKeyDown = (event: KeyboardEvent) => {
+      if (event.defaultPrevented) return;
+      const done =
+        event.ctrlKey || event.metaKey
+          ? runCombination(event, commands)
+          : !event.altKey && runLetter(event, store, commands);
+      if (done) event.preventDefault();
+    };
+    document.addEventListener("keydown", onKeyDown);
+    return () => document.removeEventListener("keydown", onKeyDown);
+  }, [store, commands]);
+}
+
+function runCombination(event: KeyboardEvent, commands: Commands): boolean {
+  if (event.key === "Enter") {
+    if (event.shiftKey) commands.generate();
+    else commands.run();
+    return true;
+  }
+  if (event.key === ".") {
+    commands.stop();
+    return true;
+  }
+  return false;
+}
+
+function runLetter(event: KeyboardEvent, store: AppStore, commands: Commands): boolean {
+  if (event.key === "Escape") return closeOne(store);
+  if (isTyping(event.target)) return false;
+  const toggle = (name: PanelName) =>
+    store.setState(({ panels }) => ({ panels: { ...panels, [name]: !panels[name] } }));
+  switch (event.key) {
+    case "/":
+      focusPrompt(store);
+      return true;
+    case "?":
+    case "g":
+      toggle("guide");
+      return true;
+    case "o":
+      toggle("outline");
+      return true;
+    case "f":
+      commands.fit();
+      return true;
+    case "p":
+      commands.play();
+      return true;
+    case "t":
+      store.setState(({ theme }) => ({ themeChoice: theme === "dark" ? "light" : "dark" }));
+      return true;
+    default:
+      return false;
+  }
+}
+
+/** Escape closes what was opened last: the guide, the inspector, the outline. */
+function closeOne(store: AppStore): boolean {
+  const { panels, selection } = store.getState();
+  if (panels.guide) store.setState({ panels: { ...panels, guide: false } });
+  else if (selection) store.setState({ selection: null });
+  else if (panels.outline) store.setState({ panels: { ...panels, outline: false } });
+  else return false;
+  return true;
+}
+
+function focusPrompt(store: AppStore): void {
+  store.setState(({ panels }) => ({ panels: { ...panels, prompt: true }, sheet: "prompt" }));
+  requestAnimationFrame(() => document.getElementById("prompt")?.focus());
+}
+
+function isTyping(target: EventTarget | null): boolean {
+  if (!(target instanceof HTMLElement)) return false;
+  return target.matches("textarea, select, input:not([type=range]):not([type=checkbox])");
+}

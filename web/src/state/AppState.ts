@@ -1,0 +1,101 @@
+import type { Cell } from "../layout/Cell";
+import type { Matrix } from "../layout/Matrix";
+import type {
+  Anatomy,
+  Distribution,
+  Explanation,
+  LoadProgress,
+  ModelSummary,
+  Sampling,
+  Step,
+  Token,
+  TraceState,
+} from "../protocol/schema.generated";
+
+/** A value that comes from the server. The last one stays in `value` while the next is on its way. */
+export interface Loadable<Value> {
+  status: "empty" | "loading" | "ready" | "failed";
+  value: Value | null;
+  error: string | null;
+}
+
+export const EMPTY: Loadable<never> = { status: "empty", value: null, error: null };
+
+/** The tokens of the prompt box; `prompt` is the text they belong to. */
+export interface LiveTokens extends Loadable<Token[]> {
+  prompt: string;
+}
+
+/** A model on its way: the one on screen stays until it is ready. */
+export interface Opening {
+  modelId: string;
+  progress: LoadProgress | null;
+}
+
+export interface ModelFailure {
+  modelId: string;
+  message: string;
+}
+
+export interface Hover {
+  cell: Cell;
+  /** CSS pixels from the top left corner of the window. */
+  at: { x: number; y: number };
+  /** Null while it is on its way. */
+  value: number | null;
+}
+
+export interface Legend {
+  scale: "diverging" | "probability";
+  limit: number;
+  address: string;
+}
+
+export type Activity = "idle" | "starting" | "recording" | "generating" | "stopping";
+export type ThemeChoice = "system" | "dark" | "light";
+export type Theme = "dark" | "light";
+export type PanelName = "prompt" | "sampling" | "outline" | "guide" | "timeline";
+/** On a narrow screen one panel is open at a time, as a sheet; "none" shows the scene. */
+export type SheetName = "prompt" | "sampling" | "inspector" | "outline" | "none";
+
+export interface AppState {
+  /** "lost": the last request got no answer. */
+  connection: "connecting" | "online" | "lost";
+  models: ModelSummary[];
+  anatomy: Anatomy | null;
+  opening: Opening | null;
+  modelFailure: ModelFailure | null;
+
+  prompt: string;
+  liveTokens: LiveTokens;
+  maxNewTokens: number;
+  sampling: Sampling;
+
+  activity: Activity;
+  trace: TraceState | null;
+  /** The prompt text of the recording on screen. */
+  tracePrompt: string | null;
+  /** The seed the recording on screen was generated with; null if it is the prompt alone. */
+  drawnSeed: number | null;
+  /** By the position the token stands at. */
+  steps: Readonly<Record<number, Step>>;
+  runError: string | null;
+
+  /** Null follows the last recorded position. */
+  position: number | null;
+  distribution: Loadable<Distribution>;
+
+  hover: Hover | null;
+  selection: Cell | null;
+  inspected: Loadable<Matrix>;
+  explanation: Loadable<Explanation>;
+  legend: Legend | null;
+  /** The pass of light, 0 at the tokens, 1 at the prediction. */
+  light: number;
+
+  themeChoice: ThemeChoice;
+  theme: Theme;
+  language: string;
+  panels: Readonly<Record<PanelName, boolean>>;
+  sheet: SheetName;
+}

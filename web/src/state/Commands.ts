@@ -1,0 +1,16 @@
+/** What panels can ask for beyond changing the store: everything that reaches the server or the scene. */
+export interface Commands {
+  openModel(modelId: string): void;
+  /** Records the prompt alone. */
+  run(): void;
+  generate(): void;
+  stop(): void;
+  /** Asks again after the server was out of reach. */
+  reconnect(): void;
+  fit(): void;
+  focus(address: string): void;
+  highlight(addresses: string[]): void;
+  /** The pass of light, once from top to bottom. */
+  play(): void;
+  scrub(fraction: number): void;
+}

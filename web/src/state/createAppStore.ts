@@ -1,0 +1,51 @@
+import { createStore, type StoreApi } from "zustand/vanilla";
+import type { Sampling } from "../protocol/schema.generated";
+import { type AppState, EMPTY } from "./AppState";
+
+export type AppStore = StoreApi<AppState>;
+
+/** As the server's own defaults, so that an untouched page and a bare request agree. */
+export const DEFAULT_SAMPLING: Sampling = {
+  temperature: 0.7,
+  top_k: 0,
+  top_p: 0.95,
+  repetition_penalty: 1,
+  seed: null,
+};
+
+export const DEFAULT_MAX_NEW_TOKENS = 24;
+
+const INITIAL_STATE: AppState = {
+  connection: "connecting",
+  models: [],
+  anatomy: null,
+  opening: null,
+  modelFailure: null,
+  prompt: "",
+  liveTokens: { ...EMPTY, prompt: "" },
+  maxNewTokens: DEFAULT_MAX_NEW_TOKENS,
+  sampling: DEFAULT_SAMPLING,
+  activity: "idle",
+  trace: null,
+  tracePrompt: null,
+  drawnSeed: null,
+  steps: {},
+  runError: null,
+  position: null,
+  distribution: EMPTY,
+  hover: null,
+  selection: null,
+  inspected: EMPTY,
+  explanation: EMPTY,
+  legend: null,
+  light: 1,
+  themeChoice: "system",
+  theme: "dark",
+  language: "en",
+  panels: { prompt: true, sampling: true, outline: false, guide: false, timeline: true },
+  sheet: "prompt",
+};
+
+export function createAppStore(initial: Partial<AppState> = {}): AppStore {
+  return createStore<AppState>(() => ({ ...INITIAL_STATE, ...initial }));
+}

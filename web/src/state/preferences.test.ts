@@ -1,0 +1,43 @@
+import { expect, test } from "vitest";
+import { createAppStore } from "./createAppStore";
+import { readPreferences, writePreferences } from "./preferences";
+
+function createStorage(initial: Record<string, string> = {}): Pick<Storage, "getItem" | "setItem"> {
+  const items = new Map(Object.entries(initial));
+  return { getItem: (key) => items.get(key) ?? null, setItem: (key, value) => void items.set(key, value) };
+}
+
+const defaults = createAppStore().getState();
+
+test("panels and theme are remembered, the guide is not reopened", () => {
+  const storage = createStorage();
+  const panels = { ...defaults.panels, outline: true, prompt: false, guide: true };
+  writePreferences(storage, { themeChoice: "light", language: "en", panels });
+  expect(readPreferences(storage, defaults)).toEqual({
+    themeChoice: "light",
+    language: "en",
+    panels: { ...panels, guide: false },
+  });
+});
+
+test.each([
+  "",
+  "not json",
+  "null",
+  "[]",
+  '{"themeChoice": "pink", "panels": {"prompt": "yes", "attic": true}}',
+])("a memory that makes no sense is ignored: %s", (saved) => {
+  const { themeChoice, language, panels } = defaults;
+  expect(readPreferences(createStorage({ "glassformer.preferences": saved }), defaults)).toEqual({
+    themeChoice,
+    language,
+    panels,
+  });
+});
+
+test("a full storage does not stop the page", () => {
+  const setItem = () => {
+    throw new Error("quota");
+  };
+  expect(() => writePreferences({ setItem }, defaults)).not.toThrow();
+});

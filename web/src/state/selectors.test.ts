@@ -1,0 +1,73 @@
+import { expect, test } from "vitest";
+import type { TraceState } from "../protocol/schema.generated";
+import { createAppStore } from "./createAppStore";
+import { shownPosition, tokenAt, whyNotRun } from "./selectors";
+import { tinyAnatomy } from "./tinyAnatomy";
+import { watch } from "./watch";
+
+const trace: TraceState = {
+  id: "a",
+  model_id: "tiny",
+  status: "done",
+  finish_reason: null,
+  error: null,
+  tokens: ["A", "B", "C"].map((text, id) => ({ id, text, special: false })),
+  prompt_count: 3,
+  positions: 3,
+  tokens_per_sec: null,
+  bytes: 0,
+  batched_difference: null,
+};
+
+test("a run needs a model, a prompt that fits, and a free hand", () => {
+  const store = createAppStore();
+  const why = () => whyNotRun(store.getState());
+  expect(why()).toBe("noModel");
+  store.setState({ anatomy: tinyAnatomy });
+  expect(why()).toBe("emptyPrompt");
+  store.setState({ prompt: "ABC" });
+  expect(why()).toBeNull();
+  store.setState({ activity: "generating" });
+  expect(why()).toBe("busy");
+  const twelve = Array.from({ length: 12 }, (_, id) => ({ id, text: "A", special: false }));
+  store.setState({
+    activity: "idle",
+    liveTokens: { status: "ready", value: twelve, error: null, prompt: "ABC" },
+  });
+  expect(why()).toBe("tooLong");
+  store.setState({ prompt: "AB" });
+  expect(why()).toBeNull();
+  store.setState({ opening: { modelId: "other", progress: null } });
+  expect(why()).toBe("opening");
+});
+
+test("the shown position follows the newest unless one is chosen", () => {
+  const store = createAppStore();
+  expect(shownPosition(store.getState())).toBeNull();
+  store.setState({ trace });
+  expect(shownPosition(store.getState())).toBe(2);
+  store.setState({ position: 1 });
+  expect(shownPosition(store.getState())).toBe(1);
+  store.setState({ position: 99 });
+  expect(shownPosition(store.getState())).toBe(2);
+});
+
+test("only axes that count tokens have tokens", () => {
+  const state = createAppStore({ trace }).getState();
+  expect(tokenAt(state, "key", 1)?.text).toBe("B");
+  expect(tokenAt(state, "d_model", 1)).toBeNull();
+});
+
+test("watch calls back for what it watches, and for nothing else", () => {
+  const store = createAppStore();
+  const seen: string[] = [];
+  watch(
+    store,
+    (state) => [state.prompt, state.position],
+    (state) => seen.push(`${state.prompt} ${state.position}`),
+  );
+  store.setState({ runError: "x" });
+  store.setState({ prompt: "A", position: 1 });
+  store.setState({ prompt: "A" });
+  expect(seen).toEqual(["A 1"]);
+});

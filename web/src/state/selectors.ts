@@ -1,0 +1,49 @@
+import type { Anatomy, Site, Token, Weight } from "../protocol/schema.generated";
+import type { AppState } from "./AppState";
+
+/** The position whose next-token distribution is shown: the selected one, else the last recorded. */
+export function shownPosition(state: AppState): number | null {
+  const recorded = state.trace?.positions ?? 0;
+  if (recorded === 0) return null;
+  return state.position === null ? recorded - 1 : Math.min(state.position, recorded - 1);
+}
+
+export function isBusy(state: AppState): boolean {
+  return state.activity !== "idle";
+}
+
+/** Why Run and Generate are not possible now, as a key of the words; null if they are. */
+export function whyNotRun(
+  state: AppState,
+): "noModel" | "opening" | "busy" | "emptyPrompt" | "tooLong" | null {
+  if (state.opening) return "opening";
+  if (!state.anatomy) return "noModel";
+  if (isBusy(state)) return "busy";
+  if (state.prompt === "") return "emptyPrompt";
+  const count = state.liveTokens.prompt === state.prompt ? (state.liveTokens.value?.length ?? 0) : 0;
+  if (count > state.anatomy.dimensions.context) return "tooLong";
+  return null;
+}
+
+export function sitesOf(anatomy: Anatomy): Site[] {
+  return [...anatomy.before, ...anatomy.blocks.flatMap((block) => block.sites), ...anatomy.after];
+}
+
+export function weightsOf(anatomy: Anatomy): Weight[] {
+  return [...anatomy.weights, ...anatomy.blocks.flatMap((block) => block.weights)];
+}
+
+export function findSite(anatomy: Anatomy | null, address: string): Site | null {
+  return anatomy ? (sitesOf(anatomy).find((site) => site.address === address) ?? null) : null;
+}
+
+export function findWeight(anatomy: Anatomy | null, name: string): Weight | null {
+  return anatomy ? (weightsOf(anatomy).find((weight) => weight.name === name) ?? null) : null;
+}
+
+const TOKEN_AXES = new Set(["pos", "query", "key"]);
+
+/** The token a cell's index along an axis stands for, if that axis counts tokens. */
+export function tokenAt(state: AppState, axis: string, index: number): Token | null {
+  return TOKEN_AXES.has(axis) ? (state.trace?.tokens[index] ?? null) : null;
+}

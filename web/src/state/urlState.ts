@@ -1,0 +1,89 @@
+import type { Cell } from "../layout/Cell";
+import type { AppState } from "./AppState";
+import { DEFAULT_MAX_NEW_TOKENS, DEFAULT_SAMPLING } from "./createAppStore";
+
+/** The part of the state that a link carries. `drawnSeed` says that the recording was generated, and how to do so again. */
+export interface UrlState {
+  modelId: string | null;
+  prompt: string | null;
+  maxNewTokens: number;
+  sampling: AppState["sampling"];
+  drawnSeed: number | null;
+  position: number | null;
+  selection: Cell | null;
+}
+
+/** The query string for a state: only what differs from the defaults, readable, in a fixed order. */
+export function writeUrl(state: AppState, modelId: string | null): string {
+  const { sampling } = state;
+  const parts: [string, string | null][] = [
+    ["model", modelId],
+    ["prompt", state.prompt === "" ? null : state.prompt],
+    ["tokens", differs(state.maxNewTokens, DEFAULT_MAX_NEW_TOKENS)],
+    ["temperature", differs(sampling.temperature, DEFAULT_SAMPLING.temperature)],
+    ["top_k", differs(sampling.top_k, DEFAULT_SAMPLING.top_k)],
+    ["top_p", differs(sampling.top_p, DEFAULT_SAMPLING.top_p)],
+    ["seed", differs(sampling.seed, DEFAULT_SAMPLING.seed)],
+    ["drawn", differs(state.drawnSeed, null)],
+    ["position", differs(state.position, null)],
+    ["cell", state.selection ? `${state.selection.address}:${state.selection.index.join(",")}` : null],
+  ];
+  const query = parts
+    .filter((part): part is [string, string] => part[1] !== null)
+    .map(([name, value]) => `${name}=${encodeReadably(value)}`)
+    .join("&");
+  return query === "" ? "" : `?${query}`;
+}
+
+/** Reads a query string; what is missing or makes no sense is left at its default. */
+export function readUrl(search: string): UrlState {
+  const query = new URLSearchParams(search);
+  return {
+    modelId: query.get("model"),
+    prompt: query.get("prompt"),
+    maxNewTokens:
+      readNumber(query, "tokens", { from: 1, to: 1_000_000, whole: true }) ?? DEFAULT_MAX_NEW_TOKENS,
+    sampling: {
+      ...DEFAULT_SAMPLING,
+      temperature: readNumber(query, "temperature", { from: 0, to: 100 }) ?? DEFAULT_SAMPLING.temperature,
+      top_k: readNumber(query, "top_k", { from: 0, to: 1_000_000, whole: true }) ?? DEFAULT_SAMPLING.top_k,
+      top_p: readNumber(query, "top_p", { from: 1e-6, to: 1 }) ?? DEFAULT_SAMPLING.top_p,
+      seed: readNumber(query, "seed", { from: 0, to: Number.MAX_SAFE_INTEGER, whole: true }),
+    },
+    drawnSeed: readNumber(query, "drawn", { from: 0, to: Number.MAX_SAFE_INTEGER, whole: true }),
+    position: readNumber(query, "position", { from: 0, to: Number.MAX_SAFE_INTEGER, whole: true }),
+    selection: readCell(query.get("cell")),
+  };
+}
+
+function differs(value: number | null, standard: number | null): string | null {
+  return value === standard || value === null ? null : String(value);
+}
+
+/** Percent-encodes what must be; spaces become `+`, and the marks our own values use stay as they are. */
+function encodeReadably(value: string): string {
+  return encodeURIComponent(value)
+    .replaceAll("%20", "+")
+    .replaceAll("%2F", "/")
+    .replaceAll("%3A", ":")
+    .replaceAll("%2C", ",")
+    .replaceAll("%3F", "?");
+}
+
+function readNumber(
+  query: URLSearchParams,
+  name: string,
+  { from, to, whole = false }: { from: number; to: number; whole?: boolean },
+): number | null {
+  const text = query.get(name);
+  if (text === null || text.trim() === "") return null;
+  const value = Number(text);
+  if (!Number.isFinite(value) || value < from || value > to) return null;
+  return whole && !Number.isInteger(value) ? null : value;
+}
+
+function readCell(text: string | null): Cell | null {
+  const match = text?.match(/^(.+):(\d+(?:,\d+)*)$/);
+  if (!match?.[1] || !match[2]) return null;
+  return { address: match[1], index: match[2].split(",").map(Number) };
+}
