@@ -24,10 +24,10 @@ class Settings(BaseSettings):
 
     # --- where it listens and who may ask --------------------------------------------------------
     host: str = Field(
-        "127.0.0.1", description="Address to listen on; only this machine can reach the default."
+        default="127.0.0.1", description="Address to listen on; only this machine can reach the default."
     )
-    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
-    insecure: bool = Field(False, description="Allow listening beyond this machine without API keys.")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    insecure: bool = Field(default=False, description="Allow listening beyond this machine without API keys.")
     api_keys: Annotated[list[SecretStr], NoDecode] = Field(
         default_factory=list,
         description="Keys that clients send as `Authorization: Bearer KEY`; none means that no key is asked for.",
@@ -47,72 +47,74 @@ class Settings(BaseSettings):
 
     # --- models ----------------------------------------------------------------------------------
     default_model: str = Field(
-        "tales", description="Model that is loaded at the start and that the page opens with."
+        default="tales", description="Model that is loaded at the start and that the page opens with."
     )
     model_dirs: Annotated[list[Path], NoDecode] = Field(
         default_factory=list,
         description="Folders whose models may be loaded by name; nothing outside them is read.",
     )
     offline: bool = Field(
-        False, description="Never ask the model hub; models already in its cache still load."
+        default=False, description="Never ask the model hub; models already in its cache still load."
     )
     hub_endpoint: str | None = Field(
-        None, description="Address of the model hub, where it is not the usual one."
+        default=None, description="Address of the model hub, where it is not the usual one."
     )
-    device: str = Field("auto", description="Device the models run on: auto, cpu, cuda, cuda:1, mps.")
+    device: str = Field(default="auto", description="Device the models run on: auto, cpu, cuda, cuda:1, mps.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto",
+        default="auto",
         description="Number format of the weights; auto is float32 on a CPU and the model's own elsewhere.",
     )
     model_bytes: int = Field(
-        0,
+        default=0,
         ge=0,
         description="Memory for weights; 0 is 60 % of the machine's. Idle models are unloaded to stay below.",
     )
 
     # --- limits ----------------------------------------------------------------------------------
     trace_bytes: int = Field(
-        512 * 2**20, ge=2**20, description="Memory for recordings; the oldest are given up first."
+        default=512 * 2**20, ge=2**20, description="Memory for recordings; the oldest are given up first."
     )
     max_traces: int = Field(
-        64, ge=1, description="Recordings kept at the same time; the oldest are given up first."
+        default=64, ge=1, description="Recordings kept at the same time; the oldest are given up first."
     )
-    max_new_tokens: int = Field(16_384, ge=1, description="Largest `max_new_tokens` of one request.")
+    max_new_tokens: int = Field(default=16_384, ge=1, description="Largest `max_new_tokens` of one request.")
     max_prompt_tokens: int = Field(
-        131_072, ge=1, description="Longest prompt, where the model's context is longer."
+        default=131_072, ge=1, description="Longest prompt, where the model's context is longer."
     )
     max_running: int = Field(
-        16, ge=1, description="Generations of one model that take turns at the same time."
+        default=16, ge=1, description="Generations of one model that take turns at the same time."
     )
     max_waiting: int = Field(
-        64, ge=0, description="Generations of one model that wait for a turn; more get a 429."
+        default=64, ge=0, description="Generations of one model that wait for a turn; more get a 429."
     )
-    max_body_bytes: int = Field(2 * 2**20, ge=1024, description="Largest request body.")
-    max_header_bytes: int = Field(32 * 1024, ge=1024, description="Largest sum of request headers.")
+    max_body_bytes: int = Field(default=2 * 2**20, ge=1024, description="Largest request body.")
+    max_header_bytes: int = Field(default=32 * 1024, ge=1024, description="Largest sum of request headers.")
     max_sockets: int = Field(
-        128, ge=1, description="Live connections (WebSockets and event streams) at a time."
+        default=128, ge=1, description="Live connections (WebSockets and event streams) at a time."
     )
-    body_timeout_secs: float = Field(30.0, gt=0, description="Time a client has to send its request body.")
+    body_timeout_secs: float = Field(
+        default=30.0, gt=0, description="Time a client has to send its request body."
+    )
     request_timeout_secs: float = Field(
-        600.0, gt=0, description="Longest time one request may take, streams included."
+        default=600.0, gt=0, description="Longest time one request may take, streams included."
     )
     rate_limit: str = Field(
-        "1200/minute",
+        default="1200/minute",
         description="Requests of one client (reading recorded cells is not counted); empty for no limit.",
     )
 
     # --- running ---------------------------------------------------------------------------------
     ping_secs: float = Field(
-        15.0, gt=0, description="Pause after which a quiet stream sends a comment as keep-alive."
+        default=15.0, gt=0, description="Pause after which a quiet stream sends a comment as keep-alive."
     )
     shutdown_timeout_secs: float = Field(
-        3.0, gt=0, description="Time that open requests have to end at a stop."
+        default=3.0, gt=0, description="Time that open requests have to end at a stop."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="Least level that is logged."
+        default="info", description="Least level that is logged."
     )
     log_format: Literal["auto", "console", "json"] = Field(
-        "auto", description="auto is coloured text on a terminal and JSON lines elsewhere."
+        default="auto", description="auto is coloured text on a terminal and JSON lines elsewhere."
     )
 
     @field_validator(

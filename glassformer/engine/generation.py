@@ -121,7 +121,7 @@ class Forward:
         self.seen = 0
         self.kwargs: dict[str, Any] = {}
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def run(self, ids: list[int]) -> Tensor:
         """Process `ids` from where the last run ended; the logits of the last position, Float[Tensor, "vocab"]."""
         model: Any = self.loaded.model

@@ -24,7 +24,7 @@ from glassformer.errors import ModelFailed
 from glassformer.protocol.messages import Sampling
 
 Pruner = Literal["top_k", "top_p"]
-Filter = Literal["repetition_penalty", "temperature", "top_k", "top_p"]
+PRUNERS: dict[type[LogitsProcessor], Pruner] = {TopKLogitsWarper: "top_k", TopPLogitsWarper: "top_p"}
 
 # Below this a division by the temperature overflows float32 for ordinary logits; the draw is greedy long before.
 COLDEST = 1e-4
@@ -71,19 +71,19 @@ def is_greedy(sampling: Sampling) -> bool:
     return sampling.temperature < COLDEST
 
 
-def filters(sampling: Sampling) -> list[tuple[Filter, LogitsProcessor]]:
-    """The filters that do something, by name, in the order of `generate()`."""
-    found: list[tuple[Filter, LogitsProcessor]] = []
+def filters(sampling: Sampling) -> list[LogitsProcessor]:
+    """The filters that do something, in the order of `generate()`."""
+    found: list[LogitsProcessor] = []
     if sampling.repetition_penalty != 1.0:
-        found.append(("repetition_penalty", RepetitionPenaltyLogitsProcessor(sampling.repetition_penalty)))
+        found.append(RepetitionPenaltyLogitsProcessor(float(sampling.repetition_penalty)))
     if is_greedy(sampling):
         return found
     if sampling.temperature != 1.0:
-        found.append(("temperature", TemperatureLogitsWarper(float(sampling.temperature))))
+        found.append(TemperatureLogitsWarper(float(sampling.temperature)))
     if sampling.top_k > 0:
-        found.append(("top_k", TopKLogitsWarper(sampling.top_k)))
+        found.append(TopKLogitsWarper(sampling.top_k))
     if sampling.top_p < 1.0:
-        found.append(("top_p", TopPLogitsWarper(sampling.top_p)))
+        found.append(TopPLogitsWarper(sampling.top_p))
     return found
 
 
@@ -99,10 +99,11 @@ def trace_filters(
     ids = torch.tensor([previous_ids], dtype=torch.long)
     scores = row[None]
     pruned: dict[Pruner, Tensor] = {}
-    for name, apply in filters(sampling):
+    for apply in filters(sampling):
         before = scores
         scores = apply(ids, scores)
-        if name == "top_k" or name == "top_p":
+        name = PRUNERS.get(type(apply))
+        if name is not None:
             pruned[name] = torch.isneginf(scores[0]) & ~torch.isneginf(before[0])
         else:
             scores = scores.clamp(max=LARGEST_SCORE)

@@ -13,7 +13,7 @@ import threading
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 import transformers
@@ -76,10 +76,15 @@ class LoadedModel:
         """Which module plays which role; made when first asked for."""
         return Structure(self.model, self.tokenizer)
 
-    def encode(self, text: str) -> list[int]:
-        """The ids of `text` with the special tokens the tokenizer adds. Raises BadValue for no tokens at all."""
+    def tokenize(self, text: str) -> list[int]:
+        """The ids of any text, the empty one too, with the special tokens the tokenizer adds."""
         with self._tokenizer_lock:
             ids: list[int] = self.tokenizer(text, verbose=False)["input_ids"]
+        return ids
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of a prompt, which the model can read. Raises BadValue for no tokens at all."""
+        ids = self.tokenize(text)
         if not ids:
             raise BadValue("The prompt has no tokens.", field="prompt")
         return self.check_ids(ids, field="prompt")
@@ -225,15 +230,13 @@ def read_config(path: Path) -> Any:
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """The tokenizer in `folder`. Raises ModelRefused where there is none."""
     try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(
-            folder, trust_remote_code=False, local_files_only=True
-        )
+        tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except Exception as exc:
         log.info("tokenizer refused", exc_info=exc)
         raise ModelRefused("The model has no tokenizer that can be read.") from exc
     if not isinstance(tokenizer, PreTrainedTokenizerBase) or len(tokenizer) == 0:
         raise ModelRefused("The model has no tokenizer that can be read.")
-    return cast("PreTrainedTokenizerBase", tokenizer)
+    return tokenizer
 
 
 def refuse_unless_causal(config: Any) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from glassformer.errors import BadValue, GlassformerError, InUse, ModelFailed, NoRoom
+from glassformer.model.safety import check_folder, read_json_object
 from glassformer.model.source import Catalog, ModelSource
 from glassformer.protocol.messages import LoadProgress, ModelSummary
 
@@ -149,13 +150,13 @@ class Registry:
         folder = self.catalog.fetch(
             source, lambda fraction, detail: self._report(entry, "downloading", fraction, detail)
         )
+        weights = check_folder(folder, source.root)
+        self._report(entry, "reading")
+        # The first model brings torch in, which takes seconds; until here nothing needed it.
         from glassformer.model.anatomy import build_anatomy
         from glassformer.model.attention import install
         from glassformer.model.load import estimate_bytes, load_model
-        from glassformer.model.safety import check_folder
 
-        weights = check_folder(folder, source.root)
-        self._report(entry, "reading")
         self._make_room(estimate_bytes(weights, device=self.device, dtype=self.dtype))
         loaded = load_model(source, folder, device=self.device, dtype=self.dtype)
         self._report(entry, "checking")
@@ -239,6 +240,10 @@ class Registry:
         with self._lock:
             return sum(entry.loaded.bytes for entry in self._entries.values() if entry.loaded)
 
+    def count_ready(self) -> int:
+        with self._lock:
+            return sum(entry.loaded is not None for entry in self._entries.values())
+
     # --- telling ---------------------------------------------------------------------------------
 
     def progress(self, model_id: str) -> LoadProgress | None:
@@ -288,8 +293,6 @@ class Registry:
 
 def read_family(source: ModelSource) -> str | None:
     """The model type a local config states, if it can be read."""
-    from glassformer.model.safety import read_json_object
-
     if source.folder is None:
         return None
     try:

@@ -141,10 +141,7 @@ def find_model_folders(root: Path, depth: int = LISTED_DEPTH) -> list[Path]:
 
 def bundled_sources() -> list[ModelSource]:
     """The models this package ships."""
-    try:
-        from glassformer.bundled import BUNDLED
-    except ImportError:
-        return []
+    from glassformer.bundled import MODELS
 
     return [
         ModelSource(
@@ -154,8 +151,8 @@ def bundled_sources() -> list[ModelSource]:
             root=model.folder,
             title=name,
             description=model.description,
-            prompts=tuple(model.prompts),
+            prompts=model.prompts,
         )
-        for name, model in BUNDLED.items()
+        for name, model in MODELS.items()
         if (model.folder / "config.json").is_file()
     ]

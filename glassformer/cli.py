@@ -1,0 +1,150 @@
+"""The command line: `glassformer serve`, `train`, `models`.
+
+Options of `serve` are made from the settings, so the two cannot drift. Heavy libraries are imported by the
+commands that need them; `--help` stays quick.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin
+
+import typer
+from pydantic import SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+
+from glassformer.errors import GlassformerError
+from glassformer.settings import Settings
+
+app = typer.Typer(
+    help="A transformer made of glass: watch any causal language model at work.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+# Lists are given one at a time: --model-dir A --model-dir B.
+SINGULAR = {
+    "api_keys": "api-key",
+    "allowed_hosts": "allowed-host",
+    "cors_origins": "cors-origin",
+    "trusted_proxies": "trusted-proxy",
+    "model_dirs": "model-dir",
+}
+METAVARS: dict[Any, str] = {
+    int: "NUMBER",
+    float: "NUMBER",
+    str: "TEXT",
+    list[str]: "TEXT",
+    list[Path]: "FOLDER",
+}
+
+
+def stop(error: GlassformerError) -> typer.Exit:
+    """Say the one sentence; the exit code is 1."""
+    typer.echo(f"glassformer: {error.message}", err=True)
+    return typer.Exit(1)
+
+
+def read_settings(**given: Any) -> Settings:
+    """The settings with the options that were given. Ends the program with one sentence for a wrong one."""
+    try:
+        return Settings(**{name: value for name, value in given.items() if value not in (None, [])})
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = str(first["loc"][0]) if first["loc"] else "settings"
+        message = str(first["msg"]).removeprefix("Value error, ")
+        typer.echo(f"glassformer: {field}: {message}", err=True)
+        raise typer.Exit(2) from None
+
+
+def serve(**given: Any) -> None:
+    """Serve the page and the API; prints the address once it answers."""
+    settings = read_settings(**given)
+    from glassformer.server.start import build_server, check_start, page_address, take_port
+
+    try:
+        check_start(settings)
+        listener = take_port(settings)
+    except GlassformerError as error:
+        raise stop(error) from None
+    from glassformer.server.log import configure_logging
+
+    configure_logging(settings)
+    server = build_server(settings, on_ready=lambda: typer.echo(page_address(settings, listener)))
+    server.run(sockets=[listener])
+
+
+def add_setting_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give `command` one option for each setting; options that are not given stay None."""
+    parameters = [make_option(name, field) for name, field in Settings.model_fields.items()]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command
+
+
+def make_option(name: str, field: FieldInfo) -> inspect.Parameter:
+    kind, default = option_type(field.annotation), field.get_default(call_default_factory=True)
+    shown = ", ".join(map(str, default)) if isinstance(default, list) else str(default)
+    known = f" (default: {shown})" if default not in (None, [], False, "") else ""
+    option = typer.Option(
+        f"--{SINGULAR.get(name, name.replace('_', '-'))}",
+        help=f"{field.description}{known}",
+        show_default=False,
+        metavar=METAVARS.get(kind),
+    )
+    annotation = Annotated[kind | None, option]  # type: ignore[valid-type]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def option_type(annotation: Any) -> Any:
+    """What typer is to read for a setting; the settings check the value themselves."""
+    if get_origin(annotation) is list:
+        (item,) = get_args(annotation)
+        return list[str] if item is SecretStr else list[item]  # type: ignore[valid-type]
+    return annotation if annotation in (bool, int, float) else str
+
+
+app.command()(add_setting_options(serve))
+
+
+@app.command()
+def train(
+    name: Annotated[str, typer.Argument(help="sorter or tales")],
+    out: Annotated[Path | None, typer.Option(help="Folder to write to. [default: ./NAME]")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Decides weights and data.")] = 0,
+    steps: Annotated[int | None, typer.Option(min=1, help="Fewer or more steps than the recipe's.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda...")] = "auto",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the folder's checkpoint.")] = False,
+) -> None:
+    """Train a bundled model from its seed."""
+    from glassformer import training
+
+    try:
+        training.train(name, out_dir=out or Path(name), seed=seed, steps=steps, device=device, resume=resume)
+    except (GlassformerError, ValueError, OSError) as error:
+        typer.echo(f"glassformer: {error}", err=True)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        typer.echo("Stopped; --resume goes on from the last checkpoint.", err=True)
+        raise typer.Exit(130) from None
+
+
+@app.command()
+def models(
+    model_dir: Annotated[list[Path] | None, typer.Option(help="Folders with models of your own.")] = None,
+) -> None:
+    """List the bundled models and those in your model directories."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from glassformer.model.registry import read_family
+    from glassformer.model.source import Catalog
+
+    settings = read_settings(model_dirs=model_dir)
+    table = Table("model_id", "source", "family", "description", box=None, pad_edge=False)
+    for source in Catalog(settings.model_dirs).list():
+        table.add_row(source.model_id, source.kind, read_family(source) or "?", source.description)
+    Console().print(table)

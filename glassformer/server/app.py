@@ -1,0 +1,84 @@
+"""The app factory: middlewares in their order, routers, and what lives as long as the server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+
+import structlog
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+
+from glassformer.errors import GlassformerError
+from glassformer.server.errors import install_error_handlers
+from glassformer.server.limit import Deadline, RateLimit, SizeLimit
+from glassformer.server.router import classic, health, live, models, page, traces, zarr
+from glassformer.server.security import HostGuard, KeyGuard, origin_pattern
+from glassformer.server.services import Services
+from glassformer.server.watch import Watch
+from glassformer.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+EXPOSED_HEADERS = ["ETag", "Retry-After"]
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """A server as `settings` say. Quick: models load behind it."""
+    settings = settings or Settings()
+    services = Services(settings)
+
+    @asynccontextmanager
+    async def live_time(_: FastAPI) -> AsyncIterator[None]:
+        try:
+            services.registry.load(settings.default_model)
+        except GlassformerError as error:
+            log.warning("the default model cannot be loaded", reason=error.message)
+        yield
+        services.close()
+
+    app = FastAPI(
+        title="Glassformer",
+        version=find_version(),
+        lifespan=live_time,
+        middleware=stack(settings, services),
+        # The usual pages of these load their scripts from elsewhere; the schema itself is served.
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.services = services
+    install_error_handlers(app)
+    # Zarr before models: a model id may contain slashes, so the more special path comes first.
+    for router in (health, classic, zarr, traces, models, live, page):
+        app.include_router(router.router)
+    return app
+
+
+def stack(settings: Settings, services: Services) -> list[Middleware]:
+    """Outermost first: even a refusal carries the CORS headers, and every refusal is counted."""
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origin_regex=origin_pattern(settings.cors_origins),
+            allow_methods=["GET", "HEAD", "POST", "DELETE", "OPTIONS"],
+            allow_headers=["*"],
+            allow_private_network=True,
+            expose_headers=EXPOSED_HEADERS,
+            max_age=600,
+        ),
+        Middleware(Watch, metrics=services.metrics),
+        Middleware(HostGuard, settings=settings),
+        Middleware(RateLimit, settings=settings),
+        Middleware(KeyGuard, settings=settings),
+        Middleware(SizeLimit, settings=settings),
+        Middleware(Deadline, settings=settings),
+    ]
+
+
+def find_version() -> str:
+    try:
+        return version("glassformer")
+    except PackageNotFoundError:
+        return "0"

@@ -1,0 +1,96 @@
+"""From the engine's thread to the event loop: a generation as an async iterator that ends when its reader leaves.
+
+Imports torch; import it only where a model has been loaded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack, asynccontextmanager
+
+from glassformer.engine.generation import DecodedToken, check_prompt, decode
+from glassformer.engine.turns import Job
+from glassformer.errors import BadValue, DeadlinePassed, GlassformerError, TooLong, TooMany
+from glassformer.model.load import LoadedModel
+from glassformer.protocol.messages import Sampling
+from glassformer.server.services import Services
+
+
+def check_request(
+    services: Services, loaded: LoadedModel, token_ids: Sequence[int], *, field: str = "prompt"
+) -> None:
+    """Refuse a prompt past the context or past the server's own limit. Raises TooLong."""
+    check_prompt(loaded, token_ids, field=field)
+    most = services.settings.max_prompt_tokens
+    if len(token_ids) > most:
+        raise TooLong(
+            f"The prompt has {len(token_ids)} tokens; this server takes at most {most}.", field=field
+        )
+
+
+def check_count(services: Services, max_new_tokens: int) -> None:
+    most = services.settings.max_new_tokens
+    if max_new_tokens > most:
+        raise BadValue(f"max_new_tokens is at most {most} here.", field="max_new_tokens")
+
+
+@asynccontextmanager
+async def generate(
+    services: Services,
+    loaded: LoadedModel,
+    token_ids: Sequence[int],
+    sampling: Sampling,
+    *,
+    max_new_tokens: int,
+    stop: Sequence[str] = (),
+) -> AsyncIterator[AsyncIterator[DecodedToken]]:
+    """Queue a generation; leaving the block ends it within one step.
+
+    Raises TooMany, TooLong and InUse on entry, before anything is answered; the iterator raises DeadlinePassed
+    and what the engine raises.
+    """
+    check_request(services, loaded, token_ids)
+    loop = asyncio.get_running_loop()
+    found: asyncio.Queue[DecodedToken | BaseException | None] = asyncio.Queue()
+    lease = ExitStack()
+    lease.enter_context(services.registry.use(loaded))
+
+    def pass_on(item: DecodedToken | BaseException | None) -> None:
+        try:
+            loop.call_soon_threadsafe(found.put_nowait, item)
+        except RuntimeError:  # the loop has been closed: nobody reads any more
+            job.cancel()
+
+    def end(error: BaseException | None) -> None:
+        lease.close()
+        pass_on(error)
+
+    job = Job[DecodedToken](steps=iter(()), on_step=pass_on, on_end=end)
+    job.steps = decode(
+        loaded, token_ids, sampling, max_new_tokens=max_new_tokens, stop=stop, cancelled=job.cancelled
+    )
+    try:
+        services.turns(loaded).submit(job)
+    except GlassformerError:
+        lease.close()
+        raise
+    services.metrics.tokens.labels("prompt").inc(len(token_ids))
+
+    async def read() -> AsyncIterator[DecodedToken]:
+        try:
+            async with asyncio.timeout(services.settings.request_timeout_secs):
+                while (item := await found.get()) is not None:
+                    if isinstance(item, BaseException):
+                        raise item
+                    services.metrics.tokens.labels("generated").inc()
+                    yield item
+        except TimeoutError:
+            raise DeadlinePassed("The generation took longer than this server allows.") from None
+        if job.cancelled.is_set():
+            raise TooMany("The server is stopping.", retry_after_secs=5)
+
+    try:
+        yield read()
+    finally:
+        job.cancel()

@@ -1,0 +1,176 @@
+"""Surface A: what existing visualisation front ends call. Kept byte for byte in meaning."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from starlette.responses import Response
+
+from glassformer.protocol.messages import Sampling
+from glassformer.server.framing import TextFramer
+from glassformer.server.services import Services, ServicesOf
+from glassformer.server.stream import ClientLeft, EventStream, unless_left
+from glassformer.server.text import Text, check_text
+
+if TYPE_CHECKING:
+    from glassformer.engine.generation import DecodedToken
+
+router = APIRouter(tags=["classic"])
+
+MOST_STOPS = 16
+LONGEST_STOP = 500
+
+
+class ClassicRequest(BaseModel):
+    """Base of the surface's requests: unknown fields are ignored, as old front ends send them all everywhere."""
+
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False, protected_namespaces=())
+
+    model_id: Annotated[Text, StringConstraints(min_length=1, max_length=512)]
+
+
+class TokenizeRequest(ClassicRequest):
+    prompt: Text
+
+
+class GenerateRequest(ClassicRequest):
+    prompt: Annotated[Text, StringConstraints(min_length=1)]
+    max_new_tokens: int = Field(128, ge=1, le=1_000_000)
+    temperature: float = Field(0.7, ge=0, le=100)
+    top_p: float = Field(0.95, gt=0, le=1)
+    repetition_penalty: float = Field(1.0, gt=0, le=100)
+    top_k: int = Field(0, ge=0, le=1_000_000, description="0 = off")
+    seed: int | None = Field(None, ge=0, le=2**63 - 1)
+    stop: list[str] = Field(
+        default_factory=list, description="one string or several; none of them is in the answer"
+    )
+
+    @field_validator("stop", mode="before")
+    @classmethod
+    def listed(cls, value: object) -> object:
+        return [value] if isinstance(value, str) else [] if value is None else value
+
+    @field_validator("stop")
+    @classmethod
+    def check_stops(cls, stops: list[str]) -> list[str]:
+        if len(stops) > MOST_STOPS or any(not 1 <= len(stop) <= LONGEST_STOP for stop in stops):
+            raise ValueError(f"takes at most {MOST_STOPS} strings of 1 to {LONGEST_STOP} characters")
+        return [check_text(stop) for stop in stops]
+
+    @property
+    def sampling(self) -> Sampling:
+        return Sampling(
+            temperature=self.temperature,
+            top_k=self.top_k,
+            top_p=self.top_p,
+            repetition_penalty=self.repetition_penalty,
+            seed=self.seed,
+        )
+
+
+class TokenizeAnswer(BaseModel):
+    token_ids: list[int]
+    tokens: list[str] = Field(description="each id decoded alone")
+    count: int
+
+
+class Usage(BaseModel):
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class GenerateAnswer(BaseModel):
+    text: str = Field(description="the prompt followed by the continuation")
+    completion: str
+    finish_reason: str = Field(
+        description="stop (an end token or stop string) or length (also of the context)"
+    )
+    usage: Usage
+
+
+@router.post("/tokenize")
+async def tokenize(body: TokenizeRequest, services: ServicesOf) -> TokenizeAnswer:
+    loaded = await services.load(body.model_id)
+    ids = await services.quick(loaded.tokenize, body.prompt)
+    tokens = await services.quick(loaded.tokens, ids)
+    return TokenizeAnswer(token_ids=ids, tokens=[token.text for token in tokens], count=len(ids))
+
+
+@router.post("/config")
+async def config(body: ClassicRequest, services: ServicesOf) -> dict[str, Any]:
+    return await services.quick(read_dimensions, services, body.model_id)
+
+
+def read_dimensions(services: Services, model_id: str) -> dict[str, Any]:
+    """The model's dimensions from its config alone, under both naming habits."""
+    from glassformer.model.dimension import list_dimensions
+    from glassformer.model.load import read_config
+
+    catalog = services.registry.catalog
+    source = catalog.find(model_id)
+    return {"model_id": source.model_id, **list_dimensions(read_config(catalog.fetch_config(source)))}
+
+
+@router.post("/generate")
+async def generate_text(body: GenerateRequest, request: Request, services: ServicesOf) -> GenerateAnswer:
+    try:
+        return await unless_left(request, collect(body, services))
+    except ClientLeft:
+        return Response(status_code=499)  # type: ignore[return-value]  # never sent: nobody is there
+
+
+async def collect(body: GenerateRequest, services: Services) -> GenerateAnswer:
+    """The whole continuation at once."""
+    async with AsyncExitStack() as stack:
+        prompt_count, tokens = await start(body, services, stack)
+        pieces: list[str] = []
+        reason, count = "length", 0
+        async for token in tokens:
+            pieces.append(token.text)
+            count += 1
+            reason = "stop" if token.finish_reason == "stop" else "length"
+    completion = "".join(pieces)
+    return GenerateAnswer(
+        text=body.prompt + completion,
+        completion=completion,
+        finish_reason=reason,
+        usage=Usage(prompt_tokens=prompt_count, completion_tokens=count, total_tokens=prompt_count + count),
+    )
+
+
+@router.post("/generate/stream", response_class=EventStream)
+async def stream_text(body: GenerateRequest, services: ServicesOf) -> EventStream:
+    stack = AsyncExitStack()
+    _, tokens = await start(body, services, stack)
+    return EventStream(services, frame_text(tokens, stack))
+
+
+async def start(
+    body: GenerateRequest, services: Services, stack: AsyncExitStack
+) -> tuple[int, AsyncIterator[DecodedToken]]:
+    """Load, tokenize and queue; the prompt's length and the tokens to come. All refusals happen here."""
+    loaded = await services.load(body.model_id)
+    from glassformer.server.generation import check_count, generate
+
+    check_count(services, body.max_new_tokens)
+    ids = await services.quick(loaded.encode, body.prompt)
+    tokens = await stack.enter_async_context(
+        generate(services, loaded, ids, body.sampling, max_new_tokens=body.max_new_tokens, stop=body.stop)
+    )
+    return len(ids), tokens
+
+
+async def frame_text(tokens: AsyncIterator[DecodedToken], stack: AsyncExitStack) -> AsyncIterator[str]:
+    """Events of new text only; leaving ends the generation."""
+    framer = TextFramer()
+    async with stack:
+        async for token in tokens:
+            for event in framer.add(token.text):
+                yield event
+        for event in framer.finish():
+            yield event

@@ -1,0 +1,128 @@
+"""The live WebSocket: a page subscribes to addresses and receives one binary frame for each step."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+from fastapi import APIRouter, WebSocket, WebSocketDisconnect
+from pydantic import ValidationError
+
+from glassformer.errors import BadValue, GlassformerError
+from glassformer.protocol.messages import Subscribe
+from glassformer.server.errors import describe_validation, error_body
+from glassformer.server.router.traces import find_run
+from glassformer.server.services import Services, find_services
+
+router = APIRouter()
+log = structlog.get_logger(__name__)
+
+SUBPROTOCOL = "glassformer"
+# A page that reads slower than the model writes loses the oldest frames first; the store has the rows.
+MOST_FRAMES = 64
+MOST_ADDRESSES = 512
+# A subscription to every site of a deep model; anything longer is not honest.
+LONGEST_MESSAGE = 64 * 1024
+
+
+@router.websocket("/api/live")
+async def live(socket: WebSocket) -> None:
+    services = find_services(socket)
+    async with services.socket():
+        offered = socket.scope.get("subprotocols") or []
+        await socket.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in offered else None)
+        page = Page(services, socket)
+        tasks = [
+            asyncio.ensure_future(work) for work in (page.listen(), page.send(), services.closing.wait())
+        ]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            page.unsubscribe()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks[2] in done:
+            await close_quietly(socket)
+
+
+async def close_quietly(socket: WebSocket) -> None:
+    try:
+        await socket.close(1001)
+    except RuntimeError:
+        log.debug("a page left first")
+
+
+class Page:
+    """One page's subscriptions, one for each recording, and the frames on their way to it."""
+
+    def __init__(self, services: Services, socket: WebSocket) -> None:
+        self.services = services
+        self.socket = socket
+        self.frames: asyncio.Queue[bytes | str] = asyncio.Queue()
+        self.subscriptions: dict[str, Callable[[], None]] = {}
+        self.loop = asyncio.get_running_loop()
+
+    async def listen(self) -> None:
+        """Take subscriptions until the page leaves; a wrong one is answered with an error, and the next is read."""
+        try:
+            while True:
+                text = await self.socket.receive_text()
+                try:
+                    self.subscribe(text)
+                except ValidationError as error:
+                    self.frames.put_nowait(dump(describe_validation(error.errors())))
+                except GlassformerError as error:
+                    self.frames.put_nowait(dump(error_body(error)))
+        except (WebSocketDisconnect, KeyError):  # KeyError: a binary message, which no page of ours sends
+            return
+
+    def subscribe(self, text: str) -> None:
+        """Replace the page's subscription for a recording. Raises ValidationError, BadValue or UnknownTrace."""
+        if len(text) > LONGEST_MESSAGE:
+            raise BadValue("The message is too long.")
+        message = Subscribe.model_validate_json(text)
+        if len(message.addresses) > MOST_ADDRESSES:
+            raise BadValue(f"At most {MOST_ADDRESSES} addresses at a time.", field="addresses")
+        run = find_run(self.services, message.trace_id)
+        renewed = run.trace.subscribe(message.addresses, self.take) if message.addresses else None
+        former = self.subscriptions.pop(message.trace_id, None)
+        if former is not None:
+            former()
+        if renewed is not None:
+            self.subscriptions[message.trace_id] = renewed
+
+    def take(self, frame: bytes) -> None:
+        """Called from the model's thread."""
+        try:
+            self.loop.call_soon_threadsafe(self.put, frame)
+        except RuntimeError:
+            self.unsubscribe()
+
+    def put(self, frame: bytes) -> None:
+        if self.frames.qsize() >= MOST_FRAMES:
+            self.frames.get_nowait()
+        self.frames.put_nowait(frame)
+
+    async def send(self) -> None:
+        try:
+            while True:
+                frame = await self.frames.get()
+                if isinstance(frame, bytes):
+                    await self.socket.send_bytes(frame)
+                else:
+                    await self.socket.send_text(frame)
+        except (WebSocketDisconnect, RuntimeError):
+            return
+
+    def unsubscribe(self) -> None:
+        for end in list(self.subscriptions.values()):
+            end()
+        self.subscriptions.clear()
+
+
+def dump(body: dict[str, str]) -> str:
+    import json
+
+    return json.dumps(body)

@@ -1,0 +1,96 @@
+"""Models: which there are, load and unload them, how they are built."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from glassformer.errors import Unavailable
+from glassformer.protocol.messages import Anatomy, LoadProgress, ModelList, ModelSummary
+from glassformer.server.framing import event
+from glassformer.server.services import Services, ServicesOf
+from glassformer.server.stream import EventStream
+
+router = APIRouter(prefix="/api/models", tags=["models"])
+
+# How long an answer to `load` waits to learn whether the hub has such a model at all.
+LOOK_UP_SECS = 15.0
+
+
+@router.get("")
+async def list_models(services: ServicesOf) -> ModelList:
+    """Bundled models, folders, and whatever is loaded."""
+    models = await services.quick(services.registry.summaries)
+    return ModelList(models=models, default_model_id=services.settings.default_model)
+
+
+@router.post("/{model_id:path}/load", status_code=202)
+async def load_model(model_id: str, services: ServicesOf) -> ModelSummary:
+    """Start loading, if need be; an unknown or refused model is told at once."""
+    future = await services.quick(services.registry.load, model_id)
+    found = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def notice(progress: LoadProgress) -> None:
+        if progress.stage not in {"queued", "downloading"} or progress.fraction is not None:
+            loop.call_soon_threadsafe(found.set)
+
+    stop = await services.quick(services.registry.listen, model_id, notice)
+    try:
+        async with asyncio.timeout(LOOK_UP_SECS):
+            await found.wait()
+    except TimeoutError:
+        pass
+    finally:
+        stop()
+    if future.done():
+        future.result()
+    return await services.quick(services.registry.summary, model_id)
+
+
+@router.get("/{model_id:path}/load", response_class=EventStream)
+async def follow_load(model_id: str, services: ServicesOf) -> EventStream:
+    """`progress` events while the model is loaded; the last has stage `ready` or `failed`."""
+    found: asyncio.Queue[LoadProgress] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+
+    def pass_on(progress: LoadProgress) -> None:
+        loop.call_soon_threadsafe(found.put_nowait, progress)
+
+    stop = await services.quick(services.registry.listen, model_id, pass_on)
+
+    async def events() -> AsyncIterator[str]:
+        try:
+            while True:
+                progress = await found.get()
+                yield event(progress.model_dump_json(), name="progress")
+                if progress.stage in {"ready", "failed"}:
+                    return
+        finally:
+            stop()
+
+    return EventStream(services, events())
+
+
+@router.delete("/{model_id:path}", status_code=204)
+async def unload_model(model_id: str, services: ServicesOf) -> Response:
+    """Give the model's memory back; nothing happens where it is not loaded."""
+    await services.quick(services.registry.unload, model_id)
+    return Response(status_code=204)
+
+
+@router.get("/{model_id:path}/anatomy", response_model=Anatomy)
+async def read_anatomy(model_id: str, services: ServicesOf) -> Response:
+    """The model as data; loads it first if need be."""
+    return Response(await anatomy_json(services, model_id), media_type="application/json")
+
+
+async def anatomy_json(services: Services, model_id: str) -> Any:
+    loaded = await services.load(model_id)
+    if loaded.anatomy is None:
+        raise Unavailable("The model's anatomy is not ready.", field="model_id")
+    return await services.quick(loaded.anatomy.model_dump_json)

@@ -1,0 +1,177 @@
+"""Recordings: run one, follow it, ask about its cells."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import APIRouter, Header, Query
+from starlette.responses import Response
+
+from glassformer.errors import BadValue, UnknownTrace
+from glassformer.protocol.messages import (
+    Distribution,
+    Explanation,
+    Sampling,
+    TraceList,
+    TraceRequest,
+    TraceState,
+)
+from glassformer.server.services import Services, ServicesOf
+from glassformer.server.stream import EventStream
+from glassformer.server.text import require_text
+
+if TYPE_CHECKING:
+    from glassformer.model.load import LoadedModel
+    from glassformer.server.trace_run import TraceRun
+
+router = APIRouter(prefix="/api/traces", tags=["recordings"])
+
+LONGEST_STOP = 500
+
+
+def find_run(services: Services, trace_id: str) -> TraceRun:
+    """The run of a recording. Raises UnknownTrace."""
+    run = services.runs.get(trace_id)
+    if run is None:
+        raise UnknownTrace(trace_id[:64])
+    return run
+
+
+@router.post("", status_code=201)
+async def create_trace(body: TraceRequest, services: ServicesOf) -> TraceState:
+    """Record a prompt, and what the model writes after it. Answers at once; the run goes on behind it."""
+    check_request(body)
+    loaded = await services.load(body.model_id)
+    from glassformer.server.generation import check_count
+    from glassformer.server.generation import check_request as check_length
+    from glassformer.server.trace_run import TraceRun
+
+    check_count(services, body.max_new_tokens)
+    token_ids, field = await services.quick(encode_request, body, loaded)
+    check_length(services, loaded, token_ids, field=field)
+    make_room(services)
+    run = TraceRun(services, loaded, token_ids)
+    run.start(body.sampling, max_new_tokens=body.max_new_tokens, stop=body.stop)
+    services.metrics.tokens.labels("prompt").inc(len(token_ids))
+    return run.state()
+
+
+def check_request(body: TraceRequest) -> None:
+    """What the message's own types leave open. Raises BadValue."""
+    given = [name for name in ("prompt", "messages", "token_ids") if getattr(body, name) is not None]
+    if len(given) != 1:
+        raise BadValue(
+            "Exactly one of prompt, messages and token_ids is needed.", field=(given or ["prompt"])[-1]
+        )
+    if body.prompt is not None:
+        require_text(body.prompt, "prompt")
+    for message in body.messages or []:
+        require_text(message.content, "messages")
+    for stop in body.stop:
+        require_text(stop, "stop")
+        if len(stop) > LONGEST_STOP:
+            raise BadValue(f"A stop string has at most {LONGEST_STOP} characters.", field="stop")
+
+
+def encode_request(body: TraceRequest, loaded: LoadedModel) -> tuple[list[int], str]:
+    """The token ids to run, and the field they came from."""
+    if body.token_ids is not None:
+        return loaded.check_ids(body.token_ids), "token_ids"
+    if body.messages is not None:
+        if not body.messages:
+            raise BadValue("messages must not be empty.", field="messages")
+        return loaded.encode_chat(body.messages), "messages"
+    return loaded.encode(body.prompt or ""), "prompt"
+
+
+def make_room(services: Services) -> None:
+    """Give up the oldest recordings that are over, so that one more fits."""
+    over = sorted((run for run in services.runs.values() if run.is_over), key=lambda run: run.created_at_secs)
+    for run in over[: len(services.runs) - services.settings.max_traces + 1]:
+        run.forget()
+
+
+@router.get("")
+async def list_traces(services: ServicesOf) -> TraceList:
+    return TraceList(traces=[run.state() for run in services.runs.values()])
+
+
+@router.get("/{trace_id}")
+async def read_trace(trace_id: str, services: ServicesOf) -> TraceState:
+    return find_run(services, trace_id).state()
+
+
+@router.post("/{trace_id}/stop")
+async def stop_trace(trace_id: str, services: ServicesOf) -> TraceState:
+    """End the generation within one step; what was recorded stays."""
+    run = find_run(services, trace_id)
+    run.stop()
+    return run.state()
+
+
+@router.delete("/{trace_id}", status_code=204)
+async def delete_trace(trace_id: str, services: ServicesOf) -> Response:
+    find_run(services, trace_id).forget()
+    return Response(status_code=204)
+
+
+@router.get("/{trace_id}/events", response_class=EventStream)
+async def follow_trace(
+    trace_id: str, services: ServicesOf, last_event_id: Annotated[str | None, Header()] = None
+) -> EventStream:
+    """`state`, `step` and `error` events; resumes after `Last-Event-ID`."""
+    run = find_run(services, trace_id)
+    after = (
+        int(last_event_id) if last_event_id and last_event_id.isdecimal() and len(last_event_id) < 10 else -1
+    )
+    return EventStream(services, run.events(after))
+
+
+@router.get("/{trace_id}/distribution")
+async def read_distribution(
+    trace_id: str,
+    services: ServicesOf,
+    pos: Annotated[int, Query(ge=0)],
+    temperature: Annotated[float, Query(ge=0, le=100, allow_inf_nan=False)] = 1.0,
+    top_k: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
+    top_p: Annotated[float, Query(gt=0, le=1, allow_inf_nan=False)] = 1.0,
+    repetition_penalty: Annotated[float, Query(gt=0, le=100, allow_inf_nan=False)] = 1.0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 50,
+) -> Distribution:
+    """The next-token distribution at a recorded position, before and after the filters; nothing is run for it."""
+    run = find_run(services, trace_id)
+    sampling = Sampling(
+        temperature=temperature, top_k=top_k, top_p=top_p, repetition_penalty=repetition_penalty
+    )
+    return await services.read(describe_position, run, pos, sampling, limit)
+
+
+def describe_position(run: TraceRun, pos: int, sampling: Sampling, limit: int) -> Distribution:
+    from glassformer.engine.distribution import describe
+
+    trace = run.trace
+    logits = trace.read_logits(pos)
+    token_ids = list(trace.token_ids)
+    return describe(
+        logits,
+        token_ids[: pos + 1],
+        sampling,
+        limit=limit,
+        pos=pos,
+        token=trace.loaded.token,
+        chosen=token_ids[pos + 1] if pos + 1 < len(token_ids) else None,
+    )
+
+
+@router.get("/{trace_id}/explain")
+async def explain_cell(
+    trace_id: str,
+    services: ServicesOf,
+    address: Annotated[str, Query(min_length=1, max_length=200)],
+    index: Annotated[
+        str, Query(pattern=r"^\d{1,9}(,\d{1,9}){0,7}$", description="comma-separated, in axis order")
+    ],
+) -> Explanation:
+    """What one cell was computed from, and the same computed again."""
+    run = find_run(services, trace_id)
+    return await services.read(run.trace.explain, address, [int(part) for part in index.split(",")])

@@ -1,0 +1,136 @@
+"""What the routers share: settings, models, recordings, the turns of each model. One for each app.
+
+Imports nothing heavy: torch comes in with the first model, in the thread that loads it, so that the server
+answers from its first moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Annotated, ParamSpec, TypeVar
+
+import anyio
+from anyio import to_thread
+from fastapi import Depends
+from starlette.requests import HTTPConnection
+
+from glassformer.engine.turns import Turns
+from glassformer.errors import TooMany
+from glassformer.model.registry import Registry
+from glassformer.model.source import Catalog
+from glassformer.server.metrics import Metrics
+from glassformer.settings import Settings
+
+if TYPE_CHECKING:
+    from glassformer.model.load import LoadedModel
+    from glassformer.server.trace_run import TraceRun
+    from glassformer.trace.store import TraceStore
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# Threads that wait for a model's lock or for the disk; more would only queue up behind the same lock.
+READING_THREADS = 8
+# Threads for tokenizers and small files, so that they never wait behind heavy readers.
+QUICK_THREADS = 16
+
+
+class Services:
+    """Everything with a life time. Used from the event loop's thread unless said otherwise."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        catalog = Catalog(settings.model_dirs, offline=settings.offline, hub_endpoint=settings.hub_endpoint)
+        self.registry = Registry(
+            catalog,
+            device=settings.device,
+            dtype=settings.dtype,
+            budget_bytes=settings.model_bytes,
+            on_unload=self.forget_model,
+        )
+        self.runs: dict[str, TraceRun] = {}
+        self.closing = asyncio.Event()
+        self._turns: dict[str, Turns] = {}
+        self._store: TraceStore | None = None
+        self._store_lock = threading.Lock()
+        self._sockets = 0
+        self._reading = anyio.CapacityLimiter(READING_THREADS)
+        self._quick = anyio.CapacityLimiter(QUICK_THREADS)
+
+    async def load(self, model_id: str) -> LoadedModel:
+        """The model, loaded if need be. Raises BadValue, UnknownModel, ModelRefused, ModelFailed or Unavailable."""
+        future = await self.quick(self.registry.load, model_id)
+        return await asyncio.wrap_future(future)
+
+    def turns(self, loaded: LoadedModel) -> Turns:
+        """The queue of generations of one model."""
+        found = self._turns.get(loaded.model_id)
+        if found is None:
+            found = Turns(
+                f"run {loaded.model_id}",
+                max_running=self.settings.max_running,
+                max_waiting=self.settings.max_waiting,
+            )
+            self._turns[loaded.model_id] = found
+        return found
+
+    def count_generations(self) -> int:
+        return sum(len(turns) for turns in self._turns.values())
+
+    @property
+    def store(self) -> TraceStore:
+        """The recordings. Imports torch at the first use. Any thread."""
+        with self._store_lock:
+            if self._store is None:
+                from glassformer.trace.store import TraceStore
+
+                self._store = TraceStore(self.settings.trace_bytes)
+            return self._store
+
+    def forget_model(self, loaded: LoadedModel) -> None:
+        """Drop what keeps an unloaded model in memory. Called from the thread that unloads it."""
+        turns = self._turns.pop(loaded.model_id, None)
+        if turns is not None:
+            turns.close()
+        for run in [run for run in list(self.runs.values()) if run.trace.loaded is loaded]:
+            run.forget()
+
+    async def quick(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run something short that may block in a thread."""
+        return await to_thread.run_sync(lambda: call(*args, **kwargs), limiter=self._quick)
+
+    async def read(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run something that may wait for a model in a thread."""
+        return await to_thread.run_sync(
+            lambda: call(*args, **kwargs), limiter=self._reading, abandon_on_cancel=True
+        )
+
+    @asynccontextmanager
+    async def socket(self) -> AsyncIterator[None]:
+        """Count an open live connection. Raises TooMany."""
+        if self._sockets >= self.settings.max_sockets:
+            raise TooMany("Too many live connections are open.", retry_after_secs=10)
+        self._sockets += 1
+        try:
+            yield
+        finally:
+            self._sockets -= 1
+
+    def close(self) -> None:
+        """End every generation and stream within one step; returns at once."""
+        self.closing.set()
+        for turns in list(self._turns.values()):
+            turns.close()
+        self.registry.close()
+
+
+def find_services(connection: HTTPConnection) -> Services:
+    services: Services = connection.app.state.services
+    return services
+
+
+ServicesOf = Annotated[Services, Depends(find_services)]

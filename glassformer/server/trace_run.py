@@ -1,0 +1,197 @@
+"""The run behind a recording: its state, its events (kept, so that a reader can resume), its end.
+
+Steps happen on the model's thread; everything here changes on the event loop's thread, except where said.
+Imports torch; import it only where a model has been loaded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
+from typing import Literal
+
+import structlog
+
+from glassformer.engine.generation import DecodedToken, decode
+from glassformer.engine.turns import Job
+from glassformer.errors import GlassformerError
+from glassformer.model.load import LoadedModel
+from glassformer.protocol.messages import Sampling, Step, TraceState, TraceStatus
+from glassformer.server.errors import FAULT, error_body
+from glassformer.server.framing import event, json_event
+from glassformer.server.services import Services
+from glassformer.trace.trace import Trace
+
+log = structlog.get_logger(__name__)
+
+FinishReason = Literal["stop", "length", "cancelled", "context"]
+
+
+class TraceRun:
+    """One generation that records itself."""
+
+    def __init__(self, services: Services, loaded: LoadedModel, token_ids: list[int]) -> None:
+        self.services = services
+        self.trace: Trace = services.store.create(loaded, token_ids, len(token_ids))
+        self.created_at_secs = time.monotonic()
+        self.status: TraceStatus = "queued"
+        self.finish_reason: FinishReason | None = None
+        self.error: str | None = None
+        self.job: Job[DecodedToken] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._events: list[str] = []
+        self._changed = asyncio.Event()
+        self._is_over = False
+        self._stepped_at_secs: list[float] = []
+
+    @property
+    def is_over(self) -> bool:
+        return self._is_over
+
+    def start(self, sampling: Sampling, *, max_new_tokens: int, stop: list[str]) -> None:
+        """Queue the run. Raises TooMany or InUse; the recording is then forgotten."""
+        lease = ExitStack()
+        job = Job[DecodedToken](
+            steps=iter(()), on_step=self._take, on_end=lambda error: self._end(error, lease)
+        )
+        job.steps = decode(
+            self.trace.loaded,
+            self.trace.token_ids,
+            sampling,
+            max_new_tokens=max_new_tokens,
+            stop=stop,
+            cancelled=job.cancelled,
+            watcher=self.trace.recording,
+        )
+        self.job = job
+        try:
+            lease.enter_context(self.services.registry.use(self.trace.loaded))
+            self.services.turns(self.trace.loaded).submit(job)
+        except GlassformerError:
+            lease.close()
+            self.forget()
+            raise
+        self.services.runs[self.trace.id] = self
+        self.status = "running"
+        self._tell_state()
+
+    def stop(self) -> None:
+        """End the generation within one step; what was recorded stays."""
+        if self.job is not None:
+            self.job.cancel()
+
+    def forget(self) -> None:
+        """Stop, and give the recording up. Any thread; harmless when done twice."""
+        self.stop()
+        self.services.runs.pop(self.trace.id, None)
+        if any(trace.id == self.trace.id for trace in self.services.store.list()):
+            self.services.store.delete(self.trace.id)
+        self._post(self._close)
+
+    # --- what happens on the model's thread ------------------------------------------------------
+
+    def _take(self, token: DecodedToken) -> None:
+        # Before the next forward, so that a position always has its token.
+        self.trace.append_token(token.token_id)
+        self._post(self._tell_step, token)
+
+    def _end(self, error: BaseException | None, lease: ExitStack) -> None:
+        lease.close()
+        self._post(self._finish, error)
+
+    def _post(self, call: object, *args: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(call, *args)  # type: ignore[arg-type]
+        except RuntimeError:  # the loop has been closed: nobody listens any more
+            self.stop()
+
+    # --- what happens on the event loop's thread -------------------------------------------------
+
+    def _tell_step(self, token: DecodedToken) -> None:
+        if not self._stepped_at_secs:
+            self._tell_state()  # the prompt is recorded
+        self._stepped_at_secs.append(time.monotonic())
+        self.services.metrics.tokens.labels("generated").inc()
+        if token.finish_reason is not None:
+            self.finish_reason = token.finish_reason
+        step = Step(
+            pos=token.pos,
+            token=self.trace.loaded.token(token.token_id),
+            probability=token.probability,
+            model_probability=token.model_probability,
+        )
+        self._tell("step", step.model_dump_json())
+
+    def _finish(self, error: BaseException | None) -> None:
+        if error is not None:
+            self.status = "failed"
+            self.error = error.message if isinstance(error, GlassformerError) else FAULT
+            if not isinstance(error, GlassformerError):
+                log.error("a run failed", trace=self.trace.id, exc_info=error)
+            self._tell_json("error", error_body(error if isinstance(error, Exception) else RuntimeError()))
+        elif self.finish_reason is None and self.job is not None and self.job.cancelled.is_set():
+            self.status, self.finish_reason = "stopped", "cancelled"
+        else:
+            self.status = "done"
+            self.finish_reason = self.finish_reason or "length"
+        self._tell_state()
+        self._close()
+
+    def _close(self) -> None:
+        self._is_over = True
+        self._wake()
+
+    def _tell_state(self) -> None:
+        self._tell("state", self.state().model_dump_json())
+
+    def _tell(self, name: str, data: str) -> None:
+        self._events.append(event(data, name=name, event_id=len(self._events)))
+        self._wake()
+
+    def _tell_json(self, name: str, value: object) -> None:
+        self._events.append(json_event(value, name=name, event_id=len(self._events)))
+        self._wake()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    # --- telling ---------------------------------------------------------------------------------
+
+    def state(self) -> TraceState:
+        trace = self.trace
+        token_ids = list(trace.token_ids)
+        return TraceState(
+            id=trace.id,
+            model_id=trace.loaded.model_id,
+            status=self.status,
+            finish_reason=self.finish_reason,
+            error=self.error,
+            tokens=trace.loaded.tokens(token_ids),
+            prompt_count=trace.prompt_count,
+            positions=trace.positions,
+            tokens_per_sec=self.tokens_per_sec(),
+            bytes=trace.nbytes,
+            batched_difference=trace.batched_difference,
+        )
+
+    def tokens_per_sec(self) -> float | None:
+        """Generated tokens a second, the prompt's forward left out."""
+        steps = self._stepped_at_secs
+        if len(steps) < 2 or steps[-1] <= steps[0]:
+            return None
+        return (len(steps) - 1) / (steps[-1] - steps[0])
+
+    async def events(self, after: int = -1) -> AsyncIterator[str]:
+        """Every event whose id is greater than `after`, those to come too; ends with the run."""
+        position = max(0, after + 1)
+        while True:
+            changed = self._changed
+            while position < len(self._events):
+                yield self._events[position]
+                position += 1
+            if self._is_over and position >= len(self._events):
+                return
+            await changed.wait()
