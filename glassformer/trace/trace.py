@@ -56,6 +56,8 @@ class Trace:
         self._anatomy: Anatomy = loaded.anatomy
         self._cache = cache
         self._lock = threading.RLock()
+        # The store of a number of positions; a page asks for many keys between two steps.
+        self._store: tuple[int, ZarrStore] | None = None
         sites = [
             *self._anatomy.before,
             *(s for b in self._anatomy.blocks for s in b.sites),
@@ -198,19 +200,25 @@ class Trace:
 
     def zarr_store(self) -> ZarrStore:
         """The recording's store as it is now."""
+        positions = self.positions
+        if self._store is None or self._store[0] != positions:
+            self._store = (positions, self._make_store(positions))
+        return self._store[1]
+
+    def _make_store(self, positions: int) -> ZarrStore:
         arrays = {
             site.address: ArrayView(
-                shape=self.shape(site),
+                shape=self.shape(site, positions),
                 axes=tuple(site.axes),
                 read=lambda region, address=site.address: self.read(address, region),  # type: ignore[misc]
                 attributes={"address": site.address, "provenance": site.provenance, "units": "1"},
             )
             for site in self.sites.values()
-            if site.check.status != "refused" and math.prod(self.shape(site)) > 0
+            if site.check.status != "refused" and math.prod(self.shape(site, positions)) > 0
         }
         attributes = {
             "model_id": self.loaded.model_id,
-            "token_ids": self.token_ids[: self.positions],
+            "token_ids": self.token_ids[:positions],
             "prompt_count": self.prompt_count,
         }
         return ZarrStore(arrays, attributes, growing=True)
