@@ -58,10 +58,10 @@ export class MatrixReader {
 
   async #fetch(address: MatrixAddress, signal: AbortSignal): Promise<Matrix> {
     const root = await this.#open(address.store);
-    const group = await zarr.open(root.resolve(address.name), { kind: "group", signal });
+    const group = await zarr.open.v3(root.resolve(address.name), { kind: "group", signal });
     const levels = typeof group.attrs.levels === "number" ? group.attrs.levels : 1;
     const level = Math.min(address.level, levels - 1);
-    const array = await zarr.open(group.resolve(String(level)), { kind: "array", signal });
+    const array = await zarr.open.v3(group.resolve(String(level)), { kind: "array", signal });
     if (!array.is("float32")) throw new TypeError(`${address.name} is not stored as float32`);
     const chunk = await zarr.get(array, null, { signal });
     return {
@@ -101,7 +101,7 @@ async function openStore(store: StoreAddress): Promise<OpenStore> {
       ? `/api/traces/${store.traceId}/zarr`
       : `/api/models/${pathOfId(store.modelId)}/zarr`;
   const fetching = new zarr.FetchStore(new URL(path, window.location.href), { fetch: fetchOrSayWhy });
-  return zarr.open(await zarr.withConsolidatedMetadata(fetching, { format: "v3" }), { kind: "group" });
+  return zarr.open.v3(await zarr.withConsolidatedMetadata(fetching, { format: "v3" }), { kind: "group" });
 }
 
 async function fetchOrSayWhy(request: Request): Promise<Response> {

@@ -1,7 +1,7 @@
 import type { Cell } from "../layout/Cell";
 import type { Explanation } from "../protocol/schema.generated";
 import { createScene, type Scene } from "../scene/Scene";
-import type { AppState } from "../state/AppState";
+import type { AppState, Legend } from "../state/AppState";
 import type { AppStore } from "../state/createAppStore";
 import { watch } from "../state/watch";
 import { Tensors } from "./Tensors";
@@ -31,12 +31,16 @@ export function connectScene(store: AppStore, canvas: HTMLCanvasElement): { scen
       const value = tensors.valueAt(state.hover.cell);
       if (value !== state.hover.value) store.setState({ hover: { ...state.hover, value } });
     }
-    const address = state.hover?.cell.address ?? state.selection?.address ?? LEGEND_ADDRESS;
-    const legend = scene.legend(address);
-    const { legend: shown } = state;
-    if (legend?.limit === shown?.limit && legend?.scale === shown?.scale && address === shown?.address)
-      return;
-    store.setState({ legend: legend && { ...legend, address } });
+    const pointed = state.hover?.cell.address ?? state.selection?.address ?? LEGEND_ADDRESS;
+    const legend = readLegend(pointed);
+    const inspectedLegend = readLegend(state.selection?.address ?? null);
+    if (!isSameLegend(legend, state.legend)) store.setState({ legend });
+    if (!isSameLegend(inspectedLegend, state.inspectedLegend)) store.setState({ inspectedLegend });
+  }
+
+  function readLegend(address: string | null): Legend | null {
+    const legend = address === null ? null : scene.legend(address);
+    return legend && address !== null ? { ...legend, address } : null;
   }
 
   function showTokens({ trace }: AppState): void {
@@ -90,6 +94,10 @@ export function connectScene(store: AppStore, canvas: HTMLCanvasElement): { scen
   reducedMotion.addEventListener("change", () => scene.setReducedMotion(reducedMotion.matches));
   new ResizeObserver(() => scene.resize()).observe(canvas);
   return { scene, tensors };
+}
+
+function isSameLegend(one: Legend | null, other: Legend | null): boolean {
+  return one?.address === other?.address && one?.limit === other?.limit && one?.scale === other?.scale;
 }
 
 /** The cells an explanation names, without repeats. */

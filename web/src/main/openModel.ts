@@ -43,6 +43,7 @@ export function createModelOpener(store: AppStore, onReplace: () => void): Model
         inspected: EMPTY,
         explanation: EMPTY,
         legend: null,
+        inspectedLegend: null,
       });
       void refreshModels(store);
       return true;

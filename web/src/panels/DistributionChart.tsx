@@ -5,7 +5,7 @@ import { useApp } from "./AppContext";
 import { formatCount, formatNumber, formatPercent } from "./formatNumber";
 import { TokenText } from "./TokenText";
 
-const SHOWN_CANDIDATES = 12;
+const SHOWN_CANDIDATES = 10;
 
 /** The next-token distribution at the shown position: the model's own, and what sampling leaves of it. */
 export function DistributionChart() {
@@ -96,12 +96,16 @@ function chooseCandidates({ candidates, chosen }: Distribution): Candidate[] {
 function BarRow({ candidate, largest, chosen }: { candidate: Candidate; largest: number; chosen: boolean }) {
   const { t } = useTranslation();
   const { token, probability, filtered_probability: drawn, pruned_by: prunedBy } = candidate;
-  const reason = prunedBy && t(`sampling.prunedBy.${prunedBy}`);
+  const filter = prunedBy && t(`sampling.prunedBy.${prunedBy}`);
   return (
     <tr
       data-chosen={chosen || undefined}
       data-pruned={prunedBy ?? undefined}
-      title={[t("prompt.token", { id: token.id }), reason, chosen ? t("sampling.chosen") : null]
+      title={[
+        t("prompt.token", { id: token.id }),
+        filter && t("sampling.pruned", { filter }),
+        chosen ? t("sampling.chosen") : null,
+      ]
         .filter(Boolean)
         .join(", ")}
     >
@@ -113,7 +117,7 @@ function BarRow({ candidate, largest, chosen }: { candidate: Candidate; largest:
         <i className="bar bar-drawn" style={{ width: `${(drawn / largest) * 100}%` }} />
       </td>
       <td className="mono">{formatPercent(probability)}</td>
-      <td className="mono">{reason ? <span className="pruned">{reason}</span> : formatPercent(drawn)}</td>
+      <td className="mono">{filter ? <s className="pruned">{filter}</s> : formatPercent(drawn)}</td>
     </tr>
   );
 }

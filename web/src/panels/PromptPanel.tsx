@@ -65,7 +65,7 @@ function PromptBox() {
       aria-label={t("prompt.label")}
       placeholder={t("prompt.placeholder")}
       title={`${t("prompt.label")} (/)`}
-      rows={4}
+      rows={3}
       spellCheck={false}
       value={prompt}
       onChange={(event) => store.setState({ prompt: event.target.value })}
@@ -106,14 +106,11 @@ function SamplePrompts() {
 
 function RunButtons() {
   const { t } = useTranslation();
-  const store = useAppStore();
   const commands = useCommands();
-  const inputId = useId();
-  const { why, busy, stopping, maxNewTokens } = useApp((state) => ({
+  const { why, busy, stopping } = useApp((state) => ({
     why: whyNotRun(state),
     busy: isBusy(state),
     stopping: state.activity === "stopping" || state.activity === "starting",
-    maxNewTokens: state.maxNewTokens,
   }));
   const reason = why && t(`prompt.whyNot.${why}`);
   return (
@@ -139,6 +136,7 @@ function RunButtons() {
         >
           {t("prompt.generate")}
         </button>
+        <NewTokensField />
         <button
           type="button"
           className="button"
@@ -150,25 +148,31 @@ function RunButtons() {
           {t("prompt.stop")}
         </button>
       </div>
-      <div className="field-row limit">
-        <label htmlFor={inputId}>{t("prompt.maxNewTokens")}</label>
-        <input
-          id={inputId}
-          className="input mono"
-          data-testid="max-new-tokens"
-          type="number"
-          inputMode="numeric"
-          min={1}
-          max={MAX_NEW_TOKENS}
-          value={maxNewTokens}
-          onChange={(event) => {
-            const value = Math.round(event.target.valueAsNumber);
-            if (value >= 1) store.setState({ maxNewTokens: Math.min(value, MAX_NEW_TOKENS) });
-          }}
-        />
-        <span>{t("prompt.maxNewTokensUnit")}</span>
-      </div>
       {why === "tooLong" && <p className="hint hint-warning">{reason}</p>}
     </>
+  );
+}
+
+/** Joined to the Generate button: how many tokens it writes at most. */
+function NewTokensField() {
+  const { t } = useTranslation();
+  const store = useAppStore();
+  const maxNewTokens = useApp((state) => state.maxNewTokens);
+  return (
+    <input
+      className="input mono new-tokens"
+      data-testid="max-new-tokens"
+      type="number"
+      inputMode="numeric"
+      aria-label={t("prompt.maxNewTokens")}
+      title={t("prompt.maxNewTokens")}
+      min={1}
+      max={MAX_NEW_TOKENS}
+      value={maxNewTokens}
+      onChange={(event) => {
+        const value = Math.round(event.target.valueAsNumber);
+        if (value >= 1) store.setState({ maxNewTokens: Math.min(value, MAX_NEW_TOKENS) });
+      }}
+    />
   );
 }

@@ -9,6 +9,10 @@ const SHOWN_TOKENS = 400;
 /** The prompt as the model will see it, as it is typed. */
 export function PromptTokens() {
   const { t } = useTranslation();
+  // The tokenizer's answer may not say which ids are control tokens; the recording's tokens do.
+  const specialIds = useApp((state) =>
+    (state.trace?.tokens ?? []).filter((token) => token.special).map((token) => token.id),
+  );
   const { tokens, status, error, stale } = useApp((state) => ({
     tokens: state.liveTokens.value,
     status: state.liveTokens.status,
@@ -20,7 +24,7 @@ export function PromptTokens() {
     <ol className="token-list" data-testid="tokens" data-stale={stale} aria-label={t("prompt.tokens")}>
       {(tokens ?? []).slice(0, SHOWN_TOKENS).map((token, at) => (
         // biome-ignore lint/suspicious/noArrayIndexKey: a token is its place in the prompt
-        <TokenChip key={at} token={token} />
+        <TokenChip key={at} token={specialIds.includes(token.id) ? { ...token, special: true } : token} />
       ))}
       {tokens && tokens.length > SHOWN_TOKENS && <li className="token-more">…</li>}
     </ol>

@@ -1,21 +1,7 @@
 const MINUS = "−";
 const THIN_SPACE = "\u2009";
-const TIMES_TEN = "\u2009×\u200910";
-const SUPERSCRIPTS: Record<string, string> = {
-  "-": "⁻",
-  "0": "⁰",
-  "1": "¹",
-  "2": "²",
-  "3": "³",
-  "4": "⁴",
-  "5": "⁵",
-  "6": "⁶",
-  "7": "⁷",
-  "8": "⁸",
-  "9": "⁹",
-};
 
-/** A value to so many significant digits: real minus sign, thin spaces in large numbers, powers of ten beyond 10⁶ and below 10⁻³. */
+/** A value to so many significant digits: real minus sign, thin spaces in large numbers, exponents beyond 1e6 and below 1e−3. */
 export function formatNumber(value: number | null | undefined, digits = 3): string {
   if (value === null || value === undefined) return "–";
   if (Number.isNaN(value)) return "not a number";
@@ -25,7 +11,7 @@ export function formatNumber(value: number | null | undefined, digits = 3): stri
   const sign = value < 0 ? MINUS : "";
   if (magnitude >= 1e6 || magnitude < 1e-3) {
     const [mantissa = "", exponent = "0"] = magnitude.toExponential(digits - 1).split("e");
-    return `${sign}${mantissa}${TIMES_TEN}${raise(exponent)}`;
+    return `${sign}${mantissa}e${exponent.replace("+", "").replace("-", MINUS)}`;
   }
   return sign + groupThousands(toDigits(magnitude, digits));
 }
@@ -80,10 +66,6 @@ function groupThousands(text: string): string {
   if (whole.length < 5) return text;
   const grouped = whole.replace(/\B(?=(\d{3})+$)/g, THIN_SPACE);
   return fraction === undefined ? grouped : `${grouped}.${fraction}`;
-}
-
-function raise(exponent: string): string {
-  return [...exponent.replace("+", "")].map((digit) => SUPERSCRIPTS[digit] ?? digit).join("");
 }
 
 /** The fewest digits that read back as the same float32: nine always do. */

@@ -90,6 +90,8 @@ export interface AppState {
   inspected: Loadable<Matrix>;
   explanation: Loadable<Explanation>;
   legend: Legend | null;
+  /** Of the inspected matrix, so that the heat map and the scene colour it alike. */
+  inspectedLegend: Legend | null;
   /** The pass of light, 0 at the tokens, 1 at the prediction. */
   light: number;
 

@@ -38,6 +38,7 @@ const INITIAL_STATE: AppState = {
   inspected: EMPTY,
   explanation: EMPTY,
   legend: null,
+  inspectedLegend: null,
   light: 1,
   themeChoice: "system",
   theme: "dark",

@@ -46,13 +46,15 @@ function MatrixView({ cell, matrix }: { cell: Cell; matrix: Matrix }) {
   const { t } = useTranslation();
   const store = useAppStore();
   const theme = useApp((state) => state.theme);
-  const legend = useApp((state) => (state.legend?.address === cell.address ? state.legend : null));
+  const legend = useApp((state) =>
+    state.inspectedLegend?.address === cell.address ? state.inspectedLegend : null,
+  );
   const scale = useApp((state) => findSite(state.anatomy, cell.address)?.scale ?? "diverging");
   const leading = cell.index.slice(0, -2).join();
   // biome-ignore lint/correctness/useExhaustiveDependencies: only the leading indices choose the plane
   const plane = useMemo(() => planeOf(matrix, cell.index), [matrix, leading]);
   const description = useMemo(() => describeValues(plane.values), [plane]);
-  const limit = legend?.limit ?? (scale === "probability" ? 1 : description.largestMagnitude);
+  const limit = legend?.limit ?? (scale === "probability" ? 1 : description.usualMagnitude);
   const { cellsPerSide, rowAxis, columnAxis } = plane;
 
   const labelOf = (axis: string, index: number): string => {

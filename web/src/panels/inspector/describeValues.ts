@@ -10,7 +10,8 @@ export interface Description {
   norm: number | null;
   /** Share of exact zeros. */
   zeros: number | null;
-  largestMagnitude: number;
+  /** Four times the root mean square, at most the largest: single outliers do not make the rest dark. */
+  usualMagnitude: number;
 }
 
 export function describeValues(values: Float32Array): Description {
@@ -43,7 +44,7 @@ export function describeValues(values: Float32Array): Description {
       std: null,
       norm: null,
       zeros: null,
-      largestMagnitude: 0,
+      usualMagnitude: 0,
     };
   }
   const mean = sum / count;
@@ -56,7 +57,7 @@ export function describeValues(values: Float32Array): Description {
     std: Math.sqrt(deviation(values, mean) / count),
     norm: Math.sqrt(squares),
     zeros: zeros / count,
-    largestMagnitude: Math.max(Math.abs(min), Math.abs(max)),
+    usualMagnitude: Math.min(Math.max(Math.abs(min), Math.abs(max)), 4 * Math.sqrt(squares / count)),
   };
 }
 

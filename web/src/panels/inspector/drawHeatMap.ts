@@ -32,10 +32,12 @@ interface Ink {
 }
 
 const INKS: Record<Theme, Ink> = {
-  dark: { text: "#d7deea", quiet: "#8e9ab0", line: "#ffffff55", strong: "#ffffff", masked: "#ffffff14" },
-  light: { text: "#1c2636", quiet: "#5a667a", line: "#00000055", strong: "#000000", masked: "#00000012" },
+  dark: { text: "#d7deea", quiet: "#8e9ab0", line: "#ffffff38", strong: "#ffffff", masked: "#ffffff14" },
+  light: { text: "#1c2636", quiet: "#5a667a", line: "#00000038", strong: "#000000", masked: "#00000012" },
 };
-const LABEL_PX = 10.5;
+const LABEL_PX = 10;
+/** Labels a little closer than their own height still read as separate lines. */
+const LEAST_LABEL_SPACING_PX = 9;
 /** From this width a cell has room for its number. */
 const NUMBERED_CELL_PX = 34;
 const MONO = '"JetBrains Mono Variable", ui-monospace, monospace';
@@ -44,6 +46,8 @@ const MONO = '"JetBrains Mono Variable", ui-monospace, monospace';
 export function drawHeatMap(context: CanvasRenderingContext2D, picture: HeatMapPicture, view: View): void {
   const ink = INKS[picture.theme];
   context.clearRect(0, 0, view.width, view.height);
+  // Without this the face joins the letters of tokens such as <|bos|> to arrows.
+  context.textRendering = "optimizeSpeed";
   const shown = shownCells(picture, view);
   drawCells(context, picture, view, shown);
   drawNumbers(context, picture, view, shown);
@@ -150,7 +154,7 @@ function drawLabels(
   context.textBaseline = "middle";
   if (plane.rowAxis !== null) {
     context.textAlign = "right";
-    const every = Math.ceil((LABEL_PX + 2) / geometry.cellHeight);
+    const every = Math.ceil(LEAST_LABEL_SPACING_PX / geometry.cellHeight);
     for (let row = shown.firstRow; row <= shown.lastRow; row += 1) {
       const isSelected = row === selected?.row;
       if (!isSelected && (row % every !== 0 || isNear(row, selected?.row, every))) continue;
@@ -161,7 +165,7 @@ function drawLabels(
     }
   }
   const upright = plane.columnAxis !== "key";
-  const spacing = upright ? 34 : LABEL_PX + 2;
+  const spacing = upright ? 34 : LEAST_LABEL_SPACING_PX;
   const every = niceStep(spacing / geometry.cellWidth, upright);
   for (let column = shown.firstColumn; column <= shown.lastColumn; column += 1) {
     const isSelected = column === selected?.column;

@@ -16,7 +16,7 @@ export interface PlaneCell {
   column: number;
 }
 
-const GUTTER_LEFT_PX = 72;
+const GUTTER_LEFT_PX = 64;
 const GUTTER_TOP_NUMBERS_PX = 22;
 const GUTTER_TOP_TOKENS_PX = 58;
 const LARGEST_FITTED_CELL_PX = 22;
