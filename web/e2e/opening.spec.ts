@@ -27,11 +27,12 @@ test("with no click, the bundled model has run a sample prompt and stands in 3D"
   expect(shown.prompt).not.toBe("");
   expect(shown.candidates).toBeGreaterThan(5);
 
+  expect(await page.evaluate(() => document.activeElement?.getAttribute("data-testid"))).toBe("prompt");
+
   const pixels = await readCanvasPixels(page);
   expect(pixels.drawnShare).toBeGreaterThan(0.03);
   expect(pixels.distinctColors).toBeGreaterThan(200);
 
-  expect(await page.evaluate(() => document.activeElement?.getAttribute("data-testid"))).toBe("prompt");
   expect(await page.title()).toContain("Glassformer");
   expect(opened.complaints).toEqual([]);
 });
