@@ -17,6 +17,9 @@ log = logging.getLogger(__name__)
 WANTED = ["*.json", "*.safetensors", "*.model", "*.jinja", "*.tiktoken", "merges.txt", "vocab.txt"]
 UNWANTED = ["*/*"]
 
+# A hub that does not answer in this time is looked for in the cache instead.
+LOOK_UP_SECS = 10.0
+
 Progress = Callable[[float, str], None]
 
 
@@ -26,12 +29,11 @@ def download_model(repo: str, *, endpoint: str | None, offline: bool, on_progres
     Raises UnknownModel, ModelRefused or HubUnreachable.
     """
     from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
 
     revision = None
     if not offline:
         try:
-            info = HfApi(endpoint=endpoint).model_info(repo)
+            info = HfApi(endpoint=endpoint).model_info(repo, timeout=LOOK_UP_SECS)
             revision = info.sha
             refuse_without_safetensors([sibling.rfilename for sibling in info.siblings or []])
         except Exception as exc:
@@ -50,12 +52,6 @@ def download_model(repo: str, *, endpoint: str | None, offline: bool, on_progres
             ignore_patterns=UNWANTED,
             tqdm_class=progress_bar(on_progress),
         )
-    except LocalEntryNotFoundError as exc:
-        raise HubUnreachable(
-            "The model hub does not answer and its cache lacks this model.",
-            field="model_id",
-            retry_after_secs=30,
-        ) from exc
     except Exception as exc:
         raise translate(repo, exc) from exc
     return Path(folder)
@@ -95,7 +91,9 @@ def translate(repo: str, exc: Exception) -> GlassformerError:
         return UnknownModel(
             repo, f"There is no model {repo!r}: not bundled, not in a model directory, not on the hub."
         )
-    if isinstance(exc, hub.EntryNotFoundError) and not isinstance(exc, hub.LocalEntryNotFoundError):
+    if isinstance(exc, hub.LocalEntryNotFoundError):
+        return UnknownModel(repo, f"There is no model {repo!r} here, and the model hub cannot be asked now.")
+    if isinstance(exc, hub.EntryNotFoundError):
         return ModelRefused("The model has no config.json.")
     log.warning("the model hub could not be asked for %s: %s", repo, type(exc).__name__)
     return HubUnreachable("The model hub does not answer.", field="model_id", retry_after_secs=30)

@@ -68,7 +68,7 @@ class LoadedModel:
     anatomy: Anatomy | None = None
     lock: threading.RLock = field(default_factory=threading.RLock)
     _tokens: dict[int, Token] = field(default_factory=dict)
-    # A fast tokenizer refuses to be used by two threads at once ("Already borrowed").
+    # For encoding, which may set the tokenizer up anew. Decoding only reads, and must not wait behind a long text.
     _tokenizer_lock: threading.Lock = field(default_factory=threading.Lock)
 
     @cached_property
@@ -117,11 +117,11 @@ class LoadedModel:
 
     def decode(self, token_ids: list[int], *, keep_special: bool = False) -> str:
         """The text of `token_ids` exactly as the tokenizer gives it, unfinished characters as U+FFFD."""
-        with self._tokenizer_lock:
-            text = self.tokenizer.decode(
+        return str(
+            self.tokenizer.decode(
                 token_ids, skip_special_tokens=not keep_special, clean_up_tokenization_spaces=False
             )
-        return str(text)
+        )
 
     def token(self, token_id: int) -> Token:
         """`token_id` with its text, decoded alone."""
@@ -177,6 +177,11 @@ def wrap_model(
     source: ModelSource, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
 ) -> LoadedModel:
     """The facts about a model that everything else asks for, gathered once."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        # Set once and never again: then encoding and decoding only read it, and threads do not collide.
+        backend.no_truncation()
+        backend.no_padding()
     parameters = list(model.parameters())
     added = getattr(tokenizer, "added_tokens_decoder", {})
     special = {id_ for id_, token in added.items() if token.special} | set(tokenizer.all_special_ids)

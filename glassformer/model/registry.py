@@ -6,6 +6,7 @@ Memory is counted in bytes of weights; a model that is leased or loading is neve
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
@@ -234,6 +235,8 @@ class Registry:
             del self._entries[canonical]
         if entry.loaded is not None and self.on_unload is not None:
             self.on_unload(entry.loaded)
+        del entry
+        gc.collect()  # modules and hooks refer to each other; their memory is wanted now
         log.info("%s is unloaded", canonical)
 
     def loaded_bytes(self) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from typing import Literal
 
@@ -56,26 +56,18 @@ class TraceRun:
         job = Job[DecodedToken](
             steps=iter(()), on_step=self._take, on_end=lambda error: self._end(error, lease)
         )
-        job.steps = decode(
-            self.trace.loaded,
-            self.trace.token_ids,
-            sampling,
-            max_new_tokens=max_new_tokens,
-            stop=stop,
-            cancelled=job.cancelled,
-            watcher=self.trace.recording,
-        )
+        job.steps = self._steps(job, sampling, max_new_tokens, stop)
         self.job = job
+        self.trace.is_running = True
         try:
             lease.enter_context(self.services.registry.use(self.trace.loaded))
             self.services.turns(self.trace.loaded).submit(job)
         except GlassformerError:
+            self.trace.is_running = False
             lease.close()
             self.forget()
             raise
         self.services.runs[self.trace.id] = self
-        self.status = "running"
-        self._tell_state()
 
     def stop(self) -> None:
         """End the generation within one step; what was recorded stays."""
@@ -92,13 +84,30 @@ class TraceRun:
 
     # --- what happens on the model's thread ------------------------------------------------------
 
+    def _steps(
+        self, job: Job[DecodedToken], sampling: Sampling, max_new_tokens: int, stop: list[str]
+    ) -> Iterator[DecodedToken]:
+        self._post(self._begin)
+        yield from decode(
+            self.trace.loaded,
+            self.trace.token_ids,
+            sampling,
+            max_new_tokens=max_new_tokens,
+            stop=stop,
+            cancelled=job.cancelled,
+            watcher=self.trace.recording,
+        )
+
     def _take(self, token: DecodedToken) -> None:
+        # Here, so that the event loop finds it decoded and never waits for a tokenizer.
+        self.trace.loaded.token(token.token_id)
         # Before the next forward, so that a position always has its token.
         self.trace.append_token(token.token_id)
         self._post(self._tell_step, token)
 
     def _end(self, error: BaseException | None, lease: ExitStack) -> None:
         lease.close()
+        self.trace.is_running = False
         self._post(self._finish, error)
 
     def _post(self, call: object, *args: object) -> None:
@@ -108,6 +117,10 @@ class TraceRun:
             self.stop()
 
     # --- what happens on the event loop's thread -------------------------------------------------
+
+    def _begin(self) -> None:
+        self.status = "running"
+        self._tell_state()
 
     def _tell_step(self, token: DecodedToken) -> None:
         if not self._stepped_at_secs:

@@ -34,6 +34,7 @@ def find_run(services: Services, trace_id: str) -> TraceRun:
     run = services.runs.get(trace_id)
     if run is None:
         raise UnknownTrace(trace_id[:64])
+    services.store.get(trace_id)  # counts as used, so that its memory is given up last
     return run
 
 
@@ -49,6 +50,7 @@ async def create_trace(body: TraceRequest, services: ServicesOf) -> TraceState:
     check_count(services, body.max_new_tokens)
     token_ids, field = await services.quick(encode_request, body, loaded)
     check_length(services, loaded, token_ids, field=field)
+    await services.quick(loaded.tokens, token_ids)  # so that telling the state never waits for a tokenizer
     make_room(services)
     run = TraceRun(services, loaded, token_ids)
     run.start(body.sampling, max_new_tokens=body.max_new_tokens, stop=body.stop)
