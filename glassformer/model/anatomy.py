@@ -77,9 +77,12 @@ VECTOR_AXES: dict[str, Axis] = {
 def build_anatomy(loaded: LoadedModel) -> Anatomy:
     """Read, check and describe a loaded model; also selects the attention tap where the family allows it.
 
-    Raises ValueError for a model whose trunk cannot be found at all.
+    A model whose trunk cannot be found is described without sites, with the reason in `refused`.
     """
-    structure = loaded.structure
+    try:
+        structure = loaded.structure
+    except (ValueError, AttributeError, LookupError) as exc:
+        return _describe_unread(loaded, f"its structure cannot be read: {exc}")
     blocks = range(len(structure.blocks))
     addresses = [
         "embeddings",
@@ -91,6 +94,43 @@ def build_anatomy(loaded: LoadedModel) -> Anatomy:
         measurement = Measurement(structure, make_check_prompt(loaded.vocab, loaded.context, loaded.device))
         measurement.run(addresses)
         return _Builder(loaded, structure, measurement).build()
+
+
+def _describe_unread(loaded: LoadedModel, reason: str) -> Anatomy:
+    """What can be said of a model that cannot be looked into."""
+    config = loaded.config.get_text_config()
+    heads = int(getattr(config, "num_attention_heads", None) or 1)
+    d_model = int(getattr(config, "hidden_size", None) or 1)
+    return Anatomy(
+        **_describe_facts(loaded),
+        architecture=type(loaded.model).__name__,
+        dimensions=Dimensions(
+            d_model=d_model,
+            vocab=loaded.vocab,
+            blocks=int(getattr(config, "num_hidden_layers", None) or 1),
+            heads=heads,
+            kv_heads=int(getattr(config, "num_key_value_heads", None) or heads),
+            d_head=int(getattr(config, "head_dim", None) or d_model // heads),
+            context=loaded.context,
+        ),
+        before=[],
+        blocks=[],
+        after=[],
+        weights=[],
+        refused=reason,
+    )
+
+
+def _describe_facts(loaded: LoadedModel) -> dict[str, Any]:
+    return {
+        "model_id": loaded.model_id,
+        "title": loaded.title,
+        "family": str(loaded.config.model_type),
+        "dtype": str(loaded.dtype).removeprefix("torch."),
+        "device": str(loaded.device),
+        "parameters": loaded.parameters,
+        "bytes": loaded.bytes,
+    }
 
 
 class _Builder:
@@ -106,14 +146,8 @@ class _Builder:
         loaded, arch = self._loaded, self._structure.arch
         blocks = [self._describe_block(block) for block in range(len(self._structure.blocks))]
         return Anatomy(
-            model_id=loaded.model_id,
-            title=loaded.title,
-            family=str(loaded.config.model_type),
+            **_describe_facts(loaded),
             architecture=arch.architecture,
-            dtype=str(loaded.dtype).removeprefix("torch."),
-            device=str(loaded.device),
-            parameters=loaded.parameters,
-            bytes=loaded.bytes,
             dimensions=Dimensions(
                 d_model=arch.d_model,
                 vocab=loaded.vocab,

@@ -45,7 +45,7 @@ class Measurement:
                 eager = model(input_ids=ids, use_cache=False, output_attentions=True)
                 self._eager_logits = eager.logits[0]
                 # `attentions` can be shorter than the blocks; then its index is not the block number.
-                found = [a for a in (eager.attentions or ()) if a is not None]
+                found = [a for a in (getattr(eager, "attentions", None) or ()) if a is not None]
                 if len(found) == len(self._structure.blocks):
                     self._eager_probabilities = {block: a[0] for block, a in enumerate(found)}
             self.tapped = install(model)

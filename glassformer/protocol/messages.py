@@ -193,6 +193,9 @@ class Anatomy(Message):
     blocks: list[Block]
     after: list[Site] = Field(description="sites after the last block: final_norm, lm_head")
     weights: list[Weight] = Field(description="weights outside the blocks")
+    refused: str | None = Field(
+        default=None, description="why the model cannot be looked into at all; it still writes text"
+    )
 
 
 # --- models --------------------------------------------------------------------------------------

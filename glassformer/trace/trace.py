@@ -46,6 +46,8 @@ class Trace:
     ) -> None:
         if loaded.anatomy is None:
             raise BadValue("The model has no anatomy yet.", field="model_id")
+        if loaded.anatomy.refused is not None:
+            raise BadValue(f"This model cannot be looked into: {loaded.anatomy.refused}.", field="model_id")
         self.id = trace_id
         self.loaded = loaded
         self.token_ids = list(token_ids)

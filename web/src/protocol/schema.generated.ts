@@ -39,6 +39,12 @@ export interface components {
             model_id: string;
             /** Parameters */
             parameters: number;
+            /**
+             * Refused
+             * @description why the model cannot be looked into at all; it still writes text
+             * @default null
+             */
+            refused: string | null;
             /** Title */
             title: string;
             /**

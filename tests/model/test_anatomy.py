@@ -1,0 +1,108 @@
+"""The anatomy of models whose shape is told apart only by running them, and of one that cannot be read."""
+
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from glassformer.model.anatomy import build_anatomy
+from glassformer.model.attention import NAME
+from glassformer.model.load import LoadedModel, wrap_model
+from glassformer.model.source import ModelSource
+
+SIZES = {
+    "vocab_size": 64,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 64,
+    "bos_token_id": 0,
+    "eos_token_id": 1,
+    "pad_token_id": 0,
+}
+
+
+class NoTokenizer:
+    """Stands where no text is read: anatomy needs ids alone."""
+
+    all_special_ids: tuple[int, ...] = ()
+    eos_token_id = None
+    chat_template = None
+
+
+def load_tiny(family: str, **changes: Any) -> LoadedModel:
+    config = AutoConfig.for_model(family, **{**SIZES, **changes})
+    auto: Any = AutoModelForCausalLM
+    tokenizer: Any = NoTokenizer()
+    model = auto.from_config(config, dtype=torch.float32).eval()
+    return wrap_model(ModelSource(model_id=family, kind="folder", folder=None), model, tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("family", "changes", "style"),
+    [
+        ("llama", {"num_key_value_heads": 2}, "half"),
+        ("cohere", {"num_key_value_heads": 2}, "pairs"),
+        ("mistral", {"num_key_value_heads": 2, "sliding_window": 6}, "half"),
+    ],
+)
+def test_rotary_style_is_found_by_running(family: str, changes: dict[str, Any], style: str) -> None:
+    loaded = load_tiny(family, **changes)
+    anatomy = build_anatomy(loaded)
+    assert loaded.model.config._attn_implementation == NAME
+    for block in anatomy.blocks:
+        sites = {site.point: site for site in block.sites}
+        assert sites["q"].equation is not None
+        assert sites["q"].equation.attributes["style"] == style
+        assert sites["attn_probs"].check.status in ("exact", "close")
+        assert block.window == changes.get("sliding_window")
+
+
+def test_gemma_norms_add_one_to_their_gain() -> None:
+    loaded = load_tiny("gemma", num_key_value_heads=2, head_dim=8)
+    with torch.no_grad():
+        for name, parameter in loaded.model.named_parameters():
+            if "norm" in name:
+                parameter.normal_()
+    equation = build_anatomy(loaded).blocks[0].sites[1].equation
+    assert equation is not None
+    assert equation.attributes["offset"] == 1.0
+
+
+def test_a_broken_equation_is_refused_with_the_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = load_tiny("llama", num_key_value_heads=2)
+    mlp: Any = loaded.structure.blocks[1].get_submodule("mlp.down_proj")
+    mlp.register_forward_hook(lambda module, args, output: output * 1.01)
+    sites = {site.address: site for site in build_anatomy(loaded).blocks[1].sites}
+    assert sites["mlp_out.1"].check.status == "refused"
+    assert "differs from the model by" in (sites["mlp_out.1"].check.reason or "")
+    assert sites["resid_post.1"].check.status != "refused"
+
+
+def test_what_a_model_lacks_is_not_drawn() -> None:
+    anatomy = build_anatomy(load_tiny("starcoder2", num_key_value_heads=2))
+    assert "mlp_pre_linear" not in {site.point for site in anatomy.blocks[0].sites}
+    assert not anatomy.blocks[0].gated
+
+
+def test_weights_are_named_as_in_the_state_dict() -> None:
+    loaded = load_tiny("llama", num_key_value_heads=2, tie_word_embeddings=True)
+    anatomy = build_anatomy(loaded)
+    weights = {
+        weight.name: weight for weight in [*anatomy.weights, *(w for b in anatomy.blocks for w in b.weights)]
+    }
+    state = loaded.model.state_dict()
+    assert set(weights) == set(state)
+    assert all(weights[name].shape == list(tensor.shape) for name, tensor in state.items())
+    assert weights["lm_head.weight"].tied_to == "model.embed_tokens.weight"
+    assert {weight.role for weight in weights.values()} == {
+        "token_embedding", "attn_norm", "q", "k", "v", "o", "mlp_norm", "gate", "up", "down", "final_norm", "unembedding",
+    }  # fmt: skip
+
+
+def test_a_model_that_cannot_be_read_says_why() -> None:
+    anatomy = build_anatomy(load_tiny("roberta", is_decoder=True))
+    assert anatomy.blocks == []
+    assert "trunk" in (anatomy.refused or "")
