@@ -97,9 +97,10 @@ def test_weights_are_named_as_in_the_state_dict() -> None:
     assert set(weights) == set(state)
     assert all(weights[name].shape == list(tensor.shape) for name, tensor in state.items())
     assert weights["lm_head.weight"].tied_to == "model.embed_tokens.weight"
-    assert {weight.role for weight in weights.values()} == {
-        "token_embedding", "attn_norm", "q", "k", "v", "o", "mlp_norm", "gate", "up", "down", "final_norm", "unembedding",
-    }  # fmt: skip
+    outside = {"token_embedding", "final_norm", "unembedding"}
+    inside = {"attn_norm", "q", "k", "v", "o", "mlp_norm", "gate", "up", "down"}
+    assert {weight.role for weight in anatomy.weights} == outside
+    assert all({weight.role for weight in block.weights} == inside for block in anatomy.blocks)
 
 
 def test_a_model_that_cannot_be_read_says_why() -> None:
