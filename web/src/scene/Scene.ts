@@ -68,28 +68,4 @@ export interface Scene {
   dispose(): void;
 }
 
-export function createScene(_canvas: HTMLCanvasElement, _options: SceneOptions): Scene {
-  const nothing = () => {};
-  return {
-    setAnatomy: nothing,
-    setTokens: nothing,
-    setMatrix: nothing,
-    appendRows: nothing,
-    setDistribution: nothing,
-    select: nothing,
-    hover: nothing,
-    highlight: nothing,
-    operands: nothing,
-    fit: nothing,
-    focus: nothing,
-    play: nothing,
-    scrub: nothing,
-    setTheme: nothing,
-    setReducedMotion: nothing,
-    setInsets: nothing,
-    legend: () => null,
-    stats: () => ({ frames: 0, drawCalls: 0, triangles: 0, textureBytes: 0, labels: 0, lastReason: "" }),
-    resize: nothing,
-    dispose: nothing,
-  };
-}
+export { createGlassScene as createScene } from "./GlassScene";

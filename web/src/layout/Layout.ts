@@ -1,0 +1,73 @@
+import type { Plate } from "./Plate";
+import type { Vec3 } from "./Vec3";
+
+/** A thread of light between two drawables: a cubic curve. */
+export interface Edge {
+  points: readonly [Vec3, Vec3, Vec3, Vec3];
+  order: readonly [number, number];
+  /** Shared key and value heads have quieter threads. */
+  kind: "flow" | "shared";
+}
+
+/** A few words at a point of the world. */
+export interface Label {
+  text: string;
+  at: Vec3;
+  /** Which side of the point the words stand on. */
+  align: "left" | "center" | "right";
+  /** Lower numbers win when two would overlap. */
+  priority: number;
+  /** The world length that must be this label's own on the screen, else it gives way; 0: always wanted. */
+  span: number;
+  role: "block" | "site" | "head" | "weight" | "title" | "reason";
+  /** The drawable it names, if any. */
+  name: string | null;
+}
+
+export interface Bounds {
+  min: Vec3;
+  max: Vec3;
+}
+
+/** Everything inside one block. */
+export interface BlockDetail {
+  plates: Plate[];
+  edges: Edge[];
+  labels: Label[];
+}
+
+/** One block: its place, what stands for it from afar, and (on demand) all that is in it. */
+export interface BlockPlace {
+  index: number;
+  bounds: Bounds;
+  /** The stream plates and one surface for each wing: enough while the block is small on the screen. */
+  far: Plate[];
+  label: Label;
+  detail(): BlockDetail;
+}
+
+/** Where a token's tile stands. */
+export interface TilePlace {
+  corner: Vec3;
+  width: number;
+  height: number;
+  /** World height of the text. */
+  size: number;
+}
+
+export interface Layout {
+  columns: number;
+  /** Plates outside the blocks. */
+  plates: Plate[];
+  edges: Edge[];
+  labels: Label[];
+  blocks: BlockPlace[];
+  /** Addresses that share another's place: the residual before a block is the one after the block before it. */
+  aliases: Map<string, string>;
+  /** The stream's left edge and width in x, and its top and bottom in y. */
+  spine: { left: number; width: number; top: number; bottom: number; z: number };
+  /** Top left corner of the space for token tiles, their width, and the world height of their text. */
+  tiles: { corner: Vec3; width: number; size: number };
+  skyline: { corner: Vec3; width: number; height: number; size: number; bars: number };
+  bounds: Bounds;
+}

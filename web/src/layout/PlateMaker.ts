@@ -1,0 +1,95 @@
+import type { Site, Weight } from "../protocol/schema.generated";
+import type { Frame } from "./Frame";
+import { inputsOf } from "./inputsOf";
+import type { Order } from "./orderOf";
+import { type Plate, plateOn, type Side, type Station } from "./Plate";
+
+export interface Placement {
+  frame: Frame;
+  x: number;
+  y: number;
+  width: number;
+  height: number;
+  station: Station;
+  /** Index along the leading axis; -1: the tensor has two axes. */
+  lead?: number;
+  /** Tokens run down instead of across (q and z, whose rows line up with those of the pattern). */
+  flip?: boolean;
+}
+
+const GROWING = ["pos", "query", "key"];
+const THICKNESS: Record<Station, number> = {
+  stream: 7,
+  lens: 2,
+  output: 3,
+  head: 1.2,
+  wing: 2.4,
+  shelf: 1.2,
+  end: 4,
+};
+
+/** Makes plates of sites and weights: the one place that knows which way an axis runs. */
+export class PlateMaker {
+  readonly columns: number;
+  readonly order: Order;
+
+  constructor(columns: number, order: Order) {
+    this.columns = columns;
+    this.order = order;
+  }
+
+  /** `pos` and `key` run across, everything else down, unless flipped. */
+  site(site: Site, at: Placement): Plate {
+    const rank = site.axes.length;
+    const side = (axis: number): Side => ({
+      axis,
+      count: this.countOf(site.axes[axis] ?? "", site.shape[axis]),
+    });
+    const last = side(rank - 1);
+    const before = side(rank - 2);
+    const keysRunAcross = site.axes[rank - 1] === "key";
+    const tokensAcross = keysRunAcross || at.flip === true;
+    return plateOn(at.frame, at.x, at.y, at.width, at.height, {
+      name: site.address,
+      kind: "site",
+      station: at.station,
+      block: site.block ?? null,
+      axes: site.axes,
+      lead: at.lead ?? (rank > 2 ? 0 : -1),
+      thickness: THICKNESS[at.station],
+      columns: tokensAcross ? last : before,
+      rows: tokensAcross ? before : last,
+      paint: site.scale ?? "diverging",
+      order: this.order.get(site.address) ?? [0, 0],
+      refused: site.check.status === "refused" ? (site.check.reason ?? "its equation does not hold") : null,
+      inputs: inputsOf(site.equation),
+    });
+  }
+
+  /** As stored, or on its side where the place asks for that. */
+  weight(weight: Weight, at: Placement): Plate {
+    const rank = weight.axes.length;
+    const side = (axis: number): Side => ({ axis, count: axis < 0 ? 1 : (weight.shape[axis] ?? 1) });
+    const last = side(rank - 1);
+    const before = side(rank > 1 ? rank - 2 : -1);
+    return plateOn(at.frame, at.x, at.y, at.width, at.height, {
+      name: weight.name,
+      kind: "weight",
+      station: at.station,
+      block: weight.block ?? null,
+      axes: weight.axes,
+      lead: rank > 2 ? (at.lead ?? 0) : -1,
+      thickness: THICKNESS[at.station],
+      columns: at.flip ? before : last,
+      rows: at.flip ? last : before,
+      paint: "weight",
+      order: this.order.get(weight.name) ?? [0, 0],
+      refused: null,
+      inputs: [],
+    });
+  }
+
+  private countOf(axis: string, size: number | null | undefined): number {
+    return GROWING.includes(axis) ? this.columns : (size ?? 1);
+  }
+}

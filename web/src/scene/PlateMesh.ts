@@ -1,0 +1,240 @@
+import {
+  type BufferGeometry,
+  CustomBlending,
+  DoubleSide,
+  Float32BufferAttribute,
+  GLSL3,
+  InstancedBufferGeometry,
+  InstancedInterleavedBuffer,
+  InterleavedBufferAttribute,
+  Mesh,
+  OneFactor,
+  OneMinusSrcAlphaFactor,
+  ShaderMaterial,
+  Vector2,
+  Vector3,
+} from "three";
+import type { Cell } from "../layout/Cell";
+import { type Plate, placeOn, shows } from "../layout/Plate";
+import { dot, type Vec3 } from "../layout/Vec3";
+import type { Palette } from "./palette";
+import { plateFragment, plateVertex } from "./plateShader";
+import type { ValueStore } from "./ValueStore";
+
+const NAMES = ["aCorner", "aRight", "aDown", "aPlace", "aScale", "aTurn", "aState"];
+const STRIDE = NAMES.length * 4;
+const KIND = { diverging: 0, probability: 1, weight: 2, refused: 3, empty: 4 };
+const TOKEN_AXES = ["pos", "query", "key"];
+
+/** All matrices in one instanced draw, sorted back to front, because glass lets through what is behind it. */
+export class PlateMesh {
+  readonly mesh: Mesh;
+  private readonly geometry = new InstancedBufferGeometry();
+  private readonly material: ShaderMaterial;
+  private buffer = new InstancedInterleavedBuffer(new Float32Array(STRIDE), STRIDE);
+  private plates: Plate[] = [];
+  private centers: Vec3[] = [];
+  private order: number[] = [];
+  private emphasized = new Set<string>();
+
+  constructor(palette: Palette) {
+    const { positions, faces, indices } = makeBox();
+    this.geometry.setAttribute("position", new Float32BufferAttribute(positions, 3));
+    this.geometry.setAttribute("face", new Float32BufferAttribute(faces, 1));
+    this.geometry.setIndex(indices);
+    this.material = new ShaderMaterial({
+      glslVersion: GLSL3,
+      vertexShader: plateVertex,
+      fragmentShader: plateFragment,
+      side: DoubleSide,
+      transparent: true,
+      depthTest: false,
+      depthWrite: false,
+      blending: CustomBlending,
+      blendSrc: OneFactor,
+      blendDst: OneMinusSrcAlphaFactor,
+      premultipliedAlpha: true,
+      uniforms: {
+        uValues: { value: null },
+        uEye: { value: new Vector3() },
+        uGlass: { value: null },
+        uEdge: { value: null },
+        uRefused: { value: null },
+        uSelection: { value: null },
+        uPositive: { value: null },
+        uNegative: { value: null },
+        uProbability: { value: null },
+        uWeight: { value: null },
+        uOpacity: { value: 1 },
+        uBody: { value: 1 },
+        uGlow: { value: 1 },
+        uPass: { value: 2 },
+        uDimOthers: { value: 0 },
+        uHover: { value: new Vector3(-1, -1, -1) },
+        uSelect: { value: new Vector3(-1, -1, -1) },
+        uToken: { value: -1 },
+        uNewest: { value: new Vector2(-1, 0) },
+        uPixel: { value: new Vector2(1, 1) },
+      },
+    });
+    this.mesh = new Mesh(this.geometry as BufferGeometry, this.material);
+    this.mesh.frustumCulled = false;
+    this.mesh.renderOrder = 20;
+    this.setPalette(palette);
+  }
+
+  setPalette(palette: Palette): void {
+    const { uniforms } = this.material;
+    const values: Record<string, unknown> = {
+      uGlass: palette.glass,
+      uEdge: palette.edge,
+      uRefused: palette.refused,
+      uSelection: palette.selection,
+      uPositive: palette.positive,
+      uNegative: palette.negative,
+      uProbability: palette.probability,
+      uWeight: palette.weight,
+      uOpacity: palette.opacity,
+      uBody: palette.body,
+      uGlow: palette.glow,
+    };
+    for (const [name, value] of Object.entries(values)) (uniforms[name] as { value: unknown }).value = value;
+  }
+
+  uniform<T>(name: string): { value: T } {
+    return this.material.uniforms[name] as { value: T };
+  }
+
+  setPlates(plates: Plate[]): void {
+    this.plates = plates;
+    this.centers = plates.map((plate) => [
+      plate.corner[0] + (plate.right[0] + plate.down[0]) / 2,
+      plate.corner[1] + (plate.right[1] + plate.down[1]) / 2,
+      plate.corner[2] + (plate.right[2] + plate.down[2]) / 2,
+    ]);
+    this.order = plates.map((_, index) => index);
+    if (this.buffer.array.length < plates.length * STRIDE) {
+      this.buffer = new InstancedInterleavedBuffer(new Float32Array(plates.length * STRIDE * 1.25), STRIDE);
+      NAMES.forEach((name, at) => {
+        this.geometry.setAttribute(name, new InterleavedBufferAttribute(this.buffer, 4, at * 4));
+      });
+    }
+    this.geometry.instanceCount = plates.length;
+  }
+
+  emphasize(names: Iterable<string>): void {
+    this.emphasized = new Set(names);
+    this.uniform<number>("uDimOthers").value = this.emphasized.size > 0 ? 1 : 0;
+  }
+
+  /** Plate number, column and row of a cell, as the shader wants it. */
+  mark(uniform: "uHover" | "uSelect", cell: Cell | null): void {
+    const number = cell ? this.plates.findIndex((plate) => shows(plate, cell)) : -1;
+    const plate = this.plates[number];
+    const place = plate && cell ? placeOn(plate, cell) : { column: -1, row: -1 };
+    this.uniform<Vector3>(uniform).value.set(number, place.column, place.row);
+  }
+
+  /** Sorts by distance and writes every instance: a few hundred rows of numbers, cheaper than keeping track. */
+  write(store: ValueStore, eye: Vec3, back: Vec3): void {
+    const depths = this.centers.map((center) => dot(center, back));
+    this.order.sort((a, b) => (depths[a] as number) - (depths[b] as number));
+    const data = this.buffer.array as Float32Array;
+    this.order.forEach((number, slot) => {
+      this.writePlate(data, slot * STRIDE, number, store);
+    });
+    this.buffer.needsUpdate = true;
+    this.uniform<Vector3>("uEye").value.set(...eye);
+    this.uniform<unknown>("uValues").value = store.texture;
+  }
+
+  dispose(): void {
+    this.geometry.dispose();
+    this.material.dispose();
+  }
+
+  private writePlate(data: Float32Array, at: number, number: number, store: ValueStore): void {
+    const plate = this.plates[number] as Plate;
+    const stored = store.get(plate.name);
+    const strideOf = (axis: number) => (stored && axis >= 0 ? (stored.strides[axis] ?? 0) : 0);
+    const countOf = (axis: number, count: number) =>
+      !stored ? 0 : axis < 0 ? 1 : Math.min(count, stored.counts[axis] ?? 0);
+    const tokens = (axis: number) => TOKEN_AXES.includes(plate.axes[axis] ?? "");
+    const kind = plate.refused ? KIND.refused : stored ? KIND[plate.paint] : KIND.empty;
+    const limit = plate.paint === "probability" ? 1 : (stored?.limit ?? 0);
+    data.set(plate.corner, at);
+    data[at + 3] = plate.thickness;
+    data.set(plate.right, at + 4);
+    data[at + 7] = plate.columns.count;
+    data.set(plate.down, at + 8);
+    data[at + 11] = plate.rows.count;
+    data[at + 12] = stored?.row ?? 0;
+    data[at + 13] = plate.lead >= 0 ? plate.lead * strideOf(0) : 0;
+    data[at + 14] = strideOf(plate.columns.axis);
+    data[at + 15] = strideOf(plate.rows.axis);
+    data[at + 16] = stored?.level ?? 0;
+    data[at + 17] = countOf(plate.columns.axis, plate.columns.count);
+    data[at + 18] = countOf(plate.rows.axis, plate.rows.count);
+    data[at + 19] = limit > 0 ? 1 / limit : 0;
+    data[at + 20] = plate.order[0];
+    data[at + 21] = plate.order[1];
+    data[at + 22] = kind;
+    data[at + 23] = tokens(plate.columns.axis) ? 1 : tokens(plate.rows.axis) ? 2 : 0;
+    data[at + 24] = number;
+    data[at + 25] = this.emphasized.has(plate.name) ? 1 : 0;
+    data[at + 26] = 1;
+    data[at + 27] = 1;
+  }
+}
+
+/** A unit box with six separate faces: x over the columns, y over the rows, z into the glass. The front comes last. */
+function makeBox(): { positions: number[]; faces: number[]; indices: number[] } {
+  const positions: number[] = [];
+  const faces: number[] = [];
+  const indices: number[] = [];
+  const add = (face: number, corners: [number, number, number][]) => {
+    const start = faces.length;
+    for (const corner of corners) {
+      positions.push(...corner);
+      faces.push(face);
+    }
+    indices.push(start, start + 1, start + 2, start, start + 2, start + 3);
+  };
+  add(1, [
+    [0, 0, 1],
+    [1, 0, 1],
+    [1, 1, 1],
+    [0, 1, 1],
+  ]);
+  add(2, [
+    [0, 0, 0],
+    [0, 0, 1],
+    [0, 1, 1],
+    [0, 1, 0],
+  ]);
+  add(3, [
+    [1, 0, 0],
+    [1, 0, 1],
+    [1, 1, 1],
+    [1, 1, 0],
+  ]);
+  add(4, [
+    [0, 0, 0],
+    [1, 0, 0],
+    [1, 0, 1],
+    [0, 0, 1],
+  ]);
+  add(5, [
+    [0, 1, 0],
+    [1, 1, 0],
+    [1, 1, 1],
+    [0, 1, 1],
+  ]);
+  add(0, [
+    [0, 0, 0],
+    [1, 0, 0],
+    [1, 1, 0],
+    [0, 1, 0],
+  ]);
+  return { positions, faces, indices };
+}

@@ -1,0 +1,115 @@
+import type { Layout, TilePlace } from "../layout/Layout";
+import { columnAt } from "../layout/layoutTiles";
+import type { Vec3 } from "../layout/Vec3";
+import type { Token } from "../protocol/schema.generated";
+import type { Curve } from "./CurveMesh";
+import type { Palette } from "./palette";
+import type { Slab } from "./SlabMesh";
+import type { TextLine } from "./TextMesh";
+import { tileText } from "./tileText";
+
+/** More threads than this are a curtain: only the one in question is drawn. */
+const THREADS_MAX = 160;
+const TILE_DEPTH = 5;
+
+export interface RackParts {
+  slabs: Slab[];
+  lines: TextLine[];
+  curves: Curve[];
+}
+
+/** The tokens as tiles, with threads to their columns and on down the spine. */
+export function buildRack(
+  tokens: readonly Token[],
+  places: readonly TilePlace[],
+  promptCount: number,
+  layout: Layout,
+  palette: Palette,
+  lit: number,
+): RackParts {
+  const parts: RackParts = { slabs: [], lines: [], curves: [] };
+  tokens.forEach((token, pos) => {
+    const place = places[pos];
+    if (!place) return;
+    const [x, y] = place.corner;
+    const own = pos >= promptCount;
+    parts.slabs.push({
+      corner: [x, y - place.height, 0],
+      width: place.width,
+      height: place.height,
+      depth: TILE_DEPTH,
+      color: token.special ? palette.quietText : own ? palette.probability[0] : palette.glass,
+      light: pos === lit ? 0.75 : own ? 0.34 : token.special ? 0.1 : 0.17,
+      edge: pos === lit ? 1 : 0.3,
+      order: 0,
+    });
+    const { size } = place;
+    parts.lines.push({
+      text: tileText(token.text),
+      face: token.special ? "mono" : "sans",
+      at: [x + place.width / 2, y - place.height * 0.5 - size * 0.32, 0.5],
+      color: token.special ? palette.quietText : palette.text,
+      alpha: 1,
+      align: "center",
+      right: [token.special ? size * 0.8 : size, 0, 0],
+      up: [0, token.special ? size * 0.8 : size, 0],
+    });
+    if (tokens.length > THREADS_MAX && pos !== lit) return;
+    const column = columnAt(layout, pos);
+    const { top, bottom } = layout.spine;
+    const from: Vec3 = [x + place.width / 2, y - place.height, -TILE_DEPTH];
+    const drop = from[1] - top;
+    parts.curves.push({
+      points: [
+        from,
+        [from[0], from[1] - drop * 0.55, -6],
+        [column, top + Math.min(26, drop * 0.8), -6],
+        [column, top, -6],
+      ],
+      order: [0, 0.001],
+      widthPx: 1,
+      strength: 0.3,
+      token: pos,
+      selected: false,
+    });
+    parts.curves.push({
+      points: [
+        [column, top, -6],
+        [column, top + (bottom - top) / 3, -6],
+        [column, top + ((bottom - top) * 2) / 3, -6],
+        [column, bottom, -6],
+      ],
+      order: [0, 1],
+      widthPx: 1,
+      strength: 0.2,
+      token: pos,
+      selected: false,
+    });
+  });
+  return parts;
+}
+
+/** Ids under the texts, once a tile is near enough to carry two lines. */
+export function tileIds(
+  tokens: readonly Token[],
+  places: readonly TilePlace[],
+  palette: Palette,
+): TextLine[] {
+  return tokens.flatMap((token, pos) => {
+    const place = places[pos];
+    if (!place) return [];
+    const size = place.size * 0.3;
+    return [
+      {
+        text: `${token.id}`,
+        face: "mono" as const,
+        at: [place.corner[0] + place.width / 2, place.corner[1] - place.height + size * 0.4, 0.5] as Vec3,
+        color: palette.quietText,
+        alpha: 1,
+        align: "center" as const,
+        right: [size, 0, 0] as Vec3,
+        up: [0, size, 0] as Vec3,
+      },
+    ];
+  });
+}

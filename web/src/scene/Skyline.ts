@@ -1,0 +1,107 @@
+import type { Layout } from "../layout/Layout";
+import type { Vec3 } from "../layout/Vec3";
+import type { Distribution } from "../protocol/schema.generated";
+import type { Curve } from "./CurveMesh";
+import type { GlyphAtlas } from "./GlyphAtlas";
+import type { Palette } from "./palette";
+import type { Slab } from "./SlabMesh";
+import type { TextLine } from "./TextMesh";
+import { tileText } from "./tileText";
+
+/** Even a certain word leaves room above its bar. */
+const FULL = 0.94;
+
+export interface SkylineParts {
+  slabs: Slab[];
+  lines: TextLine[];
+  curves: Curve[];
+}
+
+/** The next-token distribution as bars with words on them, best first, the chosen one lit. */
+export function buildSkyline(
+  distribution: Distribution | null,
+  layout: Layout,
+  palette: Palette,
+  atlas: GlyphAtlas,
+): SkylineParts {
+  const parts: SkylineParts = { slabs: [], lines: [], curves: [] };
+  if (!distribution) return parts;
+  const { corner, width, height, size, bars } = layout.skyline;
+  const shown = distribution.candidates.slice(0, bars);
+  const pitch = width / bars;
+  const ground = corner[1] - height;
+  const left = -(shown.length * pitch) / 2;
+  const source: Vec3 = [
+    layout.spine.left + ((distribution.pos + 0.5) / layout.columns) * layout.spine.width,
+    layout.spine.bottom,
+    2,
+  ];
+  shown.forEach((candidate, index) => {
+    const chosen = distribution.chosen === candidate.token.id;
+    const pruned = candidate.pruned_by != null;
+    const own = pitch * 0.7;
+    const x = left + index * pitch + (pitch - own) / 2;
+    const middle = x + own / 2;
+    const tall = Math.max(size * 0.16, height * FULL * candidate.probability);
+    const light = pruned ? 0.12 : 0.3 + 0.7 * Math.sqrt(candidate.probability);
+    parts.slabs.push({
+      corner: [x, ground, 0],
+      width: own,
+      height: tall,
+      depth: own * 0.5,
+      color: chosen ? palette.probability[1] : palette.probability[0],
+      light,
+      edge: chosen ? 1 : 0.25,
+      order: 1.02,
+    });
+    const word = tileText(candidate.token.text);
+    const room = pitch * 0.94;
+    const em = Math.min(size, room / Math.max(0.1, atlas.measure(word)));
+    const flat = { right: [em, 0, 0] as Vec3, up: [0, em, 0] as Vec3 };
+    parts.lines.push({
+      text: word,
+      face: "sans",
+      at: [middle, ground - size * 1.15, 1],
+      color: chosen || index === 0 ? palette.text : palette.quietText,
+      alpha: pruned ? 0.55 : 1,
+      align: "center",
+      ...flat,
+    });
+    const small = size * 0.78;
+    parts.lines.push({
+      text: percent(candidate.probability),
+      face: "mono",
+      at: [middle, ground + tall + size * 0.35, 1],
+      color: chosen || index === 0 ? palette.text : palette.quietText,
+      alpha: pruned ? 0.45 : 0.95,
+      align: "center",
+      right: [small, 0, 0],
+      up: [0, small, 0],
+    });
+    const target: Vec3 = [middle, ground + tall, 0];
+    const drop = source[1] - target[1];
+    parts.curves.push({
+      points: [
+        source,
+        [source[0], source[1] - drop * 0.5, 2],
+        [target[0], target[1] + drop * 0.5, 0],
+        target,
+      ],
+      order: [0.985, 1.02],
+      widthPx: chosen ? 1.8 : 1,
+      strength: pruned ? 0.06 : 0.14 + 0.6 * Math.sqrt(candidate.probability),
+      token: -1,
+      selected: false,
+    });
+  });
+  return parts;
+}
+
+/** Two digits are what a glance can hold; the inspector has the rest. */
+export function percent(probability: number): string {
+  const value = probability * 100;
+  if (value >= 99.95) return "100%";
+  if (value >= 10) return `${value.toFixed(0)}%`;
+  if (value >= 1) return `${value.toFixed(1)}%`;
+  return value >= 0.1 ? `${value.toFixed(1)}%` : "<0.1%";
+}

@@ -1,0 +1,225 @@
+import {
+  type Color,
+  CustomBlending,
+  DoubleSide,
+  DynamicDrawUsage,
+  Float32BufferAttribute,
+  GLSL3,
+  InstancedBufferGeometry,
+  InstancedInterleavedBuffer,
+  InterleavedBufferAttribute,
+  Mesh,
+  OneFactor,
+  OneMinusSrcAlphaFactor,
+  ShaderMaterial,
+  Vector3,
+} from "three";
+import type { Vec3 } from "../layout/Vec3";
+import type { Palette } from "./palette";
+
+/** An upright slab of glass: a token tile or a bar of the skyline. */
+export interface Slab {
+  /** Bottom left of the front face. */
+  corner: Vec3;
+  width: number;
+  height: number;
+  depth: number;
+  color: Color;
+  /** How much light is in it, 0..1. */
+  light: number;
+  /** How bright its edges are, 0..1. */
+  edge: number;
+  order: number;
+}
+
+const NAMES = ["aCorner", "aSize", "aColor", "aLook"];
+const STRIDE = NAMES.length * 4;
+
+const vertex = /* glsl */ `
+in float face;
+in vec4 aCorner, aSize, aColor, aLook;
+uniform vec3 uEye;
+out vec2 vUv;
+out float vFace;
+flat out vec4 vColor;
+flat out vec4 vLook;
+void main() {
+  vec3 world = aCorner.xyz + vec3(position.x * aSize.x, position.y * aSize.y, -position.z * aSize.z);
+  vec3 side = face < 0.5 ? vec3(0.0, 0.0, 1.0) : face < 1.5 ? vec3(-1.0, 0.0, 0.0) : face < 2.5 ? vec3(1.0, 0.0, 0.0)
+    : face < 3.5 ? vec3(0.0, 1.0, 0.0) : vec3(0.0, -1.0, 0.0);
+  gl_Position = projectionMatrix * viewMatrix * vec4(world, 1.0);
+  if (dot(uEye - world, side) <= 0.0) gl_Position = vec4(2.0, 2.0, 2.0, 1.0);
+  vUv = face < 0.5 ? position.xy : face < 2.5 ? position.zy : position.xz;
+  vFace = face;
+  vColor = aColor;
+  vLook = aLook;
+}
+`;
+
+const fragment = /* glsl */ `
+precision highp float;
+uniform vec3 uEdge, uGlass;
+uniform float uGlow, uPass;
+in vec2 vUv;
+in float vFace;
+flat in vec4 vColor; // rgb, light
+flat in vec4 vLook;  // edge, order
+out vec4 outColor;
+void main() {
+  vec2 perPixel = max(vec2(length(vec2(dFdx(vUv.x), dFdy(vUv.x))), length(vec2(dFdx(vUv.y), dFdy(vUv.y)))), vec2(1e-7));
+  vec2 toEdge = min(vUv, 1.0 - vUv) / perPixel;
+  float rim = min(toEdge.x, toEdge.y);
+  float cover = smoothstep(0.0, 1.0, rim + 0.35);
+  float since = uPass - vLook.y;
+  float lit = smoothstep(0.0, 0.01, since);
+  float light = vColor.a * mix(0.12, 1.0, lit);
+  float shade = vFace < 0.5 ? mix(0.55, 1.0, vUv.y) : vFace < 2.5 ? 0.45 : 1.25;
+  vec4 fill = vec4(vColor.rgb * light * shade, mix(light * 0.9, light * 0.62, uGlow));
+  vec4 glass = vec4(uGlass * 0.07, 0.30);
+  vec4 color = fill + glass * (1.0 - fill.a);
+  float border = (1.0 - smoothstep(0.6, 1.7, rim)) * mix(0.35, 1.0, vLook.x) * mix(0.5, 1.0, lit);
+  color.rgb = mix(color.rgb, uEdge, border * 0.8);
+  color.a = max(color.a, border * 0.8);
+  outColor = color * cover;
+}
+`;
+
+/** All slabs in one instanced draw. */
+export class SlabMesh {
+  readonly mesh: Mesh;
+  private readonly geometry = new InstancedBufferGeometry();
+  private readonly material: ShaderMaterial;
+  private buffer = new InstancedInterleavedBuffer(new Float32Array(0), STRIDE);
+
+  constructor(palette: Palette) {
+    const quads: [number, [number, number, number][]][] = [
+      [
+        1,
+        [
+          [0, 0, 0],
+          [0, 0, 1],
+          [0, 1, 1],
+          [0, 1, 0],
+        ],
+      ],
+      [
+        2,
+        [
+          [1, 0, 0],
+          [1, 0, 1],
+          [1, 1, 1],
+          [1, 1, 0],
+        ],
+      ],
+      [
+        3,
+        [
+          [0, 1, 0],
+          [1, 1, 0],
+          [1, 1, 1],
+          [0, 1, 1],
+        ],
+      ],
+      [
+        4,
+        [
+          [0, 0, 0],
+          [1, 0, 0],
+          [1, 0, 1],
+          [0, 0, 1],
+        ],
+      ],
+      [
+        0,
+        [
+          [0, 0, 0],
+          [1, 0, 0],
+          [1, 1, 0],
+          [0, 1, 0],
+        ],
+      ],
+    ];
+    const indices = quads.flatMap((_, at) => [0, 1, 2, 0, 2, 3].map((corner) => at * 4 + corner));
+    this.geometry.setAttribute(
+      "position",
+      new Float32BufferAttribute(
+        quads.flatMap(([, corners]) => corners.flat()),
+        3,
+      ),
+    );
+    this.geometry.setAttribute(
+      "face",
+      new Float32BufferAttribute(
+        quads.flatMap(([face]) => [face, face, face, face]),
+        1,
+      ),
+    );
+    this.geometry.setIndex(indices);
+    this.geometry.instanceCount = 0;
+    this.material = new ShaderMaterial({
+      glslVersion: GLSL3,
+      vertexShader: vertex,
+      fragmentShader: fragment,
+      side: DoubleSide,
+      transparent: true,
+      depthTest: false,
+      depthWrite: false,
+      blending: CustomBlending,
+      blendSrc: OneFactor,
+      blendDst: OneMinusSrcAlphaFactor,
+      uniforms: {
+        uEye: { value: new Vector3() },
+        uEdge: { value: null },
+        uGlass: { value: null },
+        uGlow: { value: 1 },
+        uPass: { value: 2 },
+      },
+    });
+    this.mesh = new Mesh(this.geometry, this.material);
+    this.mesh.frustumCulled = false;
+    this.mesh.renderOrder = 40;
+    this.setPalette(palette);
+  }
+
+  setPalette(palette: Palette): void {
+    this.uniform("uEdge").value = palette.edge;
+    this.uniform("uGlass").value = palette.glass;
+    this.uniform("uGlow").value = palette.glow;
+  }
+
+  uniform(name: string): { value: unknown } {
+    return this.material.uniforms[name] as { value: unknown };
+  }
+
+  setEye(eye: Vec3): void {
+    (this.uniform("uEye").value as Vector3).set(...eye);
+  }
+
+  setSlabs(slabs: readonly Slab[]): void {
+    if (this.buffer.array.length < slabs.length * STRIDE) {
+      this.buffer = new InstancedInterleavedBuffer(
+        new Float32Array(Math.ceil(slabs.length * 1.25) * STRIDE),
+        STRIDE,
+      );
+      this.buffer.setUsage(DynamicDrawUsage);
+      NAMES.forEach((name, at) => {
+        this.geometry.setAttribute(name, new InterleavedBufferAttribute(this.buffer, 4, at * 4));
+      });
+    }
+    const data = this.buffer.array as Float32Array;
+    slabs.forEach((slab, slot) => {
+      data.set(slab.corner, slot * STRIDE);
+      data.set([slab.width, slab.height, slab.depth, 0], slot * STRIDE + 4);
+      data.set([slab.color.r, slab.color.g, slab.color.b, slab.light], slot * STRIDE + 8);
+      data.set([slab.edge, slab.order, 0, 0], slot * STRIDE + 12);
+    });
+    this.buffer.needsUpdate = true;
+    this.geometry.instanceCount = slabs.length;
+    this.mesh.visible = slabs.length > 0;
+  }
+
+  dispose(): void {
+    this.geometry.dispose();
+    this.material.dispose();
+  }
+}

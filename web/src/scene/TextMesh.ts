@@ -1,0 +1,191 @@
+import {
+  type Color,
+  CustomBlending,
+  DoubleSide,
+  DynamicDrawUsage,
+  Float32BufferAttribute,
+  GLSL3,
+  Group,
+  InstancedBufferGeometry,
+  InstancedInterleavedBuffer,
+  InterleavedBufferAttribute,
+  Mesh,
+  OneFactor,
+  OneMinusSrcAlphaFactor,
+  ShaderMaterial,
+  Vector2,
+} from "three";
+import type { Vec3 } from "../layout/Vec3";
+import { type Face, FIELD_PX, type GlyphAtlas } from "./GlyphAtlas";
+import type { Palette } from "./palette";
+
+/** A line of text: on the screen (`sizePx`, at a point) or in the world (`right` and `up` are one em). */
+export interface TextLine {
+  text: string;
+  face: Face;
+  at: Vec3;
+  color: Color;
+  alpha: number;
+  align: "left" | "center" | "right";
+  sizePx?: number;
+  /** Shift on the screen in pixels, y up. */
+  shift?: readonly [number, number];
+  right?: Vec3;
+  up?: Vec3;
+}
+
+const NAMES = ["aAnchor", "aRight", "aUp", "aRect", "aUv", "aColor"];
+const STRIDE = NAMES.length * 4;
+
+const vertex = /* glsl */ `
+in vec4 aAnchor; // xyz, mode: pixels per em on the screen, 0 = in the world
+in vec4 aRight;  // one em to the right; w: shift x in pixels
+in vec4 aUp;     // one em up; w: shift y in pixels
+in vec4 aRect;   // ems: left, top, width, height
+in vec4 aUv;
+in vec4 aColor;
+uniform vec2 uViewport;
+out vec2 vUv;
+flat out vec4 vColor;
+
+void main() {
+  vec2 em = vec2(aRect.x + position.x * aRect.z, aRect.y - position.y * aRect.w);
+  if (aAnchor.w > 0.0) {
+    vec4 clip = projectionMatrix * viewMatrix * vec4(aAnchor.xyz, 1.0);
+    vec2 pixel = (clip.xy / clip.w * 0.5 + 0.5) * uViewport;
+    pixel = floor(pixel) + 0.5 + vec2(aRight.w, aUp.w) + em * aAnchor.w;
+    gl_Position = vec4((pixel / uViewport * 2.0 - 1.0) * clip.w, clip.z, clip.w);
+  } else {
+    vec3 world = aAnchor.xyz + aRight.xyz * em.x + aUp.xyz * em.y;
+    gl_Position = projectionMatrix * viewMatrix * vec4(world, 1.0);
+  }
+  vUv = aUv.xy + position.xy * aUv.zw;
+  vColor = aColor;
+}
+`;
+
+const fragment = /* glsl */ `
+precision highp float;
+uniform sampler2D uAtlas;
+uniform vec3 uHaloColor;
+uniform float uHalo;
+in vec2 vUv;
+flat in vec4 vColor;
+out vec4 outColor;
+void main() {
+  // One unit of the field is FIELD_PX atlas pixels; the edge lies where the field is 1 - cutoff.
+  float field = texture(uAtlas, vUv).r;
+  vec2 size = vec2(textureSize(uAtlas, 0));
+  vec2 dx = dFdx(vUv) * size, dy = dFdy(vUv) * size;
+  float atlasPerPixel = max(1e-4, sqrt(0.5 * (dot(dx, dx) + dot(dy, dy))));
+  float distancePx = (field - 0.65) * ${FIELD_PX.toFixed(1)} / atlasPerPixel;
+  if (uHalo > 0.5) {
+    float alpha = smoothstep(-2.4, -0.2, distancePx) * 0.72 * vColor.a;
+    outColor = vec4(uHaloColor * alpha, alpha);
+  } else {
+    float alpha = clamp(distancePx + 0.58, 0.0, 1.0) * vColor.a;
+    outColor = vec4(vColor.rgb * alpha, alpha);
+  }
+}
+`;
+
+/** All text in two instanced draws: a halo of the backdrop's colour first, so that words read on any glow. */
+export class TextMesh {
+  readonly group = new Group();
+  private readonly geometry = new InstancedBufferGeometry();
+  private readonly materials: ShaderMaterial[];
+  private readonly atlas: GlyphAtlas;
+  private buffer = new InstancedInterleavedBuffer(new Float32Array(0), STRIDE);
+
+  constructor(atlas: GlyphAtlas, palette: Palette) {
+    this.atlas = atlas;
+    this.geometry.setAttribute(
+      "position",
+      new Float32BufferAttribute([0, 0, 0, 1, 0, 0, 1, 1, 0, 0, 1, 0], 3),
+    );
+    this.geometry.setIndex([0, 2, 1, 0, 3, 2]);
+    this.geometry.instanceCount = 0;
+    this.materials = [1, 0].map(
+      (halo) =>
+        new ShaderMaterial({
+          glslVersion: GLSL3,
+          vertexShader: vertex,
+          fragmentShader: fragment,
+          side: DoubleSide,
+          transparent: true,
+          depthTest: false,
+          depthWrite: false,
+          blending: CustomBlending,
+          blendSrc: OneFactor,
+          blendDst: OneMinusSrcAlphaFactor,
+          uniforms: {
+            uAtlas: { value: atlas.texture },
+            uViewport: { value: new Vector2(1, 1) },
+            uHaloColor: { value: null },
+            uHalo: { value: halo },
+          },
+        }),
+    );
+    this.materials.forEach((material, at) => {
+      const mesh = new Mesh(this.geometry, material);
+      mesh.frustumCulled = false;
+      mesh.renderOrder = 60 + at;
+      this.group.add(mesh);
+    });
+    this.setPalette(palette);
+  }
+
+  setPalette(palette: Palette): void {
+    for (const { uniforms } of this.materials)
+      (uniforms.uHaloColor as { value: Color }).value = palette.backdrop;
+  }
+
+  setViewport(width: number, height: number): void {
+    for (const { uniforms } of this.materials)
+      (uniforms.uViewport as { value: Vector2 }).value.set(width, height);
+  }
+
+  /** `deviceRatio` turns CSS pixels into those of the canvas. */
+  setLines(lines: readonly TextLine[], deviceRatio: number): void {
+    const count = lines.reduce((sum, line) => sum + this.atlas.split(line.text).length, 0);
+    if (this.buffer.array.length < count * STRIDE) {
+      this.buffer = new InstancedInterleavedBuffer(
+        new Float32Array(Math.ceil(count * 1.25) * STRIDE),
+        STRIDE,
+      );
+      this.buffer.setUsage(DynamicDrawUsage);
+      NAMES.forEach((name, at) => {
+        this.geometry.setAttribute(name, new InterleavedBufferAttribute(this.buffer, 4, at * 4));
+      });
+    }
+    const data = this.buffer.array as Float32Array;
+    let slot = 0;
+    for (const line of lines) {
+      const width = this.atlas.measure(line.text, line.face);
+      let pen = line.align === "left" ? 0 : line.align === "center" ? -width / 2 : -width;
+      for (const character of this.atlas.split(line.text)) {
+        const glyph = this.atlas.glyph(character, line.face);
+        const at = slot * STRIDE;
+        data.set(line.at, at);
+        data[at + 3] = (line.sizePx ?? 0) * deviceRatio;
+        data.set(line.right ?? [0, 0, 0], at + 4);
+        data[at + 7] = (line.shift?.[0] ?? 0) * deviceRatio;
+        data.set(line.up ?? [0, 0, 0], at + 8);
+        data[at + 11] = (line.shift?.[1] ?? 0) * deviceRatio;
+        data.set([pen + glyph.x, glyph.y, glyph.width, glyph.height], at + 12);
+        data.set(glyph.uv, at + 16);
+        data.set([line.color.r, line.color.g, line.color.b, line.alpha], at + 20);
+        pen += glyph.advance;
+        slot++;
+      }
+    }
+    this.buffer.needsUpdate = true;
+    this.geometry.instanceCount = slot;
+    this.group.visible = slot > 0;
+  }
+
+  dispose(): void {
+    this.geometry.dispose();
+    for (const material of this.materials) material.dispose();
+  }
+}

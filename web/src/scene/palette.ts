@@ -1,0 +1,69 @@
+import { Color } from "three";
+import type { Theme } from "./Scene";
+
+/** Every colour of the scene. Only values are saturated. */
+export interface Palette {
+  backdrop: Color;
+  backdropEdge: Color;
+  glass: Color;
+  edge: Color;
+  /** Positive values: half way, and at full brightness. */
+  positive: [Color, Color];
+  negative: [Color, Color];
+  probability: [Color, Color];
+  weight: [Color, Color];
+  refused: Color;
+  selection: Color;
+  text: Color;
+  quietText: Color;
+  thread: Color;
+  /** How much a bright value hides what is behind it: little where light adds up, all where ink does. */
+  opacity: number;
+  body: number;
+  glow: number;
+}
+
+/** Colours are handed to the shaders as they are written here (no tone mapping, no linear light). */
+function raw(hex: string): Color {
+  const value = Number.parseInt(hex.slice(1), 16);
+  return new Color().setRGB(((value >> 16) & 255) / 255, ((value >> 8) & 255) / 255, (value & 255) / 255, "");
+}
+
+export const PALETTES: Record<Theme, Palette> = {
+  dark: {
+    backdrop: raw("#10151f"),
+    backdropEdge: raw("#07090e"),
+    glass: raw("#8fb0d8"),
+    edge: raw("#b9d0ee"),
+    positive: [raw("#d9822b"), raw("#ffe2b0")],
+    negative: [raw("#2f7fd0"), raw("#bfe4ff")],
+    probability: [raw("#8f63d6"), raw("#fbe9ff")],
+    weight: [raw("#8a8f99"), raw("#5f7896")],
+    refused: raw("#4a4f58"),
+    selection: raw("#ffffff"),
+    text: raw("#eef3fa"),
+    quietText: raw("#8fa0b5"),
+    thread: raw("#a9c4e6"),
+    opacity: 0.55,
+    body: 0.34,
+    glow: 1,
+  },
+  light: {
+    backdrop: raw("#fbfaf7"),
+    backdropEdge: raw("#e9e6df"),
+    glass: raw("#c9d6e4"),
+    edge: raw("#5f7690"),
+    positive: [raw("#e08a1e"), raw("#9a3f00")],
+    negative: [raw("#3f8fdc"), raw("#063f8a")],
+    probability: [raw("#a97be0"), raw("#43107a")],
+    weight: [raw("#a39a8c"), raw("#8698ab")],
+    refused: raw("#b5b7ba"),
+    selection: raw("#10161f"),
+    text: raw("#1a2330"),
+    quietText: raw("#65748a"),
+    thread: raw("#8197b0"),
+    opacity: 1,
+    body: 0.5,
+    glow: 0,
+  },
+};

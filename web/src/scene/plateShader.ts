@@ -1,0 +1,178 @@
+/** One instance is one matrix: a thin box of glass whose faces paint their cells from the atlas. */
+export const plateVertex = /* glsl */ `
+in float face;
+in vec4 aCorner;   // xyz, thickness
+in vec4 aRight;    // xyz, columns at level 0
+in vec4 aDown;     // xyz, rows at level 0
+in vec4 aPlace;    // first atlas row, offset in the tensor, strides of columns and rows
+in vec4 aScale;    // level, recorded columns, recorded rows, 1 / limit
+in vec4 aTurn;     // order start and end, kind, which side runs over tokens (0 none, 1 columns, 2 rows)
+in vec4 aState;    // plate number, emphasis, fade, opacity of the body
+
+uniform vec3 uEye;
+
+out vec2 vUv;
+out float vFace;
+flat out vec4 vRight;
+flat out vec4 vDown;
+flat out vec4 vPlace;
+flat out vec4 vScale;
+flat out vec4 vTurn;
+flat out vec4 vState;
+out float vFacing;
+
+void main() {
+  vec3 normal = normalize(cross(aDown.xyz, aRight.xyz));
+  vec3 side = face < 0.5 ? normal : face < 1.5 ? -normal : face < 2.5 ? -normalize(aRight.xyz)
+    : face < 3.5 ? normalize(aRight.xyz) : face < 4.5 ? -normalize(aDown.xyz) : normalize(aDown.xyz);
+  vec3 world = aCorner.xyz + aRight.xyz * position.x + aDown.xyz * position.y - normal * position.z * aCorner.w;
+  vec3 toEye = normalize(uEye - world);
+  vFacing = dot(toEye, side);
+  vUv = face < 1.5 ? position.xy : face < 3.5 ? position.zy : position.xz;
+  vFace = face;
+  vRight = aRight; vDown = aDown; vPlace = aPlace; vScale = aScale; vTurn = aTurn; vState = aState;
+  vec3 centre = aCorner.xyz + 0.5 * (aRight.xyz + aDown.xyz) - normal * 0.5 * aCorner.w;
+  float facing = dot(uEye - (centre + side * (face < 1.5 ? 0.5 * aCorner.w : face < 3.5 ? 0.5 * length(aRight.xyz) : 0.5 * length(aDown.xyz))), side);
+  gl_Position = projectionMatrix * viewMatrix * vec4(world, 1.0);
+  if (facing <= 0.0) gl_Position = vec4(2.0, 2.0, 2.0, 1.0);
+}
+`;
+
+export const plateFragment = /* glsl */ `
+precision highp float;
+precision highp int;
+precision highp sampler2DArray;
+
+uniform sampler2DArray uValues;
+uniform vec3 uGlass, uEdge, uRefused, uSelection;
+uniform vec3 uPositive[2], uNegative[2], uProbability[2], uWeight[2];
+uniform float uOpacity, uBody, uGlow, uPass, uDimOthers;
+uniform vec3 uHover;     // plate number, column, row; -1: none
+uniform vec3 uSelect;
+uniform float uToken;    // highlighted token column; -1: none
+uniform vec2 uNewest;    // newest column, how fresh it is
+uniform vec2 uPixel;
+
+in vec2 vUv;
+in float vFace;
+flat in vec4 vRight;
+flat in vec4 vDown;
+flat in vec4 vPlace;
+flat in vec4 vScale;
+flat in vec4 vTurn;
+flat in vec4 vState;
+in float vFacing;
+
+out vec4 outColor;
+
+const float ABSENT = 1e37;
+
+float valueOf(float column, float row) {
+  if (column >= vScale.y || row >= vScale.z) return ABSENT * 2.0;
+  float pooled = exp2(vScale.x);
+  // Vectors have a single row that is not pooled: their stride is 0.
+  int at = int(vPlace.x) * 1024 + int(vPlace.y) + int(floor(column / pooled)) * int(vPlace.z) + int(floor(row / pooled)) * int(vPlace.w);
+  return texelFetch(uValues, ivec3(at & 1023, (at >> 10) & 1023, at >> 20), 0).r;
+}
+
+vec4 ink(vec3 near, vec3 far, float amount) {
+  float weight = pow(amount, 0.85);
+  vec3 hue = mix(near, far, smoothstep(0.35, 1.0, amount));
+  return vec4(hue * weight, weight * uOpacity);
+}
+
+vec4 colorOf(float value) {
+  if (abs(value) > ABSENT) return vec4(0.0);
+  float amount = clamp(abs(value) * vScale.w, 0.0, 1.0);
+  if (vTurn.z < 0.5) return value > 0.0 ? ink(uPositive[0], uPositive[1], amount) : ink(uNegative[0], uNegative[1], amount);
+  if (vTurn.z < 1.5) return ink(uProbability[0], uProbability[1], sqrt(amount));
+  vec4 etched = value > 0.0 ? ink(uWeight[0], uWeight[0], amount) : ink(uWeight[1], uWeight[1], amount);
+  return etched * 0.62;
+}
+
+float line(float distancePx, float widthPx) {
+  return 1.0 - smoothstep(widthPx * 0.5, widthPx * 0.5 + 1.0, abs(distancePx));
+}
+
+void main() {
+  vec2 perPixel = max(vec2(length(vec2(dFdx(vUv.x), dFdy(vUv.x))), length(vec2(dFdx(vUv.y), dFdy(vUv.y)))), vec2(1e-7));
+  vec2 toEdge = min(vUv, 1.0 - vUv) / perPixel;
+  float rim = min(toEdge.x, toEdge.y);
+  float cover = smoothstep(0.0, 1.0, rim + 0.35);
+  float at = mix(vTurn.x, vTurn.y, vFace < 1.5 ? vUv.y : 0.5);
+  float since = uPass - at;
+  float lit = smoothstep(0.0, 0.01, since);
+  float pulse = lit * exp(-max(since, 0.0) * 26.0) * step(uPass, 1.0);
+  float quiet = mix(1.0, 0.32, uDimOthers * (1.0 - vState.y));
+  float fresnel = 1.0 - abs(vFacing);
+  float edgeLight = mix(0.22, 0.55, lit) + 0.35 * vState.y + 0.6 * pulse;
+
+  if (vFace > 1.5) {
+    // The sides of the glass carry light: a bright line where the plate is cut.
+    float shine = (0.35 + 0.5 * fresnel) * edgeLight;
+    vec4 cut = vec4(uEdge * shine, mix(0.25, 0.5, uBody));
+    outColor = cut * cover * quiet * vState.z * vState.w;
+    return;
+  }
+
+  vec2 counts = vec2(vRight.w, vDown.w);
+  vec2 cell = vUv * counts;
+  vec2 cellsPerPixel = perPixel * counts;
+  if (vFace > 0.5) cell = clamp(cell, vec2(0.0), counts - 0.001);
+  vec4 sum = vec4(0.0);
+  if (vTurn.z > 2.5) {
+    if (vTurn.z < 3.5) sum = vec4(uRefused * 0.9, 0.96);
+  } else if (vScale.y > 0.0) {
+    // A pixel shows the mean colour of the cells in it; a few samples are enough, on a regular lattice.
+    vec2 taps = clamp(ceil(cellsPerPixel / max(1.0, exp2(vScale.x))), vec2(1.0), vec2(4.0, 7.0));
+    vec2 spread = max(cellsPerPixel, vec2(0.0)) * step(vec2(1.5), taps);
+    for (float y = 0.0; y < taps.y; y++) {
+      for (float x = 0.0; x < taps.x; x++) {
+        vec2 shift = (vec2(x, y) + 0.5) / taps - 0.5;
+        vec2 sampleAt = clamp(floor(cell + shift * spread), vec2(0.0), counts - 1.0);
+        sum += colorOf(valueOf(sampleAt.x, sampleAt.y));
+      }
+    }
+    sum /= taps.x * taps.y;
+  }
+
+  vec2 index = clamp(floor(cell), vec2(0.0), counts - 1.0);
+  float token = vTurn.w < 0.5 ? -2.0 : vTurn.w < 1.5 ? index.x : index.y;
+  float fresh = (uNewest.y > 0.0 && token == uNewest.x) ? uNewest.y : 0.0;
+  sum *= mix(0.05, 1.0, lit) * (1.0 + uGlow * (0.9 * pulse + 0.8 * fresh));
+
+  vec4 glass = vec4(uGlass * (0.05 + 0.06 * fresnel), uBody * 0.9);
+  vec4 color = sum + glass * (1.0 - sum.a);
+
+  // Lines between cells, once there is room for them.
+  vec2 cellPx = 1.0 / max(cellsPerPixel, vec2(1e-7));
+  vec2 inCell = fract(cell);
+  vec2 toLine = min(inCell, 1.0 - inCell) * cellPx;
+  vec2 grid = (1.0 - smoothstep(0.3, 1.1, toLine)) * smoothstep(vec2(6.0), vec2(16.0), cellPx);
+  color.rgb += uEdge * max(grid.x, grid.y) * 0.13 * (uGlow * 2.0 - 1.0);
+
+  // The token column and the crosshair under the pointer; white light on what is selected.
+  float marked = (uToken >= 0.0 && token == uToken) ? 0.10 : 0.0;
+  if (uHover.x == vState.x) {
+    if (index.x == uHover.y) marked += 0.12;
+    if (index.y == uHover.z) marked += 0.12;
+  }
+  if (uSelect.x == vState.x) {
+    if (index.x == uSelect.y || index.y == uSelect.z) marked += 0.10;
+    if (index.x == uSelect.y && index.y == uSelect.z) {
+      float frame = 1.0 - smoothstep(1.0, 2.2, min(toLine.x, toLine.y));
+      marked += min(cellPx.x, cellPx.y) > 5.0 ? frame : 1.0;
+    }
+  }
+  color.rgb = mix(color.rgb, uSelection * max(color.a, marked), clamp(marked, 0.0, 1.0));
+  color.a = max(color.a, clamp(marked, 0.0, 1.0));
+
+  // Thin bright edges, and a little light that gathers towards them.
+  float border = line(rim - 0.6, 0.7) * edgeLight;
+  float gather = exp(-rim * 0.28) * 0.10 * edgeLight;
+  color.rgb = mix(color.rgb, uEdge, clamp(border, 0.0, 1.0) * (uGlow > 0.5 ? 0.75 : 0.7)) + uEdge * gather * (uGlow * 1.2 - 0.2);
+  color.a = max(color.a, border * 0.75);
+
+  outColor = color * cover * quiet * vState.z;
+}
+`;

@@ -1,0 +1,74 @@
+import { FIELD_OF_VIEW, project, type View } from "../layout/Camera";
+import type { BlockPlace, Layout } from "../layout/Layout";
+import { type Plate, pointAt } from "../layout/Plate";
+import { length } from "../layout/Vec3";
+import { wantedLevel } from "../layout/wantedLevel";
+import type { Wanted } from "./Scene";
+
+/** A model of up to so many blocks is always drawn whole. */
+const FEW_BLOCKS = 14;
+/** A block smaller than this on the screen is drawn as its stream alone. */
+const DETAIL_PX = 34;
+/** Weights are quiet: fetched once they are more than a few pixels. */
+const WEIGHT_PX = 7;
+const SITE_PX = 2;
+/** Below this many cells a weight is not worth a level of its own. */
+const SMALL_WEIGHT_CELLS = 1 << 11;
+
+/** The blocks to draw with all that is in them. */
+export function detailedBlocks(layout: Layout, view: View): BlockPlace[] {
+  if (layout.blocks.length <= FEW_BLOCKS) return layout.blocks;
+  const focal = view.height / 2 / Math.tan(FIELD_OF_VIEW / 2);
+  return layout.blocks.filter(({ bounds }) => {
+    const middle = project(view, [0, (bounds.min[1] + bounds.max[1]) / 2, 0]);
+    if (!middle) return false;
+    const heightPx = ((bounds.max[1] - bounds.min[1]) * focal) / middle.depth;
+    return heightPx > DETAIL_PX && middle.y > -heightPx && middle.y < view.height + heightPx;
+  });
+}
+
+/** What the camera can see of these plates, and at which level; in order of computation, weights last. */
+export function wantedOf(plates: readonly Plate[], view: View, hasValues: boolean): Wanted[] {
+  const focal = view.height / 2 / Math.tan(FIELD_OF_VIEW / 2);
+  const leads = new Map<string, number>();
+  for (const plate of plates) leads.set(plate.name, Math.max(leads.get(plate.name) ?? 1, plate.lead + 1));
+  const wanted = new Map<string, Wanted & { turn: number }>();
+  for (const plate of plates) {
+    if (plate.name === "" || plate.refused || (plate.kind === "site" && !hasValues)) continue;
+    const middle = project(view, pointAt(plate, 0.5, 0.5));
+    if (!middle) continue;
+    const [width, height] = [length(plate.right), length(plate.down)].map(
+      (side) => (side * focal) / middle.depth,
+    ) as [number, number];
+    const reach = Math.max(width, height) / 2;
+    if (
+      middle.x < -reach ||
+      middle.y < -reach ||
+      middle.x > view.width + reach ||
+      middle.y > view.height + reach
+    )
+      continue;
+    if (Math.max(width, height) < (plate.kind === "weight" ? WEIGHT_PX : SITE_PX)) continue;
+    const small = plate.kind === "weight" ? SMALL_WEIGHT_CELLS : undefined;
+    const level = wantedLevel(
+      plate.columns.count,
+      plate.rows.count,
+      width,
+      height,
+      leads.get(plate.name) ?? 1,
+      small,
+    );
+    const before = wanted.get(plate.name);
+    if (!before || level < before.level) {
+      wanted.set(plate.name, {
+        name: plate.name,
+        kind: plate.kind,
+        level,
+        turn: plate.order[0] + (plate.kind === "weight" ? 2 : 0),
+      });
+    }
+  }
+  return [...wanted.values()]
+    .sort((a, b) => a.turn - b.turn)
+    .map(({ name, kind, level }) => ({ name, kind, level }));
+}
