@@ -19,6 +19,8 @@ export interface Label {
   priority: number;
   /** The world length that must be this label's own on the screen, else it gives way; 0: always wanted. */
   span: number;
+  /** The world height its drawable must have on the screen to carry a name; 0: none. */
+  rise: number;
   role: "block" | "site" | "head" | "weight" | "title" | "reason";
   /** The drawable it names, if any. */
   name: string | null;

@@ -30,33 +30,40 @@ export interface Metrics {
 
 /** Text at the first camera, in CSS pixels: the smallest that reads well. */
 const TEXT_PX = 12.5;
+/** World height of a block; everything else is chosen around it. */
+const FLOOR = 100;
+/** Wider than this, wings would be planks; narrower, they would be posts. */
+const WIDTH_MAX = 1150;
+const WIDTH_MIN = 500;
 /** A token column of a short prompt would look like a plank, of a long one like a hair. */
-const COLUMN_MAX = 9;
-const SPINE_MAX = 210;
-const SPINE_MIN = 96;
-
-export const WIDTH_OF_WINGS = { attention: 262, mlp: 236 };
+const COLUMN_MAX = 9.5;
+/** Shares of the height that tiles and skyline take, and of the width that each part takes. */
+const ENDS_SHARE = 0.27;
+const SPINE_SHARE = 0.27;
+const ATTENTION_SHARE = 0.56;
 
 export function chooseMetrics(anatomy: Anatomy, columns: number, free: Free): Metrics {
-  const spineWidth = Math.min(SPINE_MAX, Math.max(SPINE_MIN, columns * COLUMN_MAX));
-  const gap = 34;
-  const width = spineWidth + 2 * gap + WIDTH_OF_WINGS.attention + WIDTH_OF_WINGS.mlp;
   const blocks = Math.max(1, anatomy.blocks.length);
-  // Few blocks may stand tall, many must stoop: the tower fills what is free without losing its proportions.
-  const natural = free.height * (width / free.width);
-  const floor = Math.min(150, Math.max(blocks > 24 ? 64 : 92, (natural * 0.66) / blocks));
-  const height = blocks * floor + 0.36 * natural;
-  const pxPerUnit = Math.min(free.width / width, free.height / height);
+  const body = (blocks + 0.92) * FLOOR;
+  const height = body / (1 - ENDS_SHARE);
+  const width = Math.min(WIDTH_MAX, Math.max(WIDTH_MIN, (height * free.width) / free.height));
+  // On a narrow window the width decides the scale: let the tower grow into the height that is left.
+  const stretch = Math.min(1.5, Math.max(1, (width * free.height) / free.width / height));
+  const pxPerUnit = Math.min(free.width / width, free.height / (height * stretch)) * 0.93;
+  const gap = Math.min(38, width * 0.035);
+  const spineWidth = Math.min(width * SPINE_SHARE, Math.max(96, columns * COLUMN_MAX));
+  const wings = width - spineWidth - 2 * gap;
+  const floor = FLOOR * stretch;
   const text = Math.max(TEXT_PX / pxPerUnit, 9);
   return {
     columns,
     spineWidth,
     gap,
-    attentionWidth: WIDTH_OF_WINGS.attention,
-    wingWidth: WIDTH_OF_WINGS.mlp,
-    sweep: 0.42,
+    attentionWidth: wings * ATTENTION_SHARE,
+    wingWidth: wings * (1 - ATTENTION_SHARE),
+    sweep: 0.34,
     floor,
-    shelf: Math.min(44, floor * 0.4),
+    shelf: floor * 0.32,
     slope: 0.5,
     text,
     tilesWidth: Math.max(width * 0.94, (free.width / pxPerUnit) * 0.86),

@@ -99,6 +99,7 @@ export function layoutBlock(block: Block, place: Place): BlockDetail {
         align: "right",
         priority: 60,
         span: card.width * 0.5,
+        rise: card.height,
         role: "head",
         name: null,
       });
@@ -184,15 +185,25 @@ export function layoutBlock(block: Block, place: Place): BlockDetail {
 /** A site's name appears when its plate is large enough to carry it. */
 export function labelsOf(plate: Plate): Label[] {
   const width = Math.hypot(...plate.right);
+  const rise = Math.hypot(...plate.down);
   const at = pointAt(plate, 0, 0);
   const base = { at, align: "left" as const, name: plate.name };
   if (plate.refused) {
-    return [{ ...base, text: `${plate.name}: ${plate.refused}`, priority: 20, span: width, role: "reason" }];
+    return [
+      {
+        ...base,
+        text: `${plate.name}: ${plate.refused}`,
+        priority: 20,
+        span: width,
+        rise: 0,
+        role: "reason",
+      },
+    ];
   }
   if (plate.lead > 0 && plate.station !== "head") return [];
   const priority = { stream: 30, end: 30, lens: 36, output: 36, wing: 34, head: 50, shelf: 70 }[
     plate.station
   ];
   const role = plate.kind === "weight" ? "weight" : "site";
-  return [{ ...base, text: plate.name, priority, span: width, role }];
+  return [{ ...base, text: plate.name, priority, span: width, rise, role }];
 }

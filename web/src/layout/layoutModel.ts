@@ -107,7 +107,7 @@ export function layoutModel(anatomy: Anatomy, tokenCount: number, options: Layou
       width: metrics.tilesWidth,
       height: metrics.skylineHeight,
       size: metrics.text,
-      bars: Math.max(4, Math.min(14, Math.floor(metrics.tilesWidth / (metrics.text * 4.6)))),
+      bars: Math.max(5, Math.min(13, Math.floor(metrics.tilesWidth / (metrics.text * 4.6)))),
     },
     bounds: {
       min: [Math.min(left, -halfWidth), skylineTop - metrics.skylineHeight - metrics.text * 3, -90],
@@ -175,6 +175,7 @@ function blockLabel(index: number, place: Place): Label {
     align: "right",
     priority: 10 + (index % 2),
     span: 0,
+    rise: 0,
     role: "block",
     name: null,
   };

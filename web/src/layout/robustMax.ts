@@ -1,9 +1,9 @@
-/** The share of magnitudes that a colour scale must hold; the few beyond it saturate. */
-const SHARE = 0.995;
+/** The share of magnitudes that a colour scale must hold; the few beyond it saturate, so that the many can be told apart. */
+const SHARE = 0.98;
 /** More values than this are sampled: a scale does not need every one. */
 const SAMPLE = 20_000;
 
-/** The 99.5th percentile of the finite magnitudes; 0 where there are none. */
+/** The 98th percentile of the finite magnitudes; 0 where there are none. */
 export function robustMax(values: ArrayLike<number>): number {
   const step = Math.max(1, Math.floor(values.length / SAMPLE));
   const magnitudes: number[] = [];

@@ -1,19 +1,7 @@
-import {
-  CustomBlending,
-  DoubleSide,
-  DynamicDrawUsage,
-  Float32BufferAttribute,
-  GLSL3,
-  InstancedBufferGeometry,
-  InstancedInterleavedBuffer,
-  InterleavedBufferAttribute,
-  Mesh,
-  OneFactor,
-  OneMinusSrcAlphaFactor,
-  ShaderMaterial,
-  Vector2,
-} from "three";
+import { Float32BufferAttribute, InstancedBufferGeometry, Mesh, type ShaderMaterial, Vector2 } from "three";
 import type { Vec3 } from "../layout/Vec3";
+import { glassMaterial } from "./glassMaterial";
+import { Instances } from "./Instances";
 import type { Palette } from "./palette";
 
 export interface Curve {
@@ -30,7 +18,6 @@ export interface Curve {
 
 const SEGMENTS = 20;
 const NAMES = ["aP0", "aP1", "aP2", "aP3", "aTurn"];
-const STRIDE = NAMES.length * 4;
 
 const vertex = /* glsl */ `
 in vec4 aP0, aP1, aP2, aP3, aTurn; // points; w: token, strength, width, selected; order start, end
@@ -86,9 +73,8 @@ void main() {
 /** All threads of light in one instanced draw: cubic curves of constant width on the screen. */
 export class CurveMesh {
   readonly mesh: Mesh;
-  private readonly geometry = new InstancedBufferGeometry();
   private readonly material: ShaderMaterial;
-  private buffer = new InstancedInterleavedBuffer(new Float32Array(0), STRIDE);
+  private readonly instances: Instances;
 
   constructor(palette: Palette, renderOrder: number) {
     const positions: number[] = [];
@@ -100,31 +86,20 @@ export class CurveMesh {
         indices.push(at - 2, at - 1, at, at, at - 1, at + 1);
       }
     }
-    this.geometry.setAttribute("position", new Float32BufferAttribute(positions, 3));
-    this.geometry.setIndex(indices);
-    this.geometry.instanceCount = 0;
-    this.material = new ShaderMaterial({
-      glslVersion: GLSL3,
-      vertexShader: vertex,
-      fragmentShader: fragment,
-      side: DoubleSide,
-      transparent: true,
-      depthTest: false,
-      depthWrite: false,
-      blending: CustomBlending,
-      blendSrc: OneFactor,
-      blendDst: OneMinusSrcAlphaFactor,
-      uniforms: {
-        uViewport: { value: new Vector2(1, 1) },
-        uThread: { value: null },
-        uSelection: { value: null },
-        uPass: { value: 2 },
-        uToken: { value: -1 },
-        uGlow: { value: 1 },
-        uDimOthers: { value: 0 },
-      },
+    const strip = new InstancedBufferGeometry();
+    strip.setAttribute("position", new Float32BufferAttribute(positions, 3));
+    strip.setIndex(indices);
+    this.instances = new Instances(strip, NAMES);
+    this.material = glassMaterial(vertex, fragment, {
+      uViewport: { value: new Vector2(1, 1) },
+      uThread: { value: null },
+      uSelection: { value: null },
+      uPass: { value: 2 },
+      uToken: { value: -1 },
+      uGlow: { value: 1 },
+      uDimOthers: { value: 0 },
     });
-    this.mesh = new Mesh(this.geometry, this.material);
+    this.mesh = new Mesh(strip, this.material);
     this.mesh.frustumCulled = false;
     this.mesh.renderOrder = renderOrder;
     this.setPalette(palette);
@@ -141,19 +116,9 @@ export class CurveMesh {
   }
 
   setCurves(curves: readonly Curve[]): void {
-    if (this.buffer.array.length < curves.length * STRIDE) {
-      this.buffer = new InstancedInterleavedBuffer(
-        new Float32Array(Math.ceil(curves.length * 1.25) * STRIDE),
-        STRIDE,
-      );
-      this.buffer.setUsage(DynamicDrawUsage);
-      NAMES.forEach((name, at) => {
-        this.geometry.setAttribute(name, new InterleavedBufferAttribute(this.buffer, 4, at * 4));
-      });
-    }
-    const data = this.buffer.array as Float32Array;
+    const data = this.instances.resize(curves.length, [this.mesh]);
     curves.forEach((curve, slot) => {
-      const at = slot * STRIDE;
+      const at = slot * this.instances.stride;
       const fourth = [curve.token, curve.strength, curve.widthPx, curve.selected ? 1 : 0];
       curve.points.forEach((point, index) => {
         data.set(point, at + index * 4);
@@ -162,13 +127,11 @@ export class CurveMesh {
       data[at + 16] = curve.order[0];
       data[at + 17] = curve.order[1];
     });
-    this.buffer.needsUpdate = true;
-    this.geometry.instanceCount = curves.length;
-    this.mesh.visible = curves.length > 0;
+    this.instances.commit();
   }
 
   dispose(): void {
-    this.geometry.dispose();
+    this.instances.dispose();
     this.material.dispose();
   }
 }

@@ -17,6 +17,15 @@ const SIZE_PX: Record<Label["role"], number> = {
   head: 10.5,
   weight: 10.5,
 };
+/** How high a drawable must stand on the screen before its name is worth the ink. */
+const RISE_PX: Record<Label["role"], number> = {
+  title: 0,
+  block: 0,
+  site: 26,
+  reason: 0,
+  head: 34,
+  weight: 22,
+};
 const LABELS_MAX = 140;
 /** Numbers stand in cells from this height on. */
 const NUMBER_CELL_PX = 15;
@@ -40,7 +49,9 @@ export function writeLabels(
     const width = atlas.measure(label.text, face) * sizePx;
     const room = (label.span * focal) / at.depth;
     const wanted = label.name !== null && emphasized.has(label.name);
-    if (label.span > 0 && room < width && !wanted) continue;
+    const risePx = (label.rise * focal) / at.depth;
+    if (!wanted && ((label.span > 0 && room < width) || (label.rise > 0 && risePx < RISE_PX[label.role])))
+      continue;
     const isOnPlate = label.role === "site" || label.role === "weight" || label.role === "reason";
     const shift: [number, number] = isOnPlate
       ? [2, 4]

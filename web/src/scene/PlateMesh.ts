@@ -1,83 +1,64 @@
 import {
-  type BufferGeometry,
-  CustomBlending,
-  DoubleSide,
   Float32BufferAttribute,
-  GLSL3,
   InstancedBufferGeometry,
-  InstancedInterleavedBuffer,
-  InterleavedBufferAttribute,
   Mesh,
-  OneFactor,
-  OneMinusSrcAlphaFactor,
-  ShaderMaterial,
+  type ShaderMaterial,
   Vector2,
   Vector3,
 } from "three";
 import type { Cell } from "../layout/Cell";
 import { type Plate, placeOn, shows } from "../layout/Plate";
 import { dot, type Vec3 } from "../layout/Vec3";
+import { glassMaterial } from "./glassMaterial";
+import { Instances } from "./Instances";
 import type { Palette } from "./palette";
 import { plateFragment, plateVertex } from "./plateShader";
 import type { ValueStore } from "./ValueStore";
 
 const NAMES = ["aCorner", "aRight", "aDown", "aPlace", "aScale", "aTurn", "aState"];
-const STRIDE = NAMES.length * 4;
 const KIND = { diverging: 0, probability: 1, weight: 2, refused: 3, empty: 4 };
 const TOKEN_AXES = ["pos", "query", "key"];
 
 /** All matrices in one instanced draw, sorted back to front, because glass lets through what is behind it. */
 export class PlateMesh {
   readonly mesh: Mesh;
-  private readonly geometry = new InstancedBufferGeometry();
   private readonly material: ShaderMaterial;
-  private buffer = new InstancedInterleavedBuffer(new Float32Array(STRIDE), STRIDE);
+  private readonly instances: Instances;
   private plates: Plate[] = [];
   private centers: Vec3[] = [];
   private order: number[] = [];
   private emphasized = new Set<string>();
 
   constructor(palette: Palette) {
+    const box = new InstancedBufferGeometry();
     const { positions, faces, indices } = makeBox();
-    this.geometry.setAttribute("position", new Float32BufferAttribute(positions, 3));
-    this.geometry.setAttribute("face", new Float32BufferAttribute(faces, 1));
-    this.geometry.setIndex(indices);
-    this.material = new ShaderMaterial({
-      glslVersion: GLSL3,
-      vertexShader: plateVertex,
-      fragmentShader: plateFragment,
-      side: DoubleSide,
-      transparent: true,
-      depthTest: false,
-      depthWrite: false,
-      blending: CustomBlending,
-      blendSrc: OneFactor,
-      blendDst: OneMinusSrcAlphaFactor,
-      premultipliedAlpha: true,
-      uniforms: {
-        uValues: { value: null },
-        uEye: { value: new Vector3() },
-        uGlass: { value: null },
-        uEdge: { value: null },
-        uRefused: { value: null },
-        uSelection: { value: null },
-        uPositive: { value: null },
-        uNegative: { value: null },
-        uProbability: { value: null },
-        uWeight: { value: null },
-        uOpacity: { value: 1 },
-        uBody: { value: 1 },
-        uGlow: { value: 1 },
-        uPass: { value: 2 },
-        uDimOthers: { value: 0 },
-        uHover: { value: new Vector3(-1, -1, -1) },
-        uSelect: { value: new Vector3(-1, -1, -1) },
-        uToken: { value: -1 },
-        uNewest: { value: new Vector2(-1, 0) },
-        uPixel: { value: new Vector2(1, 1) },
-      },
+    box.setAttribute("position", new Float32BufferAttribute(positions, 3));
+    box.setAttribute("face", new Float32BufferAttribute(faces, 1));
+    box.setIndex(indices);
+    this.instances = new Instances(box, NAMES);
+    this.material = glassMaterial(plateVertex, plateFragment, {
+      uValues: { value: null },
+      uEye: { value: new Vector3() },
+      uGlass: { value: null },
+      uEdge: { value: null },
+      uRefused: { value: null },
+      uSelection: { value: null },
+      uPositive: { value: null },
+      uNegative: { value: null },
+      uProbability: { value: null },
+      uWeight: { value: null },
+      uOpacity: { value: 1 },
+      uBody: { value: 1 },
+      uGlow: { value: 1 },
+      uPass: { value: 2 },
+      uDimOthers: { value: 0 },
+      uHover: { value: new Vector3(-1, -1, -1) },
+      uSelect: { value: new Vector3(-1, -1, -1) },
+      uToken: { value: -1 },
+      uNewest: { value: new Vector2(-1, 0) },
+      uPixel: { value: new Vector2(1, 1) },
     });
-    this.mesh = new Mesh(this.geometry as BufferGeometry, this.material);
+    this.mesh = new Mesh(box, this.material);
     this.mesh.frustumCulled = false;
     this.mesh.renderOrder = 20;
     this.setPalette(palette);
@@ -113,13 +94,6 @@ export class PlateMesh {
       plate.corner[2] + (plate.right[2] + plate.down[2]) / 2,
     ]);
     this.order = plates.map((_, index) => index);
-    if (this.buffer.array.length < plates.length * STRIDE) {
-      this.buffer = new InstancedInterleavedBuffer(new Float32Array(plates.length * STRIDE * 1.25), STRIDE);
-      NAMES.forEach((name, at) => {
-        this.geometry.setAttribute(name, new InterleavedBufferAttribute(this.buffer, 4, at * 4));
-      });
-    }
-    this.geometry.instanceCount = plates.length;
   }
 
   emphasize(names: Iterable<string>): void {
@@ -139,17 +113,17 @@ export class PlateMesh {
   write(store: ValueStore, eye: Vec3, back: Vec3): void {
     const depths = this.centers.map((center) => dot(center, back));
     this.order.sort((a, b) => (depths[a] as number) - (depths[b] as number));
-    const data = this.buffer.array as Float32Array;
+    const data = this.instances.resize(this.plates.length, [this.mesh]);
     this.order.forEach((number, slot) => {
-      this.writePlate(data, slot * STRIDE, number, store);
+      this.writePlate(data, slot * this.instances.stride, number, store);
     });
-    this.buffer.needsUpdate = true;
+    this.instances.commit();
     this.uniform<Vector3>("uEye").value.set(...eye);
     this.uniform<unknown>("uValues").value = store.texture;
   }
 
   dispose(): void {
-    this.geometry.dispose();
+    this.instances.dispose();
     this.material.dispose();
   }
 

@@ -17,7 +17,7 @@ export interface SkylineParts {
   curves: Curve[];
 }
 
-/** The next-token distribution as bars with words on them, best first, the chosen one lit. */
+/** The next-token distribution as bars with words on them, the best in the middle, the chosen one lit. */
 export function buildSkyline(
   distribution: Distribution | null,
   layout: Layout,
@@ -30,7 +30,7 @@ export function buildSkyline(
   const shown = distribution.candidates.slice(0, bars);
   const pitch = width / bars;
   const ground = corner[1] - height;
-  const left = -(shown.length * pitch) / 2;
+  const middleSlot = layout.spine.left + layout.spine.width / 2;
   const source: Vec3 = [
     layout.spine.left + ((distribution.pos + 0.5) / layout.columns) * layout.spine.width,
     layout.spine.bottom,
@@ -40,8 +40,10 @@ export function buildSkyline(
     const chosen = distribution.chosen === candidate.token.id;
     const pruned = candidate.pruned_by != null;
     const own = pitch * 0.7;
-    const x = left + index * pitch + (pitch - own) / 2;
-    const middle = x + own / 2;
+    // The best stands under the spine, the next to its right and left in turn: a skyline, and the light falls straight.
+    const slot = index % 2 === 0 ? -index / 2 : (index + 1) / 2;
+    const middle = middleSlot + slot * pitch;
+    const x = middle - own / 2;
     const tall = Math.max(size * 0.16, height * FULL * candidate.probability);
     const light = pruned ? 0.12 : 0.3 + 0.7 * Math.sqrt(candidate.probability);
     parts.slabs.push({

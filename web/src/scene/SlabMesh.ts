@@ -1,20 +1,14 @@
 import {
   type Color,
-  CustomBlending,
-  DoubleSide,
-  DynamicDrawUsage,
   Float32BufferAttribute,
-  GLSL3,
   InstancedBufferGeometry,
-  InstancedInterleavedBuffer,
-  InterleavedBufferAttribute,
   Mesh,
-  OneFactor,
-  OneMinusSrcAlphaFactor,
-  ShaderMaterial,
+  type ShaderMaterial,
   Vector3,
 } from "three";
 import type { Vec3 } from "../layout/Vec3";
+import { glassMaterial } from "./glassMaterial";
+import { Instances } from "./Instances";
 import type { Palette } from "./palette";
 
 /** An upright slab of glass: a token tile or a bar of the skyline. */
@@ -33,7 +27,6 @@ export interface Slab {
 }
 
 const NAMES = ["aCorner", "aSize", "aColor", "aLook"];
-const STRIDE = NAMES.length * 4;
 
 const vertex = /* glsl */ `
 in float face;
@@ -87,9 +80,8 @@ void main() {
 /** All slabs in one instanced draw. */
 export class SlabMesh {
   readonly mesh: Mesh;
-  private readonly geometry = new InstancedBufferGeometry();
   private readonly material: ShaderMaterial;
-  private buffer = new InstancedInterleavedBuffer(new Float32Array(0), STRIDE);
+  private readonly instances: Instances;
 
   constructor(palette: Palette) {
     const quads: [number, [number, number, number][]][] = [
@@ -139,43 +131,32 @@ export class SlabMesh {
         ],
       ],
     ];
+    const box = new InstancedBufferGeometry();
     const indices = quads.flatMap((_, at) => [0, 1, 2, 0, 2, 3].map((corner) => at * 4 + corner));
-    this.geometry.setAttribute(
+    box.setAttribute(
       "position",
       new Float32BufferAttribute(
         quads.flatMap(([, corners]) => corners.flat()),
         3,
       ),
     );
-    this.geometry.setAttribute(
+    box.setAttribute(
       "face",
       new Float32BufferAttribute(
         quads.flatMap(([face]) => [face, face, face, face]),
         1,
       ),
     );
-    this.geometry.setIndex(indices);
-    this.geometry.instanceCount = 0;
-    this.material = new ShaderMaterial({
-      glslVersion: GLSL3,
-      vertexShader: vertex,
-      fragmentShader: fragment,
-      side: DoubleSide,
-      transparent: true,
-      depthTest: false,
-      depthWrite: false,
-      blending: CustomBlending,
-      blendSrc: OneFactor,
-      blendDst: OneMinusSrcAlphaFactor,
-      uniforms: {
-        uEye: { value: new Vector3() },
-        uEdge: { value: null },
-        uGlass: { value: null },
-        uGlow: { value: 1 },
-        uPass: { value: 2 },
-      },
+    box.setIndex(indices);
+    this.instances = new Instances(box, NAMES);
+    this.material = glassMaterial(vertex, fragment, {
+      uEye: { value: new Vector3() },
+      uEdge: { value: null },
+      uGlass: { value: null },
+      uGlow: { value: 1 },
+      uPass: { value: 2 },
     });
-    this.mesh = new Mesh(this.geometry, this.material);
+    this.mesh = new Mesh(box, this.material);
     this.mesh.frustumCulled = false;
     this.mesh.renderOrder = 40;
     this.setPalette(palette);
@@ -196,30 +177,19 @@ export class SlabMesh {
   }
 
   setSlabs(slabs: readonly Slab[]): void {
-    if (this.buffer.array.length < slabs.length * STRIDE) {
-      this.buffer = new InstancedInterleavedBuffer(
-        new Float32Array(Math.ceil(slabs.length * 1.25) * STRIDE),
-        STRIDE,
-      );
-      this.buffer.setUsage(DynamicDrawUsage);
-      NAMES.forEach((name, at) => {
-        this.geometry.setAttribute(name, new InterleavedBufferAttribute(this.buffer, 4, at * 4));
-      });
-    }
-    const data = this.buffer.array as Float32Array;
+    const data = this.instances.resize(slabs.length, [this.mesh]);
     slabs.forEach((slab, slot) => {
-      data.set(slab.corner, slot * STRIDE);
-      data.set([slab.width, slab.height, slab.depth, 0], slot * STRIDE + 4);
-      data.set([slab.color.r, slab.color.g, slab.color.b, slab.light], slot * STRIDE + 8);
-      data.set([slab.edge, slab.order, 0, 0], slot * STRIDE + 12);
+      const at = slot * this.instances.stride;
+      data.set(slab.corner, at);
+      data.set([slab.width, slab.height, slab.depth, 0], at + 4);
+      data.set([slab.color.r, slab.color.g, slab.color.b, slab.light], at + 8);
+      data.set([slab.edge, slab.order, 0, 0], at + 12);
     });
-    this.buffer.needsUpdate = true;
-    this.geometry.instanceCount = slabs.length;
-    this.mesh.visible = slabs.length > 0;
+    this.instances.commit();
   }
 
   dispose(): void {
-    this.geometry.dispose();
+    this.instances.dispose();
     this.material.dispose();
   }
 }

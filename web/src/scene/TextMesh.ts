@@ -1,22 +1,16 @@
 import {
   type Color,
-  CustomBlending,
-  DoubleSide,
-  DynamicDrawUsage,
   Float32BufferAttribute,
-  GLSL3,
   Group,
   InstancedBufferGeometry,
-  InstancedInterleavedBuffer,
-  InterleavedBufferAttribute,
   Mesh,
-  OneFactor,
-  OneMinusSrcAlphaFactor,
-  ShaderMaterial,
+  type ShaderMaterial,
   Vector2,
 } from "three";
 import type { Vec3 } from "../layout/Vec3";
 import { type Face, FIELD_PX, type GlyphAtlas } from "./GlyphAtlas";
+import { glassMaterial } from "./glassMaterial";
+import { Instances } from "./Instances";
 import type { Palette } from "./palette";
 
 /** A line of text: on the screen (`sizePx`, at a point) or in the world (`right` and `up` are one em). */
@@ -35,7 +29,6 @@ export interface TextLine {
 }
 
 const NAMES = ["aAnchor", "aRight", "aUp", "aRect", "aUv", "aColor"];
-const STRIDE = NAMES.length * 4;
 
 const vertex = /* glsl */ `
 in vec4 aAnchor; // xyz, mode: pixels per em on the screen, 0 = in the world
@@ -92,80 +85,54 @@ void main() {
 /** All text in two instanced draws: a halo of the backdrop's colour first, so that words read on any glow. */
 export class TextMesh {
   readonly group = new Group();
-  private readonly geometry = new InstancedBufferGeometry();
-  private readonly materials: ShaderMaterial[];
+  private readonly meshes: Mesh<InstancedBufferGeometry, ShaderMaterial>[];
   private readonly atlas: GlyphAtlas;
-  private buffer = new InstancedInterleavedBuffer(new Float32Array(0), STRIDE);
+  private readonly instances: Instances;
 
   constructor(atlas: GlyphAtlas, palette: Palette) {
     this.atlas = atlas;
-    this.geometry.setAttribute(
-      "position",
-      new Float32BufferAttribute([0, 0, 0, 1, 0, 0, 1, 1, 0, 0, 1, 0], 3),
-    );
-    this.geometry.setIndex([0, 2, 1, 0, 3, 2]);
-    this.geometry.instanceCount = 0;
-    this.materials = [1, 0].map(
-      (halo) =>
-        new ShaderMaterial({
-          glslVersion: GLSL3,
-          vertexShader: vertex,
-          fragmentShader: fragment,
-          side: DoubleSide,
-          transparent: true,
-          depthTest: false,
-          depthWrite: false,
-          blending: CustomBlending,
-          blendSrc: OneFactor,
-          blendDst: OneMinusSrcAlphaFactor,
-          uniforms: {
-            uAtlas: { value: atlas.texture },
-            uViewport: { value: new Vector2(1, 1) },
-            uHaloColor: { value: null },
-            uHalo: { value: halo },
-          },
-        }),
-    );
-    this.materials.forEach((material, at) => {
-      const mesh = new Mesh(this.geometry, material);
+    const quad = new InstancedBufferGeometry();
+    quad.setAttribute("position", new Float32BufferAttribute([0, 0, 0, 1, 0, 0, 1, 1, 0, 0, 1, 0], 3));
+    quad.setIndex([0, 2, 1, 0, 3, 2]);
+    this.instances = new Instances(quad, NAMES);
+    this.meshes = [1, 0].map((halo, at) => {
+      const material = glassMaterial(vertex, fragment, {
+        uAtlas: { value: atlas.texture },
+        uViewport: { value: new Vector2(1, 1) },
+        uHaloColor: { value: null },
+        uHalo: { value: halo },
+      });
+      const mesh = new Mesh(quad, material);
       mesh.frustumCulled = false;
       mesh.renderOrder = 60 + at;
       this.group.add(mesh);
+      return mesh;
     });
     this.setPalette(palette);
   }
 
   setPalette(palette: Palette): void {
-    for (const { uniforms } of this.materials)
-      (uniforms.uHaloColor as { value: Color }).value = palette.backdrop;
+    for (const { material } of this.meshes)
+      (material.uniforms.uHaloColor as { value: Color }).value = palette.backdrop;
   }
 
   setViewport(width: number, height: number): void {
-    for (const { uniforms } of this.materials)
-      (uniforms.uViewport as { value: Vector2 }).value.set(width, height);
+    for (const { material } of this.meshes)
+      (material.uniforms.uViewport as { value: Vector2 }).value.set(width, height);
   }
 
   /** `deviceRatio` turns CSS pixels into those of the canvas. */
   setLines(lines: readonly TextLine[], deviceRatio: number): void {
     const count = lines.reduce((sum, line) => sum + this.atlas.split(line.text).length, 0);
-    if (this.buffer.array.length < count * STRIDE) {
-      this.buffer = new InstancedInterleavedBuffer(
-        new Float32Array(Math.ceil(count * 1.25) * STRIDE),
-        STRIDE,
-      );
-      this.buffer.setUsage(DynamicDrawUsage);
-      NAMES.forEach((name, at) => {
-        this.geometry.setAttribute(name, new InterleavedBufferAttribute(this.buffer, 4, at * 4));
-      });
-    }
-    const data = this.buffer.array as Float32Array;
+    const data = this.instances.resize(count, this.meshes);
+    const { stride } = this.instances;
     let slot = 0;
     for (const line of lines) {
       const width = this.atlas.measure(line.text, line.face);
       let pen = line.align === "left" ? 0 : line.align === "center" ? -width / 2 : -width;
       for (const character of this.atlas.split(line.text)) {
         const glyph = this.atlas.glyph(character, line.face);
-        const at = slot * STRIDE;
+        const at = slot * stride;
         data.set(line.at, at);
         data[at + 3] = (line.sizePx ?? 0) * deviceRatio;
         data.set(line.right ?? [0, 0, 0], at + 4);
@@ -179,13 +146,11 @@ export class TextMesh {
         slot++;
       }
     }
-    this.buffer.needsUpdate = true;
-    this.geometry.instanceCount = slot;
-    this.group.visible = slot > 0;
+    this.instances.commit();
   }
 
   dispose(): void {
-    this.geometry.dispose();
-    for (const material of this.materials) material.dispose();
+    this.instances.dispose();
+    for (const { material } of this.meshes) material.dispose();
   }
 }

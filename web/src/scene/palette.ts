@@ -1,16 +1,19 @@
 import { Color } from "three";
 import type { Theme } from "./Scene";
 
+type Ramp = [Color, Color, Color];
+
 /** Every colour of the scene. Only values are saturated. */
 export interface Palette {
   backdrop: Color;
   backdropEdge: Color;
   glass: Color;
   edge: Color;
-  /** Positive values: half way, and at full brightness. */
-  positive: [Color, Color];
-  negative: [Color, Color];
-  probability: [Color, Color];
+  /** Colours at a third, two thirds and the whole of the scale; zero is clear. The inspector's heat map has the same. */
+  positive: Ramp;
+  negative: Ramp;
+  probability: Ramp;
+  /** What weights are etched with: positive, negative. */
   weight: [Color, Color];
   refused: Color;
   selection: Color;
@@ -35,9 +38,9 @@ export const PALETTES: Record<Theme, Palette> = {
     backdropEdge: raw("#07090e"),
     glass: raw("#8fb0d8"),
     edge: raw("#b9d0ee"),
-    positive: [raw("#d9822b"), raw("#ffe2b0")],
-    negative: [raw("#2f7fd0"), raw("#bfe4ff")],
-    probability: [raw("#8f63d6"), raw("#fbe9ff")],
+    positive: [raw("#804a0c"), raw("#ffa82e"), raw("#ffe4b0")],
+    negative: [raw("#184e8a"), raw("#409cff"), raw("#bae0ff")],
+    probability: [raw("#403470"), raw("#b068a8"), raw("#ffe0d6")],
     weight: [raw("#8a8f99"), raw("#5f7896")],
     refused: raw("#4a4f58"),
     selection: raw("#ffffff"),
@@ -53,9 +56,9 @@ export const PALETTES: Record<Theme, Palette> = {
     backdropEdge: raw("#e9e6df"),
     glass: raw("#c9d6e4"),
     edge: raw("#5f7690"),
-    positive: [raw("#e08a1e"), raw("#9a3f00")],
-    negative: [raw("#3f8fdc"), raw("#063f8a")],
-    probability: [raw("#a97be0"), raw("#43107a")],
+    positive: [raw("#facc8a"), raw("#d67810"), raw("#703400")],
+    negative: [raw("#96c4f0"), raw("#2876cc"), raw("#08306b")],
+    probability: [raw("#deb8d8"), raw("#944896"), raw("#3a1052")],
     weight: [raw("#a39a8c"), raw("#8698ab")],
     refused: raw("#b5b7ba"),
     selection: raw("#10161f"),

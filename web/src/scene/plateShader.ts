@@ -45,7 +45,7 @@ precision highp sampler2DArray;
 
 uniform sampler2DArray uValues;
 uniform vec3 uGlass, uEdge, uRefused, uSelection;
-uniform vec3 uPositive[2], uNegative[2], uProbability[2], uWeight[2];
+uniform vec3 uPositive[3], uNegative[3], uProbability[3], uWeight[2];
 uniform float uOpacity, uBody, uGlow, uPass, uDimOthers;
 uniform vec3 uHover;     // plate number, column, row; -1: none
 uniform vec3 uSelect;
@@ -75,19 +75,21 @@ float valueOf(float column, float row) {
   return texelFetch(uValues, ivec3(at & 1023, (at >> 10) & 1023, at >> 20), 0).r;
 }
 
-vec4 ink(vec3 near, vec3 far, float amount) {
-  float weight = pow(amount, 0.85);
-  vec3 hue = mix(near, far, smoothstep(0.35, 1.0, amount));
-  return vec4(hue * weight, weight * uOpacity);
+vec4 ink(vec3 low, vec3 middle, vec3 high, float amount) {
+  float place = amount * 3.0;
+  vec3 hue = place < 1.0 ? low : place < 2.0 ? mix(low, middle, place - 1.0) : mix(middle, high, place - 2.0);
+  float cover = min(1.0, place);
+  return vec4(hue * cover, cover * uOpacity);
 }
 
 vec4 colorOf(float value) {
-  if (abs(value) > ABSENT) return vec4(0.0);
   float amount = clamp(abs(value) * vScale.w, 0.0, 1.0);
-  if (vTurn.z < 0.5) return value > 0.0 ? ink(uPositive[0], uPositive[1], amount) : ink(uNegative[0], uNegative[1], amount);
-  if (vTurn.z < 1.5) return ink(uProbability[0], uProbability[1], sqrt(amount));
-  vec4 etched = value > 0.0 ? ink(uWeight[0], uWeight[0], amount) : ink(uWeight[1], uWeight[1], amount);
-  return etched * 0.62;
+  if (vTurn.z < 0.5) {
+    return value > 0.0 ? ink(uPositive[0], uPositive[1], uPositive[2], amount) : ink(uNegative[0], uNegative[1], uNegative[2], amount);
+  }
+  if (vTurn.z < 1.5) return ink(uProbability[0], uProbability[1], uProbability[2], amount);
+  vec3 etched = value > 0.0 ? uWeight[0] : uWeight[1];
+  return vec4(etched, uOpacity) * amount * 0.6;
 }
 
 float line(float distancePx, float widthPx) {
@@ -123,17 +125,23 @@ void main() {
   if (vTurn.z > 2.5) {
     if (vTurn.z < 3.5) sum = vec4(uRefused * 0.9, 0.96);
   } else if (vScale.y > 0.0) {
-    // A pixel shows the mean colour of the cells in it; a few samples are enough, on a regular lattice.
-    vec2 taps = clamp(ceil(cellsPerPixel / max(1.0, exp2(vScale.x))), vec2(1.0), vec2(4.0, 7.0));
-    vec2 spread = max(cellsPerPixel, vec2(0.0)) * step(vec2(1.5), taps);
+    // A pixel over many cells shows their mean and, as pooled levels do, the largest of them: neither alone tells both
+    // how much there is and where the peaks are. A few samples on a regular lattice are enough.
+    vec2 taps = clamp(ceil(cellsPerPixel / max(1.0, exp2(vScale.x))), vec2(1.0), vec2(4.0, 6.0));
+    vec2 spread = cellsPerPixel * step(vec2(1.5), taps);
+    float largest = 0.0;
     for (float y = 0.0; y < taps.y; y++) {
       for (float x = 0.0; x < taps.x; x++) {
         vec2 shift = (vec2(x, y) + 0.5) / taps - 0.5;
-        vec2 sampleAt = clamp(floor(cell + shift * spread), vec2(0.0), counts - 1.0);
-        sum += colorOf(valueOf(sampleAt.x, sampleAt.y));
+        vec2 at = clamp(floor(cell + shift * spread), vec2(0.0), counts - 1.0);
+        float value = valueOf(at.x, at.y);
+        if (abs(value) > ABSENT) continue;
+        sum += colorOf(value);
+        if (abs(value) > abs(largest)) largest = value;
       }
     }
     sum /= taps.x * taps.y;
+    if (taps.x * taps.y > 1.5) sum = mix(sum, colorOf(largest), 0.45);
   }
 
   vec2 index = clamp(floor(cell), vec2(0.0), counts - 1.0);
