@@ -61,6 +61,7 @@ WEIGHT_AXES: dict[str, tuple[Axis, Axis]] = {
     "qkv": ("row", "d_model"),
     "o": ("d_model", "row"),
     "gate": ("d_mlp", "d_model"),
+    "gate_up": ("row", "d_model"),
     "up": ("d_mlp", "d_model"),
     "down": ("d_model", "d_mlp"),
 }
@@ -266,8 +267,7 @@ def _assign_roles(structure: Structure) -> dict[int, tuple[Role, bool]]:
     roles[id(arch.embed)] = ("token_embedding", False)
     for block in range(len(structure.blocks)):
         for role, projection in _projections(structure, block):
-            fused = role in ("q", "k", "v") and projection.stop is not None
-            named: Any = "qkv" if fused else role
+            named: Any = role if projection.stop is None else "qkv" if role in ("q", "k", "v") else "gate_up"
             roles[id(projection.module)] = (named, projection.transposed)
         for role, norm in structure.norms(block).items():
             roles[id(norm)] = ("attn_norm" if role == "attn_norm" else "mlp_norm", False)

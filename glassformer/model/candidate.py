@@ -14,6 +14,19 @@ from torch import nn
 from glassformer.model.structure import Projection, Refusal, Structure
 from glassformer.protocol.messages import Equation, EquationInput, Input, Operation, SiteInput, WeightInput
 
+# (pairing of features, how the model keeps its table): see `equation.spread_table`.
+ROTARY_STYLES = (
+    ("halves", "halves"),
+    ("neighbours", "neighbours"),
+    ("neighbours", "halves"),
+    ("halves", "angles"),
+    ("neighbours", "angles"),
+)
+# Rows of a position table left free before position 0: fairseq's descendants keep two for padding.
+POSITION_STARTS = (0, 2)
+# For norms that keep their constant in code instead of on the module.
+USUAL_EPS = (1e-5, 1e-6)
+
 
 def equation(operation: Operation, *inputs: Input | Equation | str, **attributes: Any) -> Equation:
     """An equation from inputs, bare equations, or addresses."""
@@ -73,7 +86,9 @@ class Candidates:
         yield equation("add", "embeddings")
         for module in self._arch.trunk.children():
             if isinstance(module, nn.Embedding) and module is not self._arch.embed:
-                yield equation("add", "embeddings", equation("lookup", self._weight(module), by="positions"))
+                for first in POSITION_STARTS:
+                    rows = equation("lookup", self._weight(module), by="positions", first=first)
+                    yield equation("add", "embeddings", rows)
         yield equation("scale", "embeddings", factor=self._arch.d_model**0.5)
 
     def _resid_mid(self, block: int) -> Iterator[Equation]:
@@ -125,9 +140,12 @@ class Candidates:
         norm = None if role == "v" else self._structure.qk_norm(block, role)
         before = [plain] if norm is None else [*self._normed(norm, plain)]
         if role != "v":
-            for style in ("half", "pairs"):
+            for pairing, table in ROTARY_STYLES:
                 for inner in before:
-                    yield equation("rotary", inner, block=block, style=style)
+                    yield equation("rotary", inner, block=block, pairing=pairing, table=table)
+                if norm is not None:
+                    turned = equation("rotary", plain, block=block, pairing=pairing, table=table)
+                    yield from self._normed(norm, turned)
         yield from before
 
     def _attn_scores(self, block: int) -> Iterator[Equation]:
@@ -143,6 +161,14 @@ class Candidates:
 
     def _attn_probs(self, block: int) -> Iterator[Equation]:
         yield equation("softmax", f"attn_scores.{block}")
+        attention = self._structure.attention(block)
+        if isinstance(attention, Refusal):
+            return
+        # A learned logit a head that takes part in the softmax and in nothing else (attention sinks).
+        for name, parameter in attention.named_parameters(recurse=False):
+            if parameter.shape == (self._arch.n_heads,):
+                sinks = WeightInput(name=f"{self._structure.name_of(attention)}.{name}")
+                yield equation("softmax", f"attn_scores.{block}", sinks)
 
     def _z(self, block: int) -> Iterator[Equation]:
         yield equation("weighted_sum", f"attn_probs.{block}", f"v.{block}")
@@ -208,9 +234,9 @@ class Candidates:
             (float(v) for k in ("variance_epsilon", "eps") if (v := getattr(module, k, None)) is not None),
             0.0,
         )
-        if isinstance(module, nn.LayerNorm):
-            yield equation("norm", *inputs, norm="layer", eps=eps)
-            return
-        yield equation("norm", *inputs, norm="rms", eps=eps)
-        yield equation("norm", *inputs, norm="rms", eps=eps, offset=1.0)
-        yield equation("norm", *inputs, norm="layer", eps=eps)
+        kinds = ("layer",) if isinstance(module, nn.LayerNorm) else ("rms", "layer")
+        for kind in kinds:
+            for constant in (eps,) if eps else USUAL_EPS:
+                yield equation("norm", *inputs, norm=kind, eps=constant)
+                if len(inputs) > 1:
+                    yield equation("norm", *inputs, norm=kind, eps=constant, offset=1.0)

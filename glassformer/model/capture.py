@@ -19,6 +19,8 @@ from glassformer.model.structure import Hook, Refusal, Structure
 
 # Points that no module boundary carries: the attention tap gives them.
 TAPPED_POINTS = frozenset({"q", "k", "v", "attn_scores", "attn_probs"})
+# Points that may be a run of the features of one fused projection, and the role that tells which.
+FUSED_POINTS = {"mlp_pre": "gate", "mlp_pre_linear": "up"}
 
 
 def split_address(address: str) -> tuple[str, int | None]:
@@ -97,6 +99,11 @@ class Capture:
         rows = tensor[0] if tensor.dim() == 3 else tensor
         if point == "z" and block is not None:
             rows = rows.view(rows.shape[0], self._structure.arch.n_heads, -1).transpose(0, 1)
+        if point in FUSED_POINTS and block is not None:
+            projections = self._structure.mlp_projections(block)
+            half = None if isinstance(projections, Refusal) else projections.get(FUSED_POINTS[point])
+            if half is not None:
+                rows = rows[:, half.start : half.stop]
         # A later operation may write in place into what a hook was handed.
         return rows.clone()
 

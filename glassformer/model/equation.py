@@ -8,7 +8,7 @@ equations. Shapes follow the sites: features [pos, feature], heads [head, pos, d
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -61,12 +61,27 @@ def rms(x: Tensor, eps: float) -> Tensor:
     return torch.sqrt(x.pow(2).mean(-1, keepdim=True) + eps)
 
 
-def rotary_partner(index: int, d_rotary: int, style: str) -> tuple[int, float]:
+def spread_table(table: Tensor, attributes: dict[str, Any]) -> Tensor:
+    """A cosine or sine table [pos, width] as one value for each rotated feature, [pos, d_rotary].
+
+    Models keep one angle a pair (`table` "angles"), or the angles twice over (`table` "halves"), or each angle
+    next to itself (`table` "neighbours"); the pairing of the features is a separate matter.
+    """
+    kept = str(attributes["table"])
+    angles = (
+        table if kept == "angles" else table[:, : table.shape[1] // 2] if kept == "halves" else table[:, ::2]
+    )
+    if attributes["pairing"] == "halves":
+        return torch.cat([angles, angles], dim=1)
+    return angles.repeat_interleave(2, dim=1)
+
+
+def rotary_partner(index: int, d_rotary: int, pairing: str) -> tuple[int, float]:
     """The feature that rotary embedding mixes into `index`, and the sign of its sine term.
 
-    `half` pairs i with i + d/2 (GPT-NeoX, Llama); `pairs` pairs 2i with 2i + 1 (Su et al. 2021).
+    `halves` pairs i with i + d/2 (GPT-NeoX, Llama); `neighbours` pairs 2i with 2i + 1 (Su et al. 2021).
     """
-    if style == "half":
+    if pairing == "halves":
         half = d_rotary // 2
         return (index + half, -1.0) if index < half else (index - half, 1.0)
     return (index + 1, -1.0) if index % 2 == 0 else (index - 1, 1.0)
@@ -75,9 +90,10 @@ def rotary_partner(index: int, d_rotary: int, style: str) -> tuple[int, float]:
 def _lookup(equation: Equation, operands: Operands) -> Tensor:
     table = read_input(equation.inputs[0], operands)
     ids = operands.token_ids()
-    return table[
-        ids if equation.attributes["by"] == "token_ids" else torch.arange(len(ids), device=table.device)
-    ]
+    if equation.attributes["by"] == "token_ids":
+        return table[ids]
+    first = int(equation.attributes.get("first", 0))
+    return table[first : first + len(ids)]
 
 
 def _add(equation: Equation, operands: Operands) -> Tensor:
@@ -121,11 +137,13 @@ def _matmul(equation: Equation, operands: Operands) -> Tensor:
 
 def _rotary(equation: Equation, operands: Operands) -> Tensor:
     x = read_input(equation.inputs[0], operands)
-    cos, sin = operands.rotary(int(equation.attributes["block"]))
+    cos, sin = (
+        spread_table(t, equation.attributes) for t in operands.rotary(int(equation.attributes["block"]))
+    )
     d_rotary = cos.shape[-1]
     turned, kept = x[..., :d_rotary], x[..., d_rotary:]
-    style = str(equation.attributes["style"])
-    order, signs = zip(*(rotary_partner(i, d_rotary, style) for i in range(d_rotary)), strict=True)
+    pairing = str(equation.attributes["pairing"])
+    order, signs = zip(*(rotary_partner(i, d_rotary, pairing) for i in range(d_rotary)), strict=True)
     partner = turned[..., list(order)] * torch.tensor(signs, dtype=x.dtype, device=x.device)
     return torch.cat([turned * cos + partner * sin, kept], dim=-1)
 

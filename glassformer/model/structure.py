@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from interp_engine.arch import ArchSpec
-from interp_engine.facts import QKVLayout
+from interp_engine.facts import GateUpLayout, QKVLayout
 from interp_engine.model import EagerModel
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -118,6 +118,9 @@ class Structure:
 
         The role `gate` is the branch that goes through the activation; an MLP without a gate has only `up`.
         """
+        fused = self._fused_gate_up(block)
+        if fused is not None:
+            return fused
         found: dict[str, Projection] = {}
         for role, which in (("gate", "pre_act"), ("up", "pre_linear"), ("down", "down")):
             try:
@@ -130,13 +133,29 @@ class Structure:
             found[role] = Projection(module, is_transposed(module))
         return found
 
+    def _fused_gate_up(self, block: int) -> dict[str, Projection] | None:
+        """Gate and up as the two halves of one projection, where interp-engine knows the packing."""
+        try:
+            fused = self.arch.fused_gate_up(block)
+            down = self.arch.mlp_projection(block, "down") if fused else None
+        except (ValueError, AttributeError, LookupError):
+            return None
+        if fused is None or down is None or fused[1] is not GateUpLayout.GATE_FIRST:
+            return None
+        module, width = fused[0], fused[0].weight.shape[0] // 2
+        return {
+            "gate": Projection(module, is_transposed(module), 0, width),
+            "up": Projection(module, is_transposed(module), width, 2 * width),
+            "down": Projection(down, is_transposed(down)),
+        }
+
     def activation(self, block: int) -> nn.Module | None:
         """The activation function of a block's MLP as the model holds it, if it is a module."""
         try:
             holder = self.arch.mlp_projection_holder(block)
         except (ValueError, AttributeError):
             return None
-        for name in ("act_fn", "act", "activation_fn", "activation"):
+        for name in ("act_fn", "act", "activation_fn", "activation", "activation_func"):
             module = getattr(holder, name, None)
             if isinstance(module, nn.Module):
                 return module

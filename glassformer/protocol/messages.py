@@ -40,6 +40,7 @@ Role = Literal[
     "o",
     "mlp_norm",
     "gate",
+    "gate_up",
     "up",
     "down",
     "final_norm",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from glassformer.errors import UnknownAddress
-from glassformer.model.equation import allowed, cut_weight, rotary_partner
+from glassformer.model.equation import allowed, cut_weight, rotary_partner, spread_table
 from glassformer.protocol.messages import (
     Equation,
     EquationInput,
@@ -136,7 +136,8 @@ class _Walk:
 
     def _lookup(self, equation: Equation, index: list[int]) -> Cell:
         pos, feature = index
-        row = self._trace.token_ids[pos] if equation.attributes["by"] == "token_ids" else pos
+        by_token = equation.attributes["by"] == "token_ids"
+        row = self._trace.token_ids[pos] if by_token else pos + int(equation.attributes.get("first", 0))
         table = equation.inputs[0]
         assert isinstance(table, WeightInput)
         operand = self._weight(table, [row, feature])
@@ -253,11 +254,11 @@ class _Walk:
         tables = self._trace.block_sites(int(equation.attributes["block"])).rotary
         if tables is None:
             raise UnknownAddress("rotary", "the model passed no rotary tables")
-        cos, sin = tables
+        cos, sin = (spread_table(table, equation.attributes) for table in tables)
         own = self._input(equation.inputs[0], index)
         if feature >= cos.shape[-1]:
             return own
-        partner, sign = rotary_partner(feature, cos.shape[-1], str(equation.attributes["style"]))
+        partner, sign = rotary_partner(feature, cos.shape[-1], str(equation.attributes["pairing"]))
         other = self._input(equation.inputs[0], [head, pos, partner])
         c, s = float(cos[pos, feature]), sign * float(sin[pos, feature])
         value = own.value * c + other.value * s

@@ -43,9 +43,9 @@ def load_tiny(family: str, **changes: Any) -> LoadedModel:
 @pytest.mark.parametrize(
     ("family", "changes", "style"),
     [
-        ("llama", {"num_key_value_heads": 2}, "half"),
-        ("cohere", {"num_key_value_heads": 2}, "pairs"),
-        ("mistral", {"num_key_value_heads": 2, "sliding_window": 6}, "half"),
+        ("llama", {"num_key_value_heads": 2}, "halves"),
+        ("cohere", {"num_key_value_heads": 2}, "neighbours"),
+        ("mistral", {"num_key_value_heads": 2, "sliding_window": 6}, "halves"),
     ],
 )
 def test_rotary_style_is_found_by_running(family: str, changes: dict[str, Any], style: str) -> None:
@@ -55,7 +55,7 @@ def test_rotary_style_is_found_by_running(family: str, changes: dict[str, Any], 
     for block in anatomy.blocks:
         sites = {site.point: site for site in block.sites}
         assert sites["q"].equation is not None
-        assert sites["q"].equation.attributes["style"] == style
+        assert sites["q"].equation.attributes["pairing"] == style
         assert sites["attn_probs"].check.status in ("exact", "close")
         assert block.window == changes.get("sliding_window")
 

@@ -678,7 +678,7 @@ export interface components {
              * Role
              * @enum {string}
              */
-            role: "token_embedding" | "position_embedding" | "attn_norm" | "q" | "k" | "v" | "qkv" | "q_norm" | "k_norm" | "o" | "mlp_norm" | "gate" | "up" | "down" | "final_norm" | "unembedding" | "other";
+            role: "token_embedding" | "position_embedding" | "attn_norm" | "q" | "k" | "v" | "qkv" | "q_norm" | "k_norm" | "o" | "mlp_norm" | "gate" | "gate_up" | "up" | "down" | "final_norm" | "unembedding" | "other";
             /** Shape */
             shape: number[];
             /**
