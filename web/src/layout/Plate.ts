@@ -30,6 +30,8 @@ export interface Plate {
   /** From the corner along the rows, over the whole height. */
   down: Vec3;
   thickness: number;
+  /** How strongly it shines from afar, where what matters must lead; near, all shine alike. */
+  brightness: number;
   columns: Side;
   rows: Side;
   paint: Paint;

@@ -28,6 +28,18 @@ const THICKNESS: Record<Station, number> = {
   end: 4,
 };
 
+const BRIGHTNESS: Record<Station, number> = {
+  stream: 1,
+  lens: 0.55,
+  output: 0.7,
+  head: 0.7,
+  wing: 0.7,
+  shelf: 1,
+  end: 0.85,
+};
+/** Scores are what a pattern was made from: the pattern leads. */
+const SCORES_BRIGHTNESS = 0.4;
+
 /** Makes plates of sites and weights: the one place that knows which way an axis runs. */
 export class PlateMaker {
   readonly columns: number;
@@ -57,6 +69,7 @@ export class PlateMaker {
       axes: site.axes,
       lead: at.lead ?? (rank > 2 ? 0 : -1),
       thickness: THICKNESS[at.station],
+      brightness: brightnessOf(site, at.station),
       columns: tokensAcross ? last : before,
       rows: tokensAcross ? before : last,
       paint: site.scale ?? "diverging",
@@ -80,6 +93,7 @@ export class PlateMaker {
       axes: weight.axes,
       lead: rank > 2 ? (at.lead ?? 0) : -1,
       thickness: THICKNESS[at.station],
+      brightness: BRIGHTNESS[at.station],
       columns: at.flip ? before : last,
       rows: at.flip ? last : before,
       paint: "weight",
@@ -92,4 +106,9 @@ export class PlateMaker {
   private countOf(axis: string, size: number | null | undefined): number {
     return GROWING.includes(axis) ? this.columns : (size ?? 1);
   }
+}
+
+function brightnessOf(site: Site, station: Station): number {
+  if (site.scale === "probability") return 1;
+  return site.axes.includes("key") ? SCORES_BRIGHTNESS : BRIGHTNESS[station];
 }

@@ -1,4 +1,4 @@
-import type { Block, Site } from "../protocol/schema.generated";
+import type { Block, Site, Weight } from "../protocol/schema.generated";
 import { type Frame, pointOn, shifted } from "./Frame";
 import type { BlockDetail, Edge, Label } from "./Layout";
 import { cardsOf, chooseHeadGrid, layoutHeads } from "./layoutHeads";
@@ -12,6 +12,10 @@ import { threadBetween } from "./threadBetween";
 const HEAD_ROLES = ["q", "k", "v", "qkv", "o", "q_norm", "k_norm"];
 /** A resid plate is this many times as high as a lens. */
 const STREAM_SHARE = 2.5;
+/** How much nearer one must come before later blocks name their sites. */
+const LATER_BLOCKS = 2.2;
+const NORM_WIDTH = 2.4;
+const NORM_GAP = 3;
 
 export interface Place {
   /** Top of the block in y. */
@@ -148,44 +152,44 @@ export function layoutBlock(block: Block, place: Place): BlockDetail {
   }
   if (write && act)
     edges.push(threadBetween(pointAt(act, 0, 0.5), pointAt(write, 1, 0.5), write.order, "flow", "left"));
-  const norms = block.weights.filter(
-    (weight) => weight.axes.length === 1 && /norm$/.test(weight.role) && !HEAD_ROLES.includes(weight.role),
-  );
+  const norms = block.weights.filter(isNorm);
   const rest = block.weights.filter((weight) => !HEAD_ROLES.includes(weight.role) && !norms.includes(weight));
   plates.push(...layoutShelf(rest, shelfFrame(mlp, metrics.slope), metrics.wingWidth, metrics.shelf, maker));
 
-  // A norm's weight lies along its lens, feature by feature.
-  norms.forEach((weight, index) => {
-    const lens =
-      stack.find((plate) => plate.inputs.includes(weight.name)) ??
-      stack.filter((plate) => plate.station === "lens")[index];
-    if (!lens) return;
-    const mates = norms.filter((other) => other.role === weight.role);
-    const side = weight.role === "attn_norm" ? -1 : 1;
-    const out = 3 + 3.4 * mates.indexOf(weight);
-    const x = side < 0 ? lens.corner[0] - out - 2.4 : lens.corner[0] + lens.right[0] + out;
-    const frame: Frame = { corner: [x, lens.corner[1], lens.corner[2]], right: [1, 0, 0], down: [0, -1, 0] };
-    plates.push(
-      maker.weight(weight, {
-        frame,
-        x: 0,
-        y: 0,
-        width: 2.4,
-        height: -lens.down[1],
-        station: "shelf",
-        flip: true,
-      }),
-    );
-  });
+  plates.push(...layoutNorms(norms, stack, maker));
 
   for (const plate of plates) labels.push(...labelsOf(plate));
   return { plates, edges, labels };
 }
 
+/** Whether a weight is a vector of a norm over the stream. */
+export function isNorm(weight: Weight): boolean {
+  return weight.axes.length === 1 && /norm$/.test(weight.role) && !HEAD_ROLES.includes(weight.role);
+}
+
+/** A norm's weight lies along its lens, feature by feature, on the side that the lens looks to. */
+export function layoutNorms(norms: Weight[], stack: Plate[], maker: PlateMaker): Plate[] {
+  const lenses = stack.filter((plate) => plate.station === "lens");
+  return norms.flatMap((weight, index) => {
+    const lens = stack.find((plate) => plate.inputs.includes(weight.name)) ?? lenses[index] ?? stack[0];
+    if (!lens) return [];
+    const mates = norms.filter((other) => other.role === weight.role);
+    const out = NORM_GAP + (NORM_WIDTH + 1) * mates.indexOf(weight);
+    const x =
+      weight.role === "attn_norm" ? lens.corner[0] - out - NORM_WIDTH : lens.corner[0] + lens.right[0] + out;
+    const frame: Frame = { corner: [x, lens.corner[1], lens.corner[2]], right: [1, 0, 0], down: [0, -1, 0] };
+    const height = -lens.down[1];
+    return [
+      maker.weight(weight, { frame, x: 0, y: 0, width: NORM_WIDTH, height, station: "shelf", flip: true }),
+    ];
+  });
+}
+
 /** A site's name appears when its plate is large enough to carry it. */
 export function labelsOf(plate: Plate): Label[] {
   const width = Math.hypot(...plate.right);
-  const rise = Math.hypot(...plate.down);
+  // From afar the first block's names stand for all.
+  const rise = Math.hypot(...plate.down) / (plate.block ? LATER_BLOCKS : 1);
   const at = pointAt(plate, 0, 0);
   const base = { at, align: "left" as const, name: plate.name };
   if (plate.refused) {

@@ -1,8 +1,17 @@
 import type { Anatomy, Site } from "../protocol/schema.generated";
 import { aliasesOf } from "./aliasesOf";
-import type { Frame } from "./Frame";
+import { type Frame, pointOn } from "./Frame";
 import type { BlockDetail, BlockPlace, Bounds, Edge, Label, Layout, TilePlace } from "./Layout";
-import { isStream, labelsOf, layoutBlock, layoutStack, type Place, wingFrames } from "./layoutBlock";
+import {
+  isNorm,
+  isStream,
+  labelsOf,
+  layoutBlock,
+  layoutNorms,
+  layoutStack,
+  type Place,
+  wingFrames,
+} from "./layoutBlock";
 import { layoutShelf, shelfFrame } from "./layoutShelf";
 import { layoutTiles } from "./layoutTiles";
 import { chooseMetrics, type Free, type Metrics } from "./Metrics";
@@ -74,9 +83,11 @@ export function layoutModel(anatomy: Anatomy, tokenCount: number, options: Layou
   const end = placeAt(endTop);
   const endHeight = metrics.floor * 0.62;
   const after = anatomy.after.filter((site) => site.axes[0] === "pos");
-  plates.push(...layoutEnd(after, endTop, endHeight, end));
-  plates.push(...outerWeights(anatomy, end, ["final_norm", "unembedding", "other"], 0));
+  const ends = layoutEnd(after, endTop, endHeight, end);
+  plates.push(...ends, ...layoutNorms(anatomy.weights.filter(isNorm), ends, maker));
+  plates.push(...outerWeights(anatomy, end, ["unembedding", "other"], 0));
   for (const plate of plates) labels.push(...labelsOf(plate));
+  labels.push(...titlesOf(anatomy, placeAt(0)));
 
   const tilesBottom = top + FUNNEL;
   const tiles = layoutTiles(options.ems, metrics.tilesWidth, metrics.text, tilesBottom);
@@ -179,6 +190,34 @@ function blockLabel(index: number, place: Place): Label {
     role: "block",
     name: null,
   };
+}
+
+/** What the three parts are, said once above the first block. */
+function titlesOf(anatomy: Anatomy, place: Place): Label[] {
+  const first = anatomy.blocks[0];
+  const { attention, mlp } = wingFrames(place);
+  const { spineWidth } = place.metrics;
+  const titles: [string, Label["at"], Label["align"]][] = [
+    [
+      `residual stream · ${anatomy.dimensions.d_model} wide`,
+      [-spineWidth / 2 - 10, place.metrics.floor * 0.16, 0],
+      "right",
+    ],
+  ];
+  const width = place.metrics.attentionWidth;
+  if (first?.heads)
+    titles.push([`attention · ${first.heads} heads`, pointOn(attention, width * 0.02, -7), "left"]);
+  if (first?.d_mlp) titles.push([`MLP · ${first.d_mlp} wide`, pointOn(mlp, 2, -7), "left"]);
+  return titles.map(([text, at, align]) => ({
+    text,
+    at,
+    align,
+    priority: 15,
+    span: 0,
+    rise: 0,
+    role: "title",
+    name: null,
+  }));
 }
 
 function boundsOfBlock(place: Place): Bounds {

@@ -6,7 +6,7 @@ import { add, scale, type Vec3 } from "../layout/Vec3";
 import type { Insets } from "./Scene";
 
 /** The first look: from a little left and above, so that shelves and wings show their depth. */
-export const FIRST_ANGLES = { yaw: -0.2, pitch: 0.2 };
+export const FIRST_ANGLES = { yaw: -0.14, pitch: 0.19 };
 const EASE_MS = 420;
 const PITCH_LIMIT = 1.45;
 const YAW_LIMIT = 1.5;

@@ -471,7 +471,7 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
       const stored = store.get(canonical(address));
       const scaleName = sites.get(address)?.scale ?? "diverging";
       if (!stored) return null;
-      return { scale: scaleName, limit: scaleName === "probability" ? 1 : stored.limit };
+      return { scale: scaleName, limit: stored.limit };
     },
     stats: () => ({
       frames: scheduler.frames,

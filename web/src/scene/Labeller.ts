@@ -10,7 +10,7 @@ import type { Palette } from "./palette";
 import type { TextLine } from "./TextMesh";
 
 const SIZE_PX: Record<Label["role"], number> = {
-  title: 15,
+  title: 12.5,
   block: 13,
   site: 11.5,
   reason: 11.5,
@@ -60,7 +60,7 @@ export function writeLabels(
         : [0, -sizePx * 0.34];
     const left = label.align === "left" ? 0 : label.align === "center" ? -width / 2 : -width;
     const box: Box = { x: at.x + left + shift[0], y: at.y - shift[1] - sizePx * 0.8, width, height: sizePx };
-    const quiet = label.role === "weight" || label.role === "head";
+    const quiet = label.role === "weight" || label.role === "head" || label.role === "title";
     candidates.push({
       box,
       priority: wanted ? 0 : label.priority,

@@ -135,7 +135,7 @@ export class PlateMesh {
       !stored ? 0 : axis < 0 ? 1 : Math.min(count, stored.counts[axis] ?? 0);
     const tokens = (axis: number) => TOKEN_AXES.includes(plate.axes[axis] ?? "");
     const kind = plate.refused ? KIND.refused : stored ? KIND[plate.paint] : KIND.empty;
-    const limit = plate.paint === "probability" ? 1 : (stored?.limit ?? 0);
+    const limit = stored?.limit ?? 0;
     data.set(plate.corner, at);
     data[at + 3] = plate.thickness;
     data.set(plate.right, at + 4);
@@ -157,7 +157,7 @@ export class PlateMesh {
     data[at + 24] = number;
     data[at + 25] = this.emphasized.has(plate.name) ? 1 : 0;
     data[at + 26] = 1;
-    data[at + 27] = 1;
+    data[at + 27] = plate.brightness;
   }
 }
 

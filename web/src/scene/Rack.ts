@@ -38,7 +38,7 @@ export function buildRack(
       width: place.width,
       height: place.height,
       depth: TILE_DEPTH,
-      color: token.special ? palette.quietText : own ? palette.probability[0] : palette.glass,
+      color: token.special ? palette.quietText : own ? palette.probability[1] : palette.glass,
       light: pos === lit ? 0.75 : own ? 0.34 : token.special ? 0.1 : 0.17,
       edge: pos === lit ? 1 : 0.3,
       order: 0,

@@ -50,22 +50,25 @@ export function buildSkyline(
       corner: [x, ground, 0],
       width: own,
       height: tall,
-      depth: own * 0.5,
-      color: chosen ? palette.probability[1] : palette.probability[0],
+      depth: own * 0.4,
+      color: chosen || index === 0 ? palette.probability[2] : palette.probability[1],
       light,
       edge: chosen ? 1 : 0.25,
       order: 1.02,
     });
     const word = tileText(candidate.token.text);
     const room = pitch * 0.94;
-    const em = Math.min(size, room / Math.max(0.1, atlas.measure(word)));
+    const em = Math.min(
+      index === 0 || chosen ? size * 1.25 : size,
+      room / Math.max(0.1, atlas.measure(word)),
+    );
     const flat = { right: [em, 0, 0] as Vec3, up: [0, em, 0] as Vec3 };
     parts.lines.push({
       text: word,
       face: "sans",
       at: [middle, ground - size * 1.15, 1],
       color: chosen || index === 0 ? palette.text : palette.quietText,
-      alpha: pruned ? 0.55 : 1,
+      alpha: pruned ? 0.8 : 1,
       align: "center",
       ...flat,
     });
@@ -73,9 +76,9 @@ export function buildSkyline(
     parts.lines.push({
       text: percent(candidate.probability),
       face: "mono",
-      at: [middle, ground + tall + size * 0.35, 1],
+      at: [middle, ground + tall + size * 0.3 + own * 0.12, 1],
       color: chosen || index === 0 ? palette.text : palette.quietText,
-      alpha: pruned ? 0.45 : 0.95,
+      alpha: pruned ? 0.7 : 0.95,
       align: "center",
       right: [small, 0, 0],
       up: [0, small, 0],

@@ -7,7 +7,7 @@ in vec4 aDown;     // xyz, rows at level 0
 in vec4 aPlace;    // first atlas row, offset in the tensor, strides of columns and rows
 in vec4 aScale;    // level, recorded columns, recorded rows, 1 / limit
 in vec4 aTurn;     // order start and end, kind, which side runs over tokens (0 none, 1 columns, 2 rows)
-in vec4 aState;    // plate number, emphasis, fade, opacity of the body
+in vec4 aState;    // plate number, emphasis, fade, brightness from afar
 
 uniform vec3 uEye;
 
@@ -89,7 +89,7 @@ vec4 colorOf(float value) {
   }
   if (vTurn.z < 1.5) return ink(uProbability[0], uProbability[1], uProbability[2], amount);
   vec3 etched = value > 0.0 ? uWeight[0] : uWeight[1];
-  return vec4(etched, uOpacity) * amount * 0.6;
+  return vec4(etched, uOpacity) * amount * 0.75;
 }
 
 float line(float distancePx, float widthPx) {
@@ -113,7 +113,7 @@ void main() {
     // The sides of the glass carry light: a bright line where the plate is cut.
     float shine = (0.35 + 0.5 * fresnel) * edgeLight;
     vec4 cut = vec4(uEdge * shine, mix(0.25, 0.5, uBody));
-    outColor = cut * cover * quiet * vState.z * vState.w;
+    outColor = cut * cover * quiet * vState.z;
     return;
   }
 
@@ -141,12 +141,15 @@ void main() {
       }
     }
     sum /= taps.x * taps.y;
-    if (taps.x * taps.y > 1.5) sum = mix(sum, colorOf(largest), 0.45);
+    if (taps.x * taps.y > 1.5) sum = mix(sum, colorOf(largest), 0.2);
   }
 
   vec2 index = clamp(floor(cell), vec2(0.0), counts - 1.0);
   float token = vTurn.w < 0.5 ? -2.0 : vTurn.w < 1.5 ? index.x : index.y;
   float fresh = (uNewest.y > 0.0 && token == uNewest.x) ? uNewest.y : 0.0;
+  // From afar what matters leads; near, every cell has the brightness that the legend gives it.
+  float near = smoothstep(1.5, 5.0, min(1.0 / cellsPerPixel.x, 1.0 / cellsPerPixel.y));
+  sum *= mix(vState.w, 1.0, near);
   sum *= mix(0.05, 1.0, lit) * (1.0 + uGlow * (0.9 * pulse + 0.8 * fresh));
 
   vec4 glass = vec4(uGlass * (0.05 + 0.06 * fresnel), uBody * 0.9);
