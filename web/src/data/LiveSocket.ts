@@ -31,8 +31,11 @@ export class LiveSocket {
   close(): void {
     this.#subscription = null;
     clearTimeout(this.#retryTimer);
-    this.#socket?.close();
+    const socket = this.#socket;
     this.#socket = null;
+    // Closing it while it is being opened would be told in the console as a failure.
+    if (socket?.readyState === WebSocket.CONNECTING) socket.onopen = () => socket.close();
+    else socket?.close();
   }
 
   #connect(): void {

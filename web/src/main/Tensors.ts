@@ -1,3 +1,4 @@
+import { Batch } from "../data/Batch";
 import { LiveSocket } from "../data/LiveSocket";
 import { MatrixQueue } from "../data/MatrixQueue";
 import { MatrixReader } from "../data/MatrixReader";
@@ -7,6 +8,10 @@ import type { Matrix } from "../layout/Matrix";
 import type { Frame } from "../protocol/frames";
 import type { Scene, Wanted } from "../scene/Scene";
 import type { AppStore } from "../state/createAppStore";
+import { findSite, findWeight } from "../state/selectors";
+
+/** As often as a screen shows a frame; a fast model takes several steps in that time. */
+const FRAME_BATCH_MS = 16;
 
 interface LiveRows {
   start: number;
@@ -22,7 +27,8 @@ export class Tensors {
   readonly #scene: () => Scene;
   readonly #onArrival: () => void;
   readonly #queue: MatrixQueue;
-  readonly #live = new LiveSocket((frame) => this.#takeFrame(frame));
+  readonly #frames = new Batch<Frame>(FRAME_BATCH_MS, (frames) => this.#takeFrames(frames));
+  readonly #live = new LiveSocket((frame) => this.#frames.add(frame));
   readonly #exact = new Map<string, Matrix>();
   readonly #rows = new Map<string, LiveRows[]>();
   #wanted: Wanted[] = [];
@@ -77,8 +83,12 @@ export class Tensors {
 
   #ask(): void {
     const { trace, anatomy, activity } = this.#store.getState();
+    // Right after a change of model the scene still wants what the last one had.
+    const wanted = this.#wanted.filter(
+      ({ name, kind }) => (kind === "weight" ? findWeight(anatomy, name) : findSite(anatomy, name)) !== null,
+    );
     this.#queue.want(
-      this.#wanted.flatMap(({ name, kind, level }) => {
+      wanted.flatMap(({ name, kind, level }) => {
         if (kind === "weight") {
           if (!anatomy) return [];
           const store = { kind: "weights", modelId: anatomy.model_id } as const;
@@ -92,7 +102,7 @@ export class Tensors {
       }),
     );
     if (trace && (activity === "generating" || activity === "stopping")) {
-      const addresses = this.#wanted.filter((each) => each.kind === "site").map((each) => each.name);
+      const addresses = wanted.filter((each) => each.kind === "site").map((each) => each.name);
       this.#live.subscribe(trace.id, addresses);
     } else {
       this.#live.close();
@@ -105,14 +115,19 @@ export class Tensors {
     this.#onArrival();
   }
 
-  #takeFrame(frame: Frame): void {
+  #takeFrames(frames: Frame[]): void {
     const { trace } = this.#store.getState();
-    if (frame.traceId !== trace?.id) return;
-    if (frame.stop > trace.positions) this.#store.setState({ trace: { ...trace, positions: frame.stop } });
-    for (const { address, shape, values } of frame.arrays) {
-      const known = this.#rows.get(address) ?? [];
-      this.#rows.set(address, [...known, { start: frame.start, stop: frame.stop, shape, values }]);
-      this.#scene().appendRows(address, frame.start, frame.stop, values);
+    const own = frames.filter((frame) => frame.traceId === trace?.id);
+    if (!trace || own.length === 0) return;
+    const positions = Math.max(...own.map((frame) => frame.stop));
+    if (positions > trace.positions) this.#store.setState({ trace: { ...trace, positions } });
+    for (const { start, stop, arrays } of own) {
+      for (const { address, shape, values } of arrays) {
+        const rows = this.#rows.get(address);
+        if (rows) rows.push({ start, stop, shape, values });
+        else this.#rows.set(address, [{ start, stop, shape, values }]);
+        this.#scene().appendRows(address, start, stop, values);
+      }
     }
     this.#onArrival();
   }

@@ -18,15 +18,20 @@ export function connectCommands(store: AppStore, scene: Scene): Session {
   const recorder = createRecorder(store);
   const opener = createModelOpener(store, recorder.abandon);
 
+  /** What was last in the prompt box, by model: a story and six letters to sort do not suit each other. */
+  const drafts = new Map<string, string>();
+
   async function openModel(modelId: string): Promise<boolean> {
+    const previous = store.getState().anatomy?.model_id;
     const opened = await opener.open(modelId);
     if (!opened) return false;
+    if (previous === modelId) return true;
     const { models, prompt } = store.getState();
-    const samples = models.flatMap((model) => model.prompts ?? []);
+    if (previous !== undefined) drafts.set(previous, prompt);
     const sample = models.find((model) => model.model_id === modelId)?.prompts?.[0];
-    // What the user typed is theirs; a sample gives way to the new model's own.
-    if (sample !== undefined && (prompt.trim() === "" || samples.includes(prompt)))
-      store.setState({ prompt: sample });
+    const linked = previous === undefined && prompt !== "" ? prompt : undefined;
+    const next = linked ?? drafts.get(modelId) ?? sample;
+    if (next !== undefined) store.setState({ prompt: next });
     return true;
   }
 

@@ -3,6 +3,7 @@ import type { Explanation } from "../protocol/schema.generated";
 import { createScene, type Scene } from "../scene/Scene";
 import type { AppState, Legend } from "../state/AppState";
 import type { AppStore } from "../state/createAppStore";
+import { isRecorded } from "../state/selectors";
 import { watch } from "../state/watch";
 import { Tensors } from "./Tensors";
 
@@ -19,9 +20,13 @@ export function connectScene(store: AppStore, canvas: HTMLCanvasElement): { scen
     onHover(cell, at) {
       const box = canvas.getBoundingClientRect();
       const inWindow = { x: at.x + box.left, y: at.y + box.top };
-      store.setState({ hover: cell && { cell, at: inWindow, value: tensors.valueAt(cell) } });
+      const shown = cell && isRecorded(store.getState(), cell);
+      store.setState({ hover: shown ? { cell, at: inWindow, value: tensors.valueAt(cell) } : null });
     },
-    onSelect: (cell) => store.setState({ selection: cell }),
+    onSelect(cell) {
+      if (cell && !isRecorded(store.getState(), cell)) return;
+      store.setState({ selection: cell, ...(cell ? { sheet: "inspector" as const } : {}) });
+    },
     onWanted: (wanted) => tensors.want(wanted),
   });
 

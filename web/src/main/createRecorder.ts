@@ -1,3 +1,4 @@
+import { Batch } from "../data/Batch";
 import { createTrace, deleteTrace, stopTrace } from "../data/client";
 import { isOpen, type StopWatching, watchTrace } from "../data/events";
 import type { Step, TraceState } from "../protocol/schema.generated";
@@ -15,11 +16,14 @@ export interface Recorder {
 }
 
 const SEED_LIMIT = 2 ** 31;
+/** A fast model writes more tokens a second than a screen needs to show one by one. */
+const STEP_BATCH_MS = 40;
 
 /** Makes recordings and keeps the store in step with the one on screen. */
 export function createRecorder(store: AppStore): Recorder {
   let stopWatching: StopWatching = () => {};
   let attempt = 0;
+  const steps = new Batch<Step>(STEP_BATCH_MS, (batch) => applySteps(store, batch));
 
   async function record(maxNewTokens: number, seed: number | null): Promise<void> {
     const state = store.getState();
@@ -40,6 +44,7 @@ export function createRecorder(store: AppStore): Recorder {
         return;
       }
       stopWatching();
+      steps.flush();
       if (previous) void discard(previous.id);
       store.setState({
         connection: "online",
@@ -60,8 +65,11 @@ export function createRecorder(store: AppStore): Recorder {
 
   function follow(traceId: string): void {
     stopWatching = watchTrace(traceId, {
-      onState: (trace) => applyState(store, trace),
-      onStep: (step) => applyStep(store, step),
+      onState(trace) {
+        steps.flush();
+        applyState(store, trace);
+      },
+      onStep: (step) => steps.add(step),
       onFailure: (message) => store.setState({ activity: "idle", runError: message }),
       onInterrupted: () => store.setState({ connection: "lost" }),
     });
@@ -86,6 +94,7 @@ export function createRecorder(store: AppStore): Recorder {
     abandon() {
       attempt += 1;
       stopWatching();
+      steps.flush();
       const { trace } = store.getState();
       if (trace) void discard(trace.id);
       store.setState({ activity: "idle" });
@@ -108,14 +117,16 @@ function applyState(store: AppStore, trace: TraceState): void {
 }
 
 /** A token drawn at `pos` means that everything before it is recorded. */
-function applyStep(store: AppStore, step: Step): void {
+function applySteps(store: AppStore, batch: Step[]): void {
   const { trace, steps } = store.getState();
   if (!trace) return;
-  const tokens = step.pos === trace.tokens.length ? [...trace.tokens, step.token] : trace.tokens;
+  const tokens = [...trace.tokens];
+  for (const step of batch) if (step.pos === tokens.length) tokens.push(step.token);
+  const positions = Math.max(trace.positions, ...batch.map((step) => step.pos));
   store.setState({
     connection: "online",
-    trace: { ...trace, tokens, positions: Math.max(trace.positions, step.pos) },
-    steps: { ...steps, [step.pos]: step },
+    trace: { ...trace, tokens, positions },
+    steps: { ...steps, ...Object.fromEntries(batch.map((step) => [step.pos, step])) },
   });
 }
 

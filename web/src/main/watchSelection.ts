@@ -3,7 +3,7 @@ import { Latest } from "../data/Latest";
 import type { MatrixReader, StoreAddress } from "../data/MatrixReader";
 import { type AppState, EMPTY } from "../state/AppState";
 import type { AppStore } from "../state/createAppStore";
-import { findSite, findWeight } from "../state/selectors";
+import { findSite, findWeight, isRecorded } from "../state/selectors";
 import { watch } from "../state/watch";
 import { describeFailure } from "./describeFailure";
 
@@ -40,8 +40,9 @@ export function watchSelection(store: AppStore, reader: MatrixReader): void {
   }
 
   async function explain(): Promise<void> {
-    const { selection, trace, anatomy, explanation } = store.getState();
-    if (!selection || !trace || !findSite(anatomy, selection.address)) {
+    const state = store.getState();
+    const { selection, trace, anatomy, explanation } = state;
+    if (!selection || !trace || !findSite(anatomy, selection.address) || !isRecorded(state, selection)) {
       explanations.cancel();
       store.setState({ explanation: EMPTY });
       return;
@@ -64,7 +65,11 @@ export function watchSelection(store: AppStore, reader: MatrixReader): void {
   );
   watch(
     store,
-    (state) => [state.selection, state.trace?.id, (state.trace?.positions ?? 0) > 0],
+    (state) => [
+      state.selection,
+      state.trace?.id,
+      state.selection !== null && isRecorded(state, state.selection),
+    ],
     () => void explain(),
   );
 }

@@ -33,14 +33,13 @@ function Page() {
     <>
       {narrow ? <NarrowPage /> : <WidePage />}
       <HoverCard />
-      <GuideHost />
     </>
   );
 }
 
 function WidePage() {
   const { t } = useTranslation();
-  const outlineOpen = useApp((state) => state.panels.outline);
+  const { outline: outlineOpen, guide: guideOpen } = useApp((state) => state.panels);
   const selected = useApp((state) => state.selection !== null);
   return (
     <>
@@ -51,8 +50,9 @@ function WidePage() {
         <SamplingPanel />
       </aside>
       <Toolbar />
-      {(outlineOpen || selected) && (
-        <aside className="column column-right" data-inset="right" aria-label={t("inspector.title")}>
+      {(guideOpen || outlineOpen || selected) && (
+        <aside className="column column-right" data-inset="right" aria-label={t("sheet.inspector")}>
+          <GuideHost />
           {outlineOpen && <OutlinePanel />}
           {selected && <InspectorPanel />}
         </aside>
@@ -74,6 +74,7 @@ function NarrowPage() {
         <ConnectionNotice />
         <Legend />
       </header>
+      <GuideHost />
       <Sheets />
     </>
   );

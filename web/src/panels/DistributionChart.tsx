@@ -75,13 +75,17 @@ function Bars({ distribution }: { distribution: Distribution }) {
           />
         ))}
       </tbody>
-      <tfoot>
-        <tr>
-          <td colSpan={2}>{t("sampling.rest", { number: formatCount(distribution.rest_count + hidden) })}</td>
-          <td className="mono">{formatPercent(rest)}</td>
-          <td />
-        </tr>
-      </tfoot>
+      {distribution.rest_count + hidden > 0 && (
+        <tfoot>
+          <tr>
+            <td colSpan={2}>
+              {t("sampling.rest", { number: formatCount(distribution.rest_count + hidden) })}
+            </td>
+            <td className="mono">{formatPercent(rest)}</td>
+            <td />
+          </tr>
+        </tfoot>
+      )}
     </table>
   );
 }

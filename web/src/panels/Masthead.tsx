@@ -25,6 +25,9 @@ export function Masthead() {
             )
           : t(connection === "connecting" ? "connection.connecting" : "about.none")}
       </p>
+      {anatomy?.refused && (
+        <p className="hint hint-warning">{t("about.refused", { reason: anatomy.refused })}</p>
+      )}
     </section>
   );
 }

@@ -93,7 +93,7 @@ function SamplePrompts() {
         value={chosen}
         onChange={(event) => store.setState({ prompt: samples[Number(event.target.value)] ?? prompt })}
       >
-        {chosen === -1 && <option value={-1}>–</option>}
+        {chosen === -1 && <option value={-1}>{t("prompt.own")}</option>}
         {samples.map((sample, at) => (
           <option key={sample} value={at}>
             {sample}

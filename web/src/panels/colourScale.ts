@@ -1,71 +1,53 @@
 import type { Theme } from "../state/AppState";
 
 export type Scale = "diverging" | "probability";
-type Colour = readonly [red: number, green: number, blue: number];
+export type Colour = readonly [red: number, green: number, blue: number];
 
-/** From nothing to full brightness. Zero is clear glass: the ground shows through. */
+/** From a third of the way to full brightness, as the scene colours its glass (a test holds the two together). */
+type Stops = readonly [Colour, Colour, Colour];
+
 interface Ramp {
-  negative: Colour[];
-  positive: Colour[];
-  probability: Colour[];
+  /** Zero is clear glass: the ground shows through. */
+  ground: Colour;
+  negative: Stops;
+  positive: Stops;
+  probability: Stops;
 }
 
-const RAMPS: Record<Theme, Ramp> = {
+export const RAMPS: Record<Theme, Ramp> = {
   dark: {
-    negative: [
-      [16, 21, 33],
-      [24, 78, 138],
-      [64, 156, 255],
-      [186, 224, 255],
-    ],
-    positive: [
-      [16, 21, 33],
-      [128, 74, 12],
-      [255, 168, 46],
-      [255, 228, 176],
-    ],
-    probability: [
-      [16, 21, 33],
-      [64, 52, 112],
-      [176, 104, 168],
-      [255, 224, 214],
-    ],
+    ground: hex("#10151f"),
+    negative: [hex("#184e8a"), hex("#409cff"), hex("#bae0ff")],
+    positive: [hex("#804a0c"), hex("#ffa82e"), hex("#ffe4b0")],
+    probability: [hex("#403470"), hex("#b068a8"), hex("#ffe0d6")],
   },
   light: {
-    negative: [
-      [250, 251, 253],
-      [150, 196, 240],
-      [40, 118, 204],
-      [8, 48, 107],
-    ],
-    positive: [
-      [250, 251, 253],
-      [250, 204, 138],
-      [214, 120, 16],
-      [112, 52, 0],
-    ],
-    probability: [
-      [250, 251, 253],
-      [222, 184, 216],
-      [148, 72, 150],
-      [58, 16, 82],
-    ],
+    ground: hex("#fbfaf7"),
+    negative: [hex("#96c4f0"), hex("#2876cc"), hex("#08306b")],
+    positive: [hex("#facc8a"), hex("#d67810"), hex("#703400")],
+    probability: [hex("#deb8d8"), hex("#944896"), hex("#3a1052")],
   },
 };
 
 /** The colour of a value whose matrix is at full brightness at `limit`. Null for what is masked or not recorded. */
 export function colourOf(value: number, limit: number, scale: Scale, theme: Theme): Colour | null {
   if (!Number.isFinite(value)) return null;
-  const ramp = RAMPS[theme];
-  const stops = scale === "probability" ? ramp.probability : value < 0 ? ramp.negative : ramp.positive;
+  const { ground, negative, positive, probability } = RAMPS[theme];
+  const stops = scale === "probability" ? probability : value < 0 ? negative : positive;
   const fraction = limit > 0 ? Math.min(1, Math.abs(value) / limit) : 0;
-  return mix(stops, fraction);
+  return mix([ground, ...stops], fraction);
 }
 
 export function cssGradient(scale: Scale, theme: Theme): string {
-  const { negative, positive, probability } = RAMPS[theme];
-  const stops = scale === "probability" ? probability : [...negative.toReversed(), ...positive.slice(1)];
+  const { ground, negative, positive, probability } = RAMPS[theme];
+  const stops =
+    scale === "probability" ? [ground, ...probability] : [...negative.toReversed(), ground, ...positive];
   return `linear-gradient(to right, ${stops.map((stop) => `rgb(${stop.join(" ")})`).join(", ")})`;
+}
+
+function hex(text: string): Colour {
+  const value = Number.parseInt(text.slice(1), 16);
+  return [value >> 16, (value >> 8) & 255, value & 255];
 }
 
 function mix(stops: Colour[], fraction: number): Colour {

@@ -1,3 +1,4 @@
+import type { Cell } from "../layout/Cell";
 import type { Anatomy, Site, Token, Weight } from "../protocol/schema.generated";
 import type { AppState } from "./AppState";
 
@@ -42,6 +43,14 @@ export function findWeight(anatomy: Anatomy | null, name: string): Weight | null
 }
 
 const TOKEN_AXES = new Set(["pos", "query", "key"]);
+
+/** Whether a cell has a value: a weight's always, a site's once its position is recorded. */
+export function isRecorded(state: AppState, cell: Cell): boolean {
+  const site = findSite(state.anatomy, cell.address);
+  if (!site) return findWeight(state.anatomy, cell.address) !== null;
+  const positions = state.trace?.positions ?? 0;
+  return site.axes.every((axis, at) => !TOKEN_AXES.has(axis) || (cell.index[at] ?? 0) < positions);
+}
 
 /** The token a cell's index along an axis stands for, if that axis counts tokens. */
 export function tokenAt(state: AppState, axis: string, index: number): Token | null {

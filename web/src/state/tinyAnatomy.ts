@@ -10,6 +10,7 @@ export const tinyAnatomy: Anatomy = {
   device: "cpu",
   parameters: 1000,
   bytes: 4000,
+  refused: null,
   dimensions: {
     d_model: 8,
     vocab: 16,

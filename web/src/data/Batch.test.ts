@@ -1,0 +1,18 @@
+import { expect, test, vi } from "vitest";
+import { Batch } from "./Batch";
+
+test("what arrives together is handed on together, once", () => {
+  vi.useFakeTimers();
+  const handed: number[][] = [];
+  const batch = new Batch<number>(40, (items) => handed.push(items));
+  batch.add(1);
+  batch.add(2);
+  vi.advanceTimersByTime(39);
+  expect(handed).toEqual([]);
+  vi.advanceTimersByTime(1);
+  batch.add(3);
+  batch.flush();
+  vi.advanceTimersByTime(100);
+  expect(handed).toEqual([[1, 2], [3]]);
+  vi.useRealTimers();
+});
