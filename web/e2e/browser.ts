@@ -65,10 +65,15 @@ function listenForComplaints(page: Page): string[] {
     if (message.type() === "error" || message.type() === "warning") {
       // Chromium itself warns that reading pixels back stalls a software GPU; that is this test, not the page.
       if (message.text().includes("GPU stall due to ReadPixels")) return;
+      // Told below with its address.
+      if (message.text().startsWith("Failed to load resource")) return;
       complaints.push(`${message.type()}: ${message.text()}`);
     }
   });
   page.on("pageerror", (error) => complaints.push(`uncaught: ${error.message}`));
+  page.on("response", (response) => {
+    if (response.status() >= 400) complaints.push(`${response.status()}: ${response.url()}`);
+  });
   page.on("requestfailed", (request) => {
     // The page gives up requests that a newer one replaces; only failures it did not ask for count.
     const reason = request.failure()?.errorText ?? "";

@@ -65,6 +65,22 @@ export async function runPrompt(page: Page, text: string): Promise<void> {
   await waitForRecording(page);
 }
 
+/** The token counts the page went through, oldest first; `pressStopAfter` presses Stop once that many are new. */
+export async function watchTokens(page: Page, pressStopAfter: number): Promise<() => Promise<number[]>> {
+  // In the page itself: a small model writes faster than a test can ask.
+  await page.evaluate((stopAfter) => {
+    const counts: number[] = [];
+    Object.assign(window, { seenTokenCounts: counts });
+    window.glassformer.store.subscribe(({ trace, activity }) => {
+      if (!trace || activity !== "generating" || counts.at(-1) === trace.tokens.length) return;
+      counts.push(trace.tokens.length);
+      const stop = document.querySelector<HTMLButtonElement>("[data-testid=stop]");
+      if (trace.tokens.length >= trace.prompt_count + stopAfter) stop?.click();
+    });
+  }, pressStopAfter);
+  return () => page.evaluate(() => (window as unknown as { seenTokenCounts: number[] }).seenTokenCounts);
+}
+
 export interface Pixels {
   distinctColors: number;
   /** The share of pixels that differ clearly from the most frequent colour. */

@@ -33,7 +33,7 @@ test("typing shows the tokens as the model's own tokenizer makes them", async ()
   expect(ids).toEqual(truth.token_ids);
 
   const list = page.getByTestId("tokens");
-  expect(await list.getByTestId("token").count()).toBe(truth.token_ids.length);
+  expect(await list.getByRole("listitem").count()).toBe(truth.token_ids.length);
   for (const id of truth.token_ids.slice(0, 3)) expect(await list.innerText()).toContain(String(id));
 });
 

@@ -54,8 +54,7 @@ test("a prompt past the context is refused in words", async () => {
 });
 
 async function pickModel(modelId: string): Promise<void> {
-  const picker = opened.page.getByTestId("model-picker");
-  await picker.click();
-  await picker.fill(modelId);
+  await opened.page.getByTestId("model-picker").click();
+  await opened.page.getByTestId("model-input").fill(modelId);
   await opened.page.keyboard.press("Enter");
 }
