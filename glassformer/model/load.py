@@ -46,6 +46,9 @@ CONTEXT_KEYS = (
 )
 # For models that state no limit (state-space models, ALiBi): bounds memory, not quality.
 FALLBACK_CONTEXT = 32_768
+# transformers patches global functions while it builds a model (no initialisation, no tying, default number
+# format): two at a time spoil each other, and tied weights are then reported missing.
+BUILDING = threading.Lock()
 
 
 @dataclass(eq=False)
@@ -150,15 +153,16 @@ def load_model(
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         refuse_unless_causal(config)
         tokenizer = load_tokenizer(folder)
-        found: Any = AutoModelForCausalLM.from_pretrained(
-            folder,
-            config=config,
-            dtype=choose_dtype(dtype, chosen_device),
-            use_safetensors=True,
-            trust_remote_code=False,
-            local_files_only=True,
-            output_loading_info=True,
-        )
+        with BUILDING:
+            found: Any = AutoModelForCausalLM.from_pretrained(
+                folder,
+                config=config,
+                dtype=choose_dtype(dtype, chosen_device),
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=True,
+                output_loading_info=True,
+            )
         model, info = found
         refuse_incomplete(info)
         model = model.to(chosen_device).eval().requires_grad_(False)

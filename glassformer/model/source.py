@@ -69,7 +69,8 @@ class Catalog:
         if local is not None:
             return local
         if model_id.startswith(("/", ".", "~")) or not HUB_ID.fullmatch(model_id):
-            raise UnknownModel(model_id)
+            # Not echoed: it looks like a path, and whether that exists is nobody's business.
+            raise UnknownModel(model_id, "There is no such model here.")
         return ModelSource(model_id=model_id, kind="hub", folder=None, title=model_id)
 
     def find_folder(self, model_id: str) -> ModelSource | None:

@@ -63,6 +63,8 @@ def error_response(error: Exception) -> Response:
         retry_after_secs = getattr(error, "retry_after_secs", None)
         if retry_after_secs is not None:
             headers["Retry-After"] = str(max(1, math.ceil(retry_after_secs)))
+        if status == 413:
+            headers["Connection"] = "close"  # there may be more of it coming
         if status == 401:
             headers["WWW-Authenticate"] = "Bearer"
     if status == 500:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
+from typing import TypeVar
 
 from glassformer.engine.generation import DecodedToken, check_prompt, decode
 from glassformer.engine.turns import Job
@@ -15,6 +16,8 @@ from glassformer.errors import BadValue, DeadlinePassed, GlassformerError, TooLo
 from glassformer.model.load import LoadedModel
 from glassformer.protocol.messages import Sampling
 from glassformer.server.services import Services
+
+T = TypeVar("T")
 
 
 def check_request(
@@ -78,15 +81,12 @@ async def generate(
     services.metrics.tokens.labels("prompt").inc(len(token_ids))
 
     async def read() -> AsyncIterator[DecodedToken]:
-        try:
-            async with asyncio.timeout(services.settings.request_timeout_secs):
-                while (item := await found.get()) is not None:
-                    if isinstance(item, BaseException):
-                        raise item
-                    services.metrics.tokens.labels("generated").inc()
-                    yield item
-        except TimeoutError:
-            raise DeadlinePassed("The generation took longer than this server allows.") from None
+        deadline_secs = loop.time() + services.settings.request_timeout_secs
+        while (item := await take(found, deadline_secs - loop.time())) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            services.metrics.tokens.labels("generated").inc()
+            yield item
         if job.cancelled.is_set():
             raise TooMany("The server is stopping.", retry_after_secs=5)
 
@@ -94,3 +94,11 @@ async def generate(
         yield read()
     finally:
         job.cancel()
+
+
+async def take(found: asyncio.Queue[T], secs: float) -> T:
+    """The next item within `secs`. Raises DeadlinePassed, also where an item is waiting but the time is over."""
+    if secs > 0:
+        with suppress(TimeoutError):
+            return await asyncio.wait_for(found.get(), secs)
+    raise DeadlinePassed("The generation took longer than this server allows.")

@@ -13,6 +13,9 @@ from glassformer.server.errors import json_response
 from glassformer.server.security import is_public
 from glassformer.settings import Settings
 
+# A body of up to so many times its limit is read to its end, and forgotten, before it is refused.
+DRAINED = 4
+
 
 class SizeLimit:
     """Reads a request's body as a whole, up to a limit and in a limited time, before the app sees it.
@@ -35,7 +38,7 @@ class SizeLimit:
             await self.app(scope, receive, send)
             return
         length = Headers(scope=scope).get("content-length", "0")
-        if length.isdecimal() and int(length[:20]) > self.settings.max_body_bytes:
+        if length.isdecimal() and int(length[:20]) > DRAINED * self.settings.max_body_bytes:
             raise self.too_large()
         try:
             async with asyncio.timeout(self.settings.body_timeout_secs):
@@ -56,7 +59,10 @@ class SizeLimit:
         await self.app(scope, replay, send)
 
     async def read(self, receive: Receive) -> tuple[bytes, bool]:
-        """The whole body, and whether the client left before its end. Raises TooLarge."""
+        """The whole body, and whether the client left before its end. Raises TooLarge.
+
+        Many clients read an answer only after they have sent everything, so some of what is too much is read too.
+        """
         chunks: list[bytes] = []
         size = 0
         while True:
@@ -65,10 +71,14 @@ class SizeLimit:
                 return b"", True
             chunk = message.get("body", b"")
             size += len(chunk)
+            has_end = not message.get("more_body", False)
             if size > self.settings.max_body_bytes:
-                raise self.too_large()
-            chunks.append(chunk)
-            if not message.get("more_body", False):
+                chunks.clear()
+                if has_end or size > DRAINED * self.settings.max_body_bytes:
+                    raise self.too_large()
+            else:
+                chunks.append(chunk)
+            if has_end:
                 return b"".join(chunks), False
 
     def too_large(self) -> TooLarge:

@@ -1,0 +1,182 @@
+"""A client that goes away stops its generation within one step; stopping the server ends open streams."""
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+from serving import Running, read_events, serving
+
+# Greedily, the tiny model falls into a circle and never ends by itself.
+LONG = {"model_id": "llama", "prompt": "the quick", "max_new_tokens": 3500, "temperature": 0}
+
+
+def wait_until(condition: Callable[[], bool], secs: float = 10) -> None:
+    end = time.monotonic() + secs
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.005)
+
+
+def generated(running: Running) -> float:
+    value = running.services.metrics.registry.get_sample_value(
+        "glassformer_tokens_total", {"kind": "generated"}
+    )
+    return value or 0.0
+
+
+@pytest.mark.parametrize("path", ["/generate", "/generate/stream"])
+def test_leaving_stops_the_steps(running: Running, client: httpx.Client, path: str) -> None:
+    client.post("/generate", json={**LONG, "max_new_tokens": 1})
+    host, port = running.url.removeprefix("http://").split(":")
+    body = json.dumps(LONG).encode()
+    before = generated(running)
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(
+            f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n".encode()
+            + body
+        )
+        wait_until(lambda: generated(running) > before + 5)
+        assert running.services.count_generations() == 1
+    wait_until(lambda: running.services.count_generations() == 0, 2)
+    count = generated(running)
+    time.sleep(0.2)
+    assert generated(running) == count
+    assert count - before < 3000
+    assert client.post("/generate", json={**LONG, "max_new_tokens": 2}).status_code == 200
+
+
+def test_a_recording_goes_on_without_its_reader_until_it_is_stopped(
+    running: Running, client: httpx.Client
+) -> None:
+    body = {
+        "model_id": "llama",
+        "prompt": "the quick",
+        "max_new_tokens": 3000,
+        "sampling": {"temperature": 0},
+    }
+    trace_id = client.post("/api/traces", json=body).json()["id"]
+    with client.stream("GET", f"/api/traces/{trace_id}/events") as answer:
+        for line in answer.iter_lines():
+            if line.startswith("event: step"):
+                break
+    assert client.get(f"/api/traces/{trace_id}").json()["status"] == "running"
+    client.post(f"/api/traces/{trace_id}/stop")
+    wait_until(lambda: client.get(f"/api/traces/{trace_id}").json()["status"] == "stopped")
+    state = client.get(f"/api/traces/{trace_id}").json()
+    assert state["finish_reason"] == "cancelled"
+    assert 2 < state["positions"] <= len(state["tokens"]) < 3000
+    client.delete(f"/api/traces/{trace_id}")
+
+
+def test_several_streams_move_together(running: Running) -> None:
+    ends: dict[int, list[float]] = {}
+
+    def follow(number: int) -> None:
+        with (
+            running.client() as client,
+            client.stream(
+                "POST", "/generate/stream", json={**LONG, "max_new_tokens": 100, "seed": number}
+            ) as answer,
+        ):
+            ends[number] = [time.monotonic() for chunk in answer.iter_text() if chunk]
+
+    threads = [threading.Thread(target=follow, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    first_end = min(times[-1] for times in ends.values())
+    assert len(ends) == 4
+    assert all(times[0] < first_end for times in ends.values())
+
+
+def test_a_full_queue_is_told(model_dir: Path) -> None:
+    with serving(model_dir, max_running=1, max_waiting=0) as running, running.client() as client:
+        client.post("/generate", json={**LONG, "max_new_tokens": 1})
+        with client.stream("POST", "/generate/stream", json=LONG) as answer:
+            chunks = answer.iter_text()  # kept: letting go of it would close the connection
+            next(chunks)
+            with running.client() as other:
+                refused = other.post("/generate", json=LONG)
+                assert refused.status_code == 429
+                assert int(refused.headers["Retry-After"]) >= 1
+                assert "error" in refused.json()
+                assert other.post("/generate/stream", json=LONG).status_code == 429
+                assert other.post("/api/traces", json={"model_id": "llama", "prompt": "x"}).status_code == 429
+                assert other.get("/api/traces").json() == {"traces": []}
+        wait_until(lambda: running.services.count_generations() == 0)
+        assert client.post("/generate", json={**LONG, "max_new_tokens": 2}).status_code == 200
+
+
+def test_a_deadline_ends_a_generation(model_dir: Path) -> None:
+    with serving(model_dir, request_timeout_secs=1.0) as running, running.client() as client:
+        wait_until(lambda: client.get("/ready").status_code == 200)
+        late = client.post("/generate", json=LONG)
+        assert late.status_code == 504
+        assert "longer" in late.json()["error"]
+        with client.stream("POST", "/generate/stream", json=LONG) as answer:
+            raw = "".join(answer.iter_text())
+        name, _, data = read_events(raw)[-1]
+        assert name == "error"
+        assert "longer" in json.loads(data)["error"]
+        wait_until(lambda: running.services.count_generations() == 0)
+
+
+def test_stopping_the_server_ends_open_streams(model_dir: Path) -> None:
+    ended: list[float] = []
+
+    def follow(url: str, path: str, method: str) -> None:
+        try:
+            with httpx.stream(
+                method, url + path, json=LONG if method == "POST" else None, trust_env=False
+            ) as answer:
+                for _ in answer.iter_text():
+                    pass
+        except httpx.HTTPError:
+            pass
+        ended.append(time.monotonic())
+
+    with serving(model_dir) as running:
+        with running.client() as client:
+            client.post("/generate", json={**LONG, "max_new_tokens": 1})
+            trace = client.post(
+                "/api/traces",
+                json={
+                    "model_id": "llama",
+                    "prompt": "x",
+                    "max_new_tokens": 3000,
+                    "sampling": {"temperature": 0},
+                },
+            ).json()
+        threads = [
+            threading.Thread(target=follow, args=(running.url, path, method), daemon=True)
+            for path, method in [
+                ("/generate/stream", "POST"),
+                ("/generate", "POST"),
+                (f"/api/traces/{trace['id']}/events", "GET"),
+            ]
+        ]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.3)
+        started = time.monotonic()
+        running.server.should_exit = True
+        for thread in threads:
+            thread.join(5)
+    assert len(ended) == 3
+    assert max(ended) - started < 3
+
+
+def test_quiet_streams_send_comments(model_dir: Path) -> None:
+    with serving(model_dir, ping_secs=0.02) as running, running.client() as client:
+        wait_until(lambda: client.get("/ready").status_code == 200)
+        loaded = running.services.registry.load("llama").result()
+        # The lock as a long computation would hold it.
+        with loaded.lock, client.stream("POST", "/generate/stream", json=LONG) as answer:
+            assert next(answer.iter_lines()) == ": ping"

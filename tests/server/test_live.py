@@ -1,0 +1,119 @@
+"""The live WebSocket: a frame for each step, errors that do not end it, slow and leaving pages."""
+
+import json
+import time
+from collections.abc import Iterator
+
+import httpx
+import numpy as np
+import pytest
+from serving import Running, read_events
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+
+from glassformer.protocol.frames import decode_frame
+
+ADDRESSES = ["resid_pre.1", "attn_probs.0", "lm_head"]
+
+
+@pytest.fixture
+def socket(running: Running) -> Iterator[ClientConnection]:
+    with connect(running.url.replace("http", "ws") + "/api/live", proxy=None, max_size=None) as found:
+        yield found
+
+
+def start(client: httpx.Client, count: int) -> str:
+    body = {
+        "model_id": "llama",
+        "prompt": "the quick",
+        "max_new_tokens": count,
+        "sampling": {"temperature": 0},
+    }
+    return str(client.post("/api/traces", json=body).json()["id"])
+
+
+def subscribe(socket: ClientConnection, trace_id: str, addresses: list[str]) -> None:
+    socket.send(json.dumps({"type": "subscribe", "trace_id": trace_id, "addresses": addresses}))
+
+
+def read_until_quiet(socket: ClientConnection) -> None:
+    for _ in range(2000):
+        socket.recv(0.5)
+
+
+def test_frames_hold_what_the_store_holds(client: httpx.Client, socket: ClientConnection) -> None:
+    trace_id = start(client, 400)
+    subscribe(socket, trace_id, ADDRESSES)
+    frames = [decode_frame(socket.recv(10)) for _ in range(4)]  # type: ignore[arg-type]
+    client.post(f"/api/traces/{trace_id}/stop")
+    client.get(f"/api/traces/{trace_id}/events")
+    # The first one may hold the whole prompt.
+    for header, rows in frames[1:]:
+        assert header.trace_id == trace_id
+        assert header.stop == header.start + 1
+        assert list(rows) == ADDRESSES
+        assert rows["attn_probs.0"].shape == (4, 1, header.stop)
+        chunk, row = divmod(header.start, 64)
+        cells = np.frombuffer(
+            client.get(f"/api/traces/{trace_id}/zarr/resid_pre.1/0/c/{chunk}/0").content, "<f4"
+        ).reshape(64, -1)
+        np.testing.assert_array_equal(rows["resid_pre.1"][0], cells[row, :32])
+    assert [header.start for header, _ in frames[1:]] == [frames[0][0].stop + i for i in range(3)]
+
+
+def test_mistakes_are_answered_and_the_socket_lives_on(
+    client: httpx.Client, socket: ClientConnection
+) -> None:
+    trace_id = start(client, 2000)
+    for text in ("{", "[]", '{"type": "subscribe"}', '{"type": "other", "trace_id": "x", "addresses": []}'):
+        socket.send(text)
+        assert "error" in json.loads(socket.recv(5))
+    subscribe(socket, "unknown", [])
+    assert "error" in json.loads(socket.recv(5))
+    subscribe(socket, trace_id, ["nothing.9"])
+    assert json.loads(socket.recv(5))["field"] == "address"
+    subscribe(socket, trace_id, ["resid_pre.0"] * 600)
+    assert json.loads(socket.recv(5))["field"] == "addresses"
+    subscribe(socket, trace_id, ["resid_pre.0"])
+    assert isinstance(socket.recv(10), bytes)
+    client.delete(f"/api/traces/{trace_id}")
+
+
+def test_a_page_that_leaves_is_forgotten(
+    running: Running, client: httpx.Client, socket: ClientConnection
+) -> None:
+    trace_id = start(client, 2000)
+    subscribe(socket, trace_id, ADDRESSES)
+    assert isinstance(socket.recv(10), bytes)
+    socket.close()
+    recording = running.services.runs[trace_id].trace.recording
+    for _ in range(200):
+        if not recording._subscriptions:
+            break
+        time.sleep(0.01)
+    assert not recording._subscriptions
+    client.post(f"/api/traces/{trace_id}/stop")
+    assert read_events(client.get(f"/api/traces/{trace_id}/events").text)[-1][0] == "state"
+
+
+def test_an_empty_subscription_ends_it(client: httpx.Client, socket: ClientConnection) -> None:
+    trace_id = start(client, 2000)
+    subscribe(socket, trace_id, ["resid_pre.0"])
+    assert isinstance(socket.recv(10), bytes)
+    subscribe(socket, trace_id, [])
+    with pytest.raises(TimeoutError):
+        read_until_quiet(socket)
+    client.delete(f"/api/traces/{trace_id}")
+
+
+def test_too_many_pages_are_refused(running: Running) -> None:
+    services = running.services
+    before, services._sockets = services._sockets, services.settings.max_sockets
+    try:
+        with (
+            pytest.raises(InvalidStatus),
+            connect(running.url.replace("http", "ws") + "/api/live", proxy=None),
+        ):
+            pass
+    finally:
+        services._sockets = before

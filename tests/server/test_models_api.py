@@ -1,0 +1,130 @@
+"""Models over HTTP: listed, loaded once, followed, unloaded, refused with the reason."""
+
+import json
+import threading
+from pathlib import Path
+
+import httpx
+from serving import Running, read_events, serving
+from tiny import make_model
+
+
+def statuses(client: httpx.Client) -> dict[str, str]:
+    return {model["model_id"]: model["status"] for model in client.get("/api/models").json()["models"]}
+
+
+def test_the_list(client: httpx.Client) -> None:
+    body = client.get("/api/models").json()
+    assert body["default_model_id"] == "llama"
+    by_id = {model["model_id"]: model for model in body["models"]}
+    assert {"tales", "sorter", "llama", "gpt2"} <= set(by_id)
+    assert by_id["tales"]["source"] == "bundled"
+    assert by_id["tales"]["prompts"]
+    assert by_id["llama"]["source"] == "folder"
+    assert by_id["gpt2"]["family"] == "gpt2"
+
+
+def test_loading_is_followed_to_its_end(client: httpx.Client) -> None:
+    client.delete("/api/models/gpt2")
+    events = read_events(client.get("/api/models/gpt2/load").text)
+    stages = [json.loads(data)["stage"] for _, _, data in events]
+    assert {name for name, _, _ in events} == {"progress"}
+    assert stages[-1] == "ready"
+    assert stages == sorted(stages, key=["queued", "downloading", "reading", "checking", "ready"].index)
+    # Loaded already: one event says so.
+    assert "ready" in client.get("/api/models/gpt2/load").text
+
+
+def test_unloading_gives_its_recordings_up(client: httpx.Client) -> None:
+    trace = client.post("/api/traces", json={"model_id": "gpt2", "prompt": "the"}).json()
+    client.get(f"/api/traces/{trace['id']}/events")
+    assert client.delete("/api/models/gpt2").status_code == 204
+    assert client.delete("/api/models/gpt2").status_code == 204
+    assert statuses(client)["gpt2"] == "available"
+    assert client.get(f"/api/traces/{trace['id']}").status_code == 404
+    assert client.delete("/api/models/nope nope").status_code == 404
+
+
+def test_a_model_in_use_is_not_unloaded(client: httpx.Client) -> None:
+    long = {"model_id": "llama", "prompt": "the", "max_new_tokens": 3000, "sampling": {"temperature": 0}}
+    trace_id = client.post("/api/traces", json=long).json()["id"]
+    refused = client.delete("/api/models/llama")
+    client.post(f"/api/traces/{trace_id}/stop")
+    assert refused.status_code == 409
+    assert "error" in refused.json()
+
+
+def test_twenty_ask_at_the_same_time_and_it_loads_once(model_dir: Path) -> None:
+    with serving(model_dir, default_model="gpt2") as running:
+        stages: list[str] = []
+        running.services.registry.listen("llama", lambda progress: stages.append(progress.stage))
+        answers: list[httpx.Response] = []
+
+        def ask() -> None:
+            with running.client() as client:
+                answers.append(
+                    client.post(
+                        "/generate",
+                        json={"model_id": "llama", "prompt": "the", "max_new_tokens": 3, "seed": 1},
+                    )
+                )
+
+        threads = [threading.Thread(target=ask) for _ in range(20)]
+        for thread in threads:
+            thread.start()
+        with running.client() as client:  # and the event loop is never blocked by it
+            assert client.get("/health", timeout=2).status_code == 200
+        for thread in threads:
+            thread.join(60)
+        assert [answer.status_code for answer in answers] == [200] * 20
+        assert len({answer.json()["text"] for answer in answers}) == 1
+        assert stages.count("reading") == 1
+        assert stages.count("ready") == 1
+
+
+def test_refusals_are_told_and_can_be_tried_again(tmp_path: Path) -> None:
+    folder = make_model(tmp_path / "mine", "gpt2")
+    weights = (folder / "model.safetensors").rename(tmp_path / "elsewhere")
+    (folder / "pytorch_model.bin").write_bytes(b"pickled")
+    with serving(tmp_path, default_model="sorter") as running, running.client() as client:
+        for answer in (
+            client.post("/api/models/mine/load"),
+            client.post("/generate", json={"model_id": "mine", "prompt": "the"}),
+            client.get("/api/models/mine/anatomy"),
+        ):
+            assert answer.status_code == 422
+            assert "safetensors" in answer.json()["error"]
+        last = json.loads(read_events(client.get("/api/models/mine/load").text)[-1][2])
+        assert last["stage"] == "failed"
+        assert "safetensors" in last["detail"]
+        listed = {model["model_id"]: model for model in client.get("/api/models").json()["models"]}["mine"]
+        assert listed["status"] == "failed"
+        assert "safetensors" in listed["error"]
+        weights.rename(folder / "model.safetensors")
+        assert client.post("/generate", json={"model_id": "mine", "prompt": "the"}).status_code == 200
+        assert statuses(client)["mine"] == "ready"
+
+
+def test_models_make_room_for_each_other(model_dir: Path) -> None:
+    sizes = [(model_dir / name / "model.safetensors").stat().st_size for name in ("llama", "gpt2")]
+    with serving(model_dir, model_bytes=max(sizes) + 10_000) as running, running.client() as client:
+        for name in ("llama", "gpt2", "llama"):
+            answer = client.post("/generate", json={"model_id": name, "prompt": "the", "max_new_tokens": 2})
+            assert answer.status_code == 200
+            assert statuses(client)[name] == "ready"
+        assert statuses(client)["gpt2"] == "available"
+        too_large = client.post("/generate", json={"model_id": "tales", "prompt": "the"})
+        assert too_large.status_code == 503
+        assert "memory" in too_large.json()["error"]
+        assert "Retry-After" in too_large.headers
+
+
+def test_anatomy_and_weights(running: Running, client: httpx.Client) -> None:
+    anatomy = client.get("/api/models/llama/anatomy").json()
+    assert anatomy["model_id"] == "llama"
+    assert len(anatomy["blocks"]) == 2
+    answer = client.get("/api/models/llama/zarr/zarr.json")
+    assert answer.json()["node_type"] == "group"
+    again = client.get("/api/models/llama/zarr/zarr.json", headers={"If-None-Match": answer.headers["ETag"]})
+    assert again.status_code == 304
+    assert again.content == b""

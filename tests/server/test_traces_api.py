@@ -1,0 +1,161 @@
+"""Recordings over HTTP: their life, their events, their cells; the numbers are those of transformers."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import torch
+from serving import Running, read_events, serving
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+PROMPT = "the quick brown fox"
+
+
+def record(client: httpx.Client, **body: Any) -> dict[str, Any]:
+    """A finished recording's state."""
+    answer = client.post("/api/traces", json={"model_id": "llama", "prompt": PROMPT, **body})
+    assert answer.status_code == 201, answer.text
+    events = read_events(client.get(f"/api/traces/{answer.json()['id']}/events").text)
+    return json.loads(events[-1][2])  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="module")
+def reference(model_dir: Path) -> Any:
+    tokenizer = AutoTokenizer.from_pretrained(model_dir / "llama")
+    model = AutoModelForCausalLM.from_pretrained(model_dir / "llama", attn_implementation="eager").eval()
+    return tokenizer, model
+
+
+def test_a_prompt_alone(client: httpx.Client, reference: Any) -> None:
+    tokenizer, _ = reference
+    state = record(client)
+    ids = tokenizer(PROMPT)["input_ids"]
+    assert [token["id"] for token in state["tokens"]] == ids
+    assert state["status"] == "done"
+    assert state["positions"] == state["prompt_count"] == len(ids)
+    assert state["bytes"] > 0
+
+
+def test_greedy_tokens_are_those_of_generate(client: httpx.Client, reference: Any) -> None:
+    tokenizer, model = reference
+    ids = tokenizer(PROMPT, return_tensors="pt")
+    expected = model.generate(**ids, do_sample=False, max_new_tokens=12)[0].tolist()
+    state = record(client, max_new_tokens=12, sampling={"temperature": 0})
+    assert [token["id"] for token in state["tokens"]] == expected
+    # Every token has been read by the model, the last one too.
+    assert state["positions"] == len(expected)
+    assert state["tokens_per_sec"] > 0
+
+
+def test_events_tell_the_run_and_resume(client: httpx.Client) -> None:
+    state = record(client, max_new_tokens=6, sampling={"seed": 2, "temperature": 1})
+    path = f"/api/traces/{state['id']}/events"
+    events = read_events(client.get(path).text)
+    assert [id_ for _, id_, _ in events] == [str(number) for number in range(len(events))]
+    names = [name for name, _, _ in events]
+    assert names == ["state", "state", *["step"] * (len(state["tokens"]) - state["prompt_count"]), "state"]
+    recorded = json.loads(events[1][2])
+    assert recorded["positions"] >= recorded["prompt_count"]
+    steps = [json.loads(data) for name, _, data in events if name == "step"]
+    assert [step["pos"] for step in steps] == list(range(state["prompt_count"], len(state["tokens"])))
+    assert [step["token"] for step in steps] == state["tokens"][state["prompt_count"] :]
+    assert all(0 < step["model_probability"] <= 1 for step in steps)
+    resumed = read_events(client.get(path, headers={"Last-Event-ID": "3"}).text)
+    assert resumed == events[4:]
+    assert read_events(client.get(path, headers={"Last-Event-ID": "nonsense"}).text) == events
+    assert client.get(path, headers={"Last-Event-ID": "999"}).text == ""
+
+
+def test_token_ids_and_messages(client: httpx.Client) -> None:
+    state = record(client, prompt=None, token_ids=[5, 6, 7])
+    assert [token["id"] for token in state["tokens"]] == [5, 6, 7]
+    chat = [{"role": "user", "content": "Mia has a ball. Who has the ball?"}]
+    state = record(client, model_id="tales", prompt=None, messages=chat)
+    assert state["tokens"][0]["special"]
+    assert len(state["tokens"]) > 8
+
+
+def test_the_list_and_the_end_of_a_recording(client: httpx.Client) -> None:
+    state = record(client)
+    assert state["id"] in [trace["id"] for trace in client.get("/api/traces").json()["traces"]]
+    assert client.get(f"/api/traces/{state['id']}").json() == state
+    assert client.delete(f"/api/traces/{state['id']}").status_code == 204
+    assert client.get(f"/api/traces/{state['id']}").status_code == 404
+    assert client.delete(f"/api/traces/{state['id']}").status_code == 404
+
+
+def test_the_distribution_is_that_of_the_model(client: httpx.Client, reference: Any) -> None:
+    _, model = reference
+    state = record(client, max_new_tokens=4, sampling={"temperature": 0})
+    ids = [token["id"] for token in state["tokens"]]
+    with torch.no_grad():
+        logits = model(torch.tensor([ids])).logits[0]
+    for pos in range(len(ids)):
+        answer = client.get(
+            f"/api/traces/{state['id']}/distribution", params={"pos": pos, "limit": 1000}
+        ).json()
+        expected = logits[pos].softmax(-1)
+        for candidate in answer["candidates"]:
+            assert candidate["probability"] == pytest.approx(
+                float(expected[candidate["token"]["id"]]), abs=1e-5
+            )
+        assert answer["chosen"] == (ids[pos + 1] if pos + 1 < len(ids) else None)
+    greedy = client.get(
+        f"/api/traces/{state['id']}/distribution", params={"pos": len(ids) - 2, "temperature": 0}
+    ).json()
+    assert greedy["candidates"][0]["filtered_probability"] == 1.0
+    assert greedy["candidates"][0]["token"]["id"] == greedy["chosen"]
+
+
+def test_cells_are_those_of_transformers(client: httpx.Client, reference: Any) -> None:
+    _, model = reference
+    state = record(client, max_new_tokens=4, sampling={"temperature": 0})
+    ids = torch.tensor([[token["id"] for token in state["tokens"]]])
+    with torch.no_grad():
+        out = model(ids, output_hidden_states=True, output_attentions=True)
+    base = f"/api/traces/{state['id']}"
+    for address, expected in (
+        ("resid_pre.1", out.hidden_states[1][0]),
+        ("attn_probs.1", out.attentions[1][0]),
+    ):
+        meta = client.get(f"{base}/zarr/{address}/0/zarr.json").json()
+        assert meta["shape"] == list(expected.shape)
+        chunk = meta["chunk_grid"]["configuration"]["chunk_shape"]
+        key = "/".join(["0"] * len(chunk))
+        cells = np.frombuffer(client.get(f"{base}/zarr/{address}/0/c/{key}").content, "<f4").reshape(chunk)
+        where = tuple(slice(0, size) for size in expected.shape)
+        np.testing.assert_allclose(cells[where], expected.numpy(), atol=1e-5)
+    answer = client.get(f"{base}/explain", params={"address": "attn_probs.1", "index": "2,3,1"}).json()
+    assert answer["value"] == pytest.approx(float(out.attentions[1][0, 2, 3, 1]), abs=1e-5)
+    assert answer["recomputed"] == pytest.approx(answer["value"], abs=1e-5)
+
+
+def test_complete_chunks_are_cached_and_others_are_asked_for_again(client: httpx.Client) -> None:
+    state = record(client, token_ids=[5] * 70, prompt=None)
+    base = f"/api/traces/{state['id']}/zarr"
+    done, growing = client.get(f"{base}/resid_pre.0/0/c/0/0"), client.get(f"{base}/resid_pre.0/0/c/1/0")
+    assert "immutable" in done.headers["Cache-Control"]
+    assert "no-cache" in growing.headers["Cache-Control"]
+    for answer in (done, growing):
+        etag = answer.headers["ETag"]
+        again = client.get(str(answer.url), headers={"If-None-Match": f'"other", {etag}'})
+        assert again.status_code == 304
+        assert again.headers["ETag"] == etag
+    assert client.head(f"{base}/zarr.json").status_code == 200
+
+
+def test_the_oldest_recordings_make_room(model_dir: Path) -> None:
+    with serving(model_dir, max_traces=3) as running, running.client() as client:
+        made = [record(client)["id"] for _ in range(5)]
+        assert [trace["id"] for trace in client.get("/api/traces").json()["traces"]] == made[2:]
+
+
+def test_metrics_count(running: Running, client: httpx.Client) -> None:
+    record(client)
+    text = client.get("/metrics").text
+    assert 'glassformer_tokens_total{kind="prompt"}' in text
+    assert "glassformer_recordings " in text
+    assert 'route="/api/traces/{trace_id}/events"' in text
