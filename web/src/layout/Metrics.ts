@@ -26,35 +26,58 @@ export interface Metrics {
   text: number;
   tilesWidth: number;
   skylineHeight: number;
+  /** Between the tiles and the spine, where the threads gather. */
+  funnel: number;
 }
 
-/** Text at the first camera, in CSS pixels: the smallest that reads well. */
+/** Text at the first camera, in CSS pixels: what reads well, and the least that can be read in a small window. */
 const TEXT_PX = 12.5;
+const TEXT_MIN_PX = 9.5;
+/** A window this high carries text of the full size. */
+const TALL_PX = 620;
 /** World height of a block; everything else is chosen around it. */
 const FLOOR = 100;
+/** Roof and end, in blocks. */
+export const ROOF_SHARE = 0.3;
+export const END_SHARE = 0.62;
 /** Wider than this, wings would be planks; narrower, they would be posts. */
 const WIDTH_MAX = 1150;
-const WIDTH_MIN = 500;
+const WIDTH_MIN = 460;
 /** A token column of a short prompt would look like a plank, of a long one like a hair. */
 const COLUMN_MAX = 9.5;
-/** Shares of the height that tiles and skyline take, and of the width that each part takes. */
-const ENDS_SHARE = 0.27;
 const SPINE_SHARE = 0.27;
 const ATTENTION_SHARE = 0.56;
+/** Heights around the skyline's bars, in units of the text size: bars, and words with the air below. */
+const BARS_TALL = 6;
+const BARS_LOW = 4;
+const WORDS = 2.6;
+/** Between tiles and spine, and between logits and skyline, where the threads gather; in pixels. */
+const FUNNEL_PX = 30;
 
-export function chooseMetrics(anatomy: Anatomy, columns: number, free: Free): Metrics {
-  const blocks = Math.max(1, anatomy.blocks.length);
-  const body = (blocks + 0.92) * FLOOR;
-  const height = body / (1 - ENDS_SHARE);
-  const width = Math.min(WIDTH_MAX, Math.max(WIDTH_MIN, (height * free.width) / free.height));
+/** Pixels that the tiles take on the screen: their width is given, their height follows from the text. */
+export function tilesWidthPx(free: Free): number {
+  return free.width * 0.9;
+}
+
+export function textPx(free: Free): number {
+  return Math.min(TEXT_PX, Math.max(TEXT_MIN_PX, (free.height / TALL_PX) * TEXT_PX));
+}
+
+/** `tilesPx` is the height of the tile paragraph in pixels. */
+export function chooseMetrics(anatomy: Anatomy, columns: number, free: Free, tilesPx: number): Metrics {
+  const body = (Math.max(1, anatomy.blocks.length) + ROOF_SHARE + END_SHARE) * FLOOR;
+  const text = textPx(free);
+  const bars = free.height < TALL_PX ? BARS_LOW : BARS_TALL;
+  const bodyPx = Math.max(free.height * 0.3, free.height - tilesPx - (bars + WORDS) * text - 2 * FUNNEL_PX);
+  const width = Math.min(WIDTH_MAX, Math.max(WIDTH_MIN, (body * free.width) / bodyPx));
   // On a narrow window the width decides the scale: let the tower grow into the height that is left.
-  const stretch = Math.min(1.5, Math.max(1, (width * free.height) / free.width / height));
-  const pxPerUnit = Math.min(free.width / width, free.height / (height * stretch)) * 0.93;
+  const stretch = Math.min(1.5, Math.max(1, (width * bodyPx) / free.width / body));
+  // A tenth is lost to perspective and to the names of the blocks.
+  const pxPerUnit = Math.min(free.width / width, bodyPx / (body * stretch)) * 0.9;
   const gap = Math.min(38, width * 0.035);
   const spineWidth = Math.min(width * SPINE_SHARE, Math.max(96, columns * COLUMN_MAX));
   const wings = width - spineWidth - 2 * gap;
   const floor = FLOOR * stretch;
-  const text = Math.max(TEXT_PX / pxPerUnit, 9);
   return {
     columns,
     spineWidth,
@@ -65,8 +88,9 @@ export function chooseMetrics(anatomy: Anatomy, columns: number, free: Free): Me
     floor,
     shelf: floor * 0.32,
     slope: 0.5,
-    text,
-    tilesWidth: Math.max(width * 0.94, (free.width / pxPerUnit) * 0.86),
-    skylineHeight: Math.max(70, text * 6),
+    text: text / pxPerUnit,
+    tilesWidth: tilesWidthPx(free) / pxPerUnit,
+    skylineHeight: (bars * text) / pxPerUnit,
+    funnel: FUNNEL_PX / pxPerUnit,
   };
 }

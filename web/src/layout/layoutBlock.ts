@@ -185,6 +185,11 @@ export function layoutNorms(norms: Weight[], stack: Plate[], maker: PlateMaker):
   });
 }
 
+/** The last words of a parameter's name: where it lies says the rest. */
+function shortName(name: string): string {
+  return name.split(".").slice(-2).join(".");
+}
+
 /** A site's name appears when its plate is large enough to carry it. */
 export function labelsOf(plate: Plate): Label[] {
   const width = Math.hypot(...plate.right);
@@ -204,10 +209,19 @@ export function labelsOf(plate: Plate): Label[] {
       },
     ];
   }
-  if (plate.lead > 0 && plate.station !== "head") return [];
+  if (plate.lead > 0) return [];
   const priority = { stream: 30, end: 30, lens: 36, output: 36, wing: 34, head: 50, shelf: 70 }[
     plate.station
   ];
   const role = plate.kind === "weight" ? "weight" : "site";
-  return [{ ...base, text: plate.name, priority, span: width, rise, role }];
+  return [
+    {
+      ...base,
+      text: plate.kind === "weight" ? shortName(plate.name) : plate.name,
+      priority,
+      span: width,
+      rise,
+      role,
+    },
+  ];
 }

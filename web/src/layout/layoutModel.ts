@@ -14,7 +14,15 @@ import {
 } from "./layoutBlock";
 import { layoutShelf, shelfFrame } from "./layoutShelf";
 import { layoutTiles } from "./layoutTiles";
-import { chooseMetrics, type Free, type Metrics } from "./Metrics";
+import {
+  chooseMetrics,
+  END_SHARE,
+  type Free,
+  type Metrics,
+  ROOF_SHARE,
+  textPx,
+  tilesWidthPx,
+} from "./Metrics";
 import { orderOf } from "./orderOf";
 import type { Plate } from "./Plate";
 import { PlateMaker } from "./PlateMaker";
@@ -27,9 +35,6 @@ export interface LayoutOptions {
 
 /** Columns are added in steps, so that a growing text does not move the whole model with every token. */
 const COLUMN_STEP = 8;
-/** Between the tiles and the spine, where the threads gather. */
-const FUNNEL = 30;
-
 /** How many columns a layout for so many tokens has: room for a few to come. */
 export function columnsFor(tokenCount: number): number {
   return Math.max(COLUMN_STEP, Math.ceil((tokenCount + 1) / COLUMN_STEP) * COLUMN_STEP);
@@ -38,7 +43,9 @@ export function columnsFor(tokenCount: number): number {
 /** Places everything an anatomy names: pure, and independent of the architecture. */
 export function layoutModel(anatomy: Anatomy, tokenCount: number, options: LayoutOptions): Layout {
   const columns = columnsFor(tokenCount);
-  const metrics = chooseMetrics(anatomy, columns, options.free);
+  const { free, ems } = options;
+  const tilesPx = layoutTiles(ems, tilesWidthPx(free), textPx(free), 0).height;
+  const metrics = chooseMetrics(anatomy, columns, free, tilesPx);
   const maker = new PlateMaker(columns, orderOf(anatomy));
   const aliases = aliasesOf(anatomy);
   const placeAt = (top: number): Place => ({
@@ -51,7 +58,7 @@ export function layoutModel(anatomy: Anatomy, tokenCount: number, options: Layou
   const plates: Plate[] = [];
   const edges: Edge[] = [];
   const labels: Label[] = [];
-  const headHeight = metrics.floor * 0.3;
+  const headHeight = metrics.floor * ROOF_SHARE;
   const top = headHeight;
   const roof = placeAt(top);
   plates.push(...layoutStack(anatomy.before.filter(isStream), top, headHeight, roof));
@@ -81,7 +88,7 @@ export function layoutModel(anatomy: Anatomy, tokenCount: number, options: Layou
 
   const endTop = -anatomy.blocks.length * metrics.floor;
   const end = placeAt(endTop);
-  const endHeight = metrics.floor * 0.62;
+  const endHeight = metrics.floor * END_SHARE;
   const after = anatomy.after.filter((site) => site.axes[0] === "pos");
   const ends = layoutEnd(after, endTop, endHeight, end);
   plates.push(...ends, ...layoutNorms(anatomy.weights.filter(isNorm), ends, maker));
@@ -89,9 +96,9 @@ export function layoutModel(anatomy: Anatomy, tokenCount: number, options: Layou
   for (const plate of plates) labels.push(...labelsOf(plate));
   labels.push(...titlesOf(anatomy, placeAt(0)));
 
-  const tilesBottom = top + FUNNEL;
-  const tiles = layoutTiles(options.ems, metrics.tilesWidth, metrics.text, tilesBottom);
-  const skylineTop = endTop - endHeight - FUNNEL * 0.8;
+  const tilesBottom = top + metrics.funnel;
+  const tiles = layoutTiles(ems, metrics.tilesWidth, metrics.text, tilesBottom);
+  const skylineTop = endTop - endHeight - metrics.funnel;
   const halfWidth = Math.max(metrics.tilesWidth / 2, totalWidth(metrics) / 2);
   const left = metrics.spineWidth / -2 - metrics.gap - metrics.attentionWidth;
   return {
@@ -118,10 +125,10 @@ export function layoutModel(anatomy: Anatomy, tokenCount: number, options: Layou
       width: metrics.tilesWidth,
       height: metrics.skylineHeight,
       size: metrics.text,
-      bars: Math.max(5, Math.min(13, Math.floor(metrics.tilesWidth / (metrics.text * 4.6)))),
+      bars: Math.max(5, Math.min(13, Math.floor(metrics.tilesWidth / (metrics.text * 4.8)))),
     },
     bounds: {
-      min: [Math.min(left, -halfWidth), skylineTop - metrics.skylineHeight - metrics.text * 3, -90],
+      min: [Math.min(left, -halfWidth), skylineTop - metrics.skylineHeight - metrics.text * 2, -90],
       max: [halfWidth, tilesBottom + Math.max(tiles.height, metrics.text * 2), 20],
     },
   };

@@ -29,6 +29,17 @@ function breakRows(ems: readonly number[], width: number, size: number): number[
   return starts;
 }
 
+/** The narrowest measure that needs no more rows: so that no word is left alone on the last. */
+function balance(ems: readonly number[], width: number, size: number, rows: number): number {
+  let [low, high] = [0, width];
+  for (let step = 0; step < 12; step++) {
+    const middle = (low + high) / 2;
+    if (breakRows(ems, middle, size).length > rows) low = middle;
+    else high = middle;
+  }
+  return high;
+}
+
 /** The prompt as a paragraph of tiles, one for each token, its last row standing on `bottom`. */
 export function layoutTiles(ems: readonly number[], width: number, preferred: number, bottom: number): Tiles {
   let size = preferred;
@@ -38,6 +49,8 @@ export function layoutTiles(ems: readonly number[], width: number, preferred: nu
     starts = breakRows(ems, width, size);
     if (starts.length * size <= ROWS_MAX * preferred && size < preferred * 0.9) break;
   }
+  const measure = balance(ems, width, size, starts.length);
+  starts = breakRows(ems, measure, size);
   const pitch = (TILE_HEIGHT + ROW_GAP) * size;
   const height = starts.length * pitch;
   const places: TilePlace[] = [];
@@ -46,7 +59,7 @@ export function layoutTiles(ems: readonly number[], width: number, preferred: nu
     const widths = ems.slice(start, stop).map((em) => (em + PADDING) * size);
     const total = widths.reduce((sum, own) => sum + own + TILE_GAP * size, -TILE_GAP * size);
     // A single row stands centred over the spine; a paragraph starts every row at the left, as one reads.
-    let x = starts.length === 1 ? -total / 2 : -width / 2;
+    let x = starts.length === 1 ? -total / 2 : -measure / 2;
     for (const own of widths) {
       places.push({
         corner: [x, bottom + height - row * pitch, 0],

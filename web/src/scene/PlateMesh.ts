@@ -49,6 +49,7 @@ export class PlateMesh {
       uWeight: { value: null },
       uOpacity: { value: 1 },
       uBody: { value: 1 },
+      uTint: { value: 0 },
       uGlow: { value: 1 },
       uPass: { value: 2 },
       uDimOthers: { value: 0 },
@@ -77,6 +78,7 @@ export class PlateMesh {
       uWeight: palette.weight,
       uOpacity: palette.opacity,
       uBody: palette.body,
+      uTint: palette.tint,
       uGlow: palette.glow,
     };
     for (const [name, value] of Object.entries(values)) (uniforms[name] as { value: unknown }).value = value;

@@ -52,7 +52,7 @@ void main() {
 const fragment = /* glsl */ `
 precision highp float;
 uniform vec3 uEdge, uGlass;
-uniform float uGlow, uPass;
+uniform float uGlow, uPass, uTint, uBody;
 in vec2 vUv;
 in float vFace;
 flat in vec4 vColor; // rgb, light
@@ -68,7 +68,7 @@ void main() {
   float light = vColor.a * mix(0.12, 1.0, lit);
   float shade = vFace < 0.5 ? mix(0.55, 1.0, vUv.y) : vFace < 2.5 ? 0.45 : 1.25;
   vec4 fill = vec4(vColor.rgb * light * shade, mix(light * 0.9, light * 0.62, uGlow));
-  vec4 glass = vec4(uGlass * 0.07, 0.30);
+  vec4 glass = vec4(uGlass * uTint * 1.3, uBody);
   vec4 color = fill + glass * (1.0 - fill.a);
   float border = (1.0 - smoothstep(0.6, 1.7, rim)) * mix(0.35, 1.0, vLook.x) * mix(0.5, 1.0, lit);
   color.rgb = mix(color.rgb, uEdge, border * 0.8);
@@ -154,6 +154,8 @@ export class SlabMesh {
       uEdge: { value: null },
       uGlass: { value: null },
       uGlow: { value: 1 },
+      uTint: { value: 0 },
+      uBody: { value: 1 },
       uPass: { value: 2 },
     });
     this.mesh = new Mesh(box, this.material);
@@ -166,6 +168,8 @@ export class SlabMesh {
     this.uniform("uEdge").value = palette.edge;
     this.uniform("uGlass").value = palette.glass;
     this.uniform("uGlow").value = palette.glow;
+    this.uniform("uTint").value = palette.tint;
+    this.uniform("uBody").value = palette.body;
   }
 
   uniform(name: string): { value: unknown } {

@@ -23,6 +23,8 @@ export interface Palette {
   /** How much a bright value hides what is behind it: little where light adds up, all where ink does. */
   opacity: number;
   body: number;
+  /** How much of the glass colour a clear plate shows. */
+  tint: number;
   glow: number;
 }
 
@@ -49,6 +51,7 @@ export const PALETTES: Record<Theme, Palette> = {
     thread: raw("#a9c4e6"),
     opacity: 0.55,
     body: 0.34,
+    tint: 0.055,
     glow: 1,
   },
   light: {
@@ -66,7 +69,8 @@ export const PALETTES: Record<Theme, Palette> = {
     quietText: raw("#65748a"),
     thread: raw("#8197b0"),
     opacity: 1,
-    body: 0.5,
+    body: 0.3,
+    tint: 0.24,
     glow: 0,
   },
 };

@@ -46,7 +46,7 @@ precision highp sampler2DArray;
 uniform sampler2DArray uValues;
 uniform vec3 uGlass, uEdge, uRefused, uSelection;
 uniform vec3 uPositive[3], uNegative[3], uProbability[3], uWeight[2];
-uniform float uOpacity, uBody, uGlow, uPass, uDimOthers;
+uniform float uOpacity, uBody, uTint, uGlow, uPass, uDimOthers;
 uniform vec3 uHover;     // plate number, column, row; -1: none
 uniform vec3 uSelect;
 uniform float uToken;    // highlighted token column; -1: none
@@ -152,7 +152,7 @@ void main() {
   sum *= mix(vState.w, 1.0, near);
   sum *= mix(0.05, 1.0, lit) * (1.0 + uGlow * (0.9 * pulse + 0.8 * fresh));
 
-  vec4 glass = vec4(uGlass * (0.05 + 0.06 * fresnel), uBody * 0.9);
+  vec4 glass = vec4(uGlass * uTint * (1.0 + fresnel), uBody * 0.9);
   vec4 color = sum + glass * (1.0 - sum.a);
 
   // Lines between cells, once there is room for them.
