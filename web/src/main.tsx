@@ -34,8 +34,8 @@ store.setState(readPreferences(window.localStorage, store.getState()));
 startWords(store.getState().language);
 watchAppearance(store);
 
-const { scene, tensors } = connectScene(store, canvas);
-const session = connectCommands(store, scene);
+const { scene, tensors, light } = connectScene(store, canvas);
+const session = connectCommands(store, scene, light);
 watchPrompt(store);
 watchDistribution(store);
 watchSelection(store, tensors.reader);

@@ -32,8 +32,11 @@ export class Tensors {
   readonly #exact = new Map<string, Matrix>();
   readonly #rows = new Map<string, LiveRows[]>();
   #wanted: Wanted[] = [];
-  /** Goes up when the recording on screen is another one or has settled, so that everything is read anew. */
+  /** How many positions the store had when the recording was last read, and which recording it was. */
+  #read = { traceId: "", positions: 0 };
+  /** Goes up when sites have to be read anew; those whose rows all came live keep theirs. */
   #epoch = 0;
+  readonly #complete = new Map<string, number>();
 
   constructor(store: AppStore, scene: () => Scene, onArrival: () => void) {
     this.#store = store;
@@ -55,14 +58,39 @@ export class Tensors {
   /** The model on screen is another one. */
   forgetModel(): void {
     this.#exact.clear();
-    this.forgetRecording();
+    this.#read = { traceId: "", positions: 0 };
+    this.refreshRecording();
   }
 
-  /** The recording on screen is another one, has its prompt recorded, or has ended: read it as it is now. */
-  forgetRecording(): void {
-    this.#epoch += 1;
-    this.#rows.clear();
+  /** The recording on screen is another one, has its prompt recorded, or has ended: read what is not here yet. */
+  refreshRecording(): void {
+    this.#frames.flush();
+    const { trace } = this.#store.getState();
+    const now = { traceId: trace?.id ?? "", positions: trace?.positions ?? 0 };
+    const before = this.#read;
+    if (now.traceId !== before.traceId) {
+      this.#rows.clear();
+      this.#complete.clear();
+      this.#epoch += 1;
+    } else if (now.positions !== before.positions) {
+      for (const { name, level } of this.#wanted) {
+        const isComplete = level === 0 && this.#hasRows(name, before.positions, now.positions);
+        if (isComplete && !this.#complete.has(name)) this.#complete.set(name, this.#epoch);
+      }
+      this.#epoch += 1;
+    }
+    this.#read = now;
     this.#ask();
+  }
+
+  /** Whether every row of a range came live, without a gap. */
+  #hasRows(name: string, start: number, stop: number): boolean {
+    let reached = start;
+    for (const rows of this.#rows.get(name) ?? []) {
+      if (rows.start > reached) return false;
+      reached = Math.max(reached, rows.stop);
+    }
+    return start > 0 && reached >= stop;
   }
 
   /** The cell's value if it is on the page already. */
@@ -97,7 +125,8 @@ export class Tensors {
         }
         if (!trace || trace.positions === 0) return [];
         const store = { kind: "recording", traceId: trace.id, positions: trace.positions } as const;
-        const key = `recording ${trace.id} ${this.#epoch} ${name} ${level}`;
+        const epoch = level === 0 ? (this.#complete.get(name) ?? this.#epoch) : this.#epoch;
+        const key = `recording ${trace.id} ${epoch} ${name} ${level}`;
         return [{ key, read: (signal) => this.reader.read({ store, name, level }, signal) }];
       }),
     );
@@ -112,6 +141,11 @@ export class Tensors {
   #deliver(matrix: Matrix): void {
     if (matrix.level === 0) this.#exact.set(matrix.address, matrix);
     this.#scene().setMatrix(matrix);
+    // Rows that came live while the matrix was on its way are newer than it is.
+    const read = matrix.shape.at(-2) ?? 0;
+    for (const rows of this.#rows.get(matrix.address) ?? []) {
+      if (rows.stop > read) this.#scene().appendRows(matrix.address, rows.start, rows.stop, rows.values);
+    }
     this.#onArrival();
   }
 

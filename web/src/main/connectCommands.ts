@@ -3,6 +3,7 @@ import type { Commands } from "../state/Commands";
 import type { AppStore } from "../state/createAppStore";
 import type { UrlState } from "../state/urlState";
 import { createRecorder } from "./createRecorder";
+import type { LightPlayer } from "./LightPlayer";
 import { createModelOpener, refreshModels } from "./openModel";
 
 /** How often to look whether the server is back. */
@@ -14,7 +15,7 @@ export interface Session extends Commands {
 }
 
 /** The commands of the page, on the real server and the real scene. */
-export function connectCommands(store: AppStore, scene: Scene): Session {
+export function connectCommands(store: AppStore, scene: Scene, light: LightPlayer): Session {
   const recorder = createRecorder(store);
   const opener = createModelOpener(store, recorder.abandon);
 
@@ -78,10 +79,7 @@ export function connectCommands(store: AppStore, scene: Scene): Session {
     fit: () => scene.fit(),
     focus: (address) => scene.focus(address),
     highlight: (addresses) => scene.highlight(addresses),
-    play: () => scene.play(),
-    scrub(fraction) {
-      store.setState({ light: fraction });
-      scene.scrub(fraction);
-    },
+    play: () => light.play(),
+    scrub: (fraction) => light.scrub(fraction),
   };
 }

@@ -3,15 +3,22 @@ import type { Explanation } from "../protocol/schema.generated";
 import { createScene, type Scene } from "../scene/Scene";
 import type { AppState, Legend } from "../state/AppState";
 import type { AppStore } from "../state/createAppStore";
-import { isRecorded } from "../state/selectors";
+import { hasRecording, isRecorded, isSettled } from "../state/selectors";
 import { watch } from "../state/watch";
+import { LightPlayer } from "./LightPlayer";
 import { Tensors } from "./Tensors";
 
 /** Shown in the legend while no cell is pointed at: the stream that everything reads from and writes to. */
 const LEGEND_ADDRESS = "resid_post.0";
 
+export interface ConnectedScene {
+  scene: Scene;
+  tensors: Tensors;
+  light: LightPlayer;
+}
+
 /** Puts the scene on a canvas and keeps it and the store in step. */
-export function connectScene(store: AppStore, canvas: HTMLCanvasElement): { scene: Scene; tensors: Tensors } {
+export function connectScene(store: AppStore, canvas: HTMLCanvasElement): ConnectedScene {
   const reducedMotion = window.matchMedia("(prefers-reduced-motion: reduce)");
   const tensors = new Tensors(store, () => scene, refreshLegend);
   const scene = createScene(canvas, {
@@ -29,6 +36,8 @@ export function connectScene(store: AppStore, canvas: HTMLCanvasElement): { scen
     },
     onWanted: (wanted) => tensors.want(wanted),
   });
+
+  const light = new LightPlayer(store, scene);
 
   function refreshLegend(): void {
     const state = store.getState();
@@ -67,12 +76,11 @@ export function connectScene(store: AppStore, canvas: HTMLCanvasElement): { scen
   );
   watch(
     store,
-    (state) => [state.trace?.id, (state.trace?.positions ?? 0) > 0, state.activity === "idle"],
+    (state) => [state.trace?.id, hasRecording(state), isSettled(state)],
     (state, previous) => {
-      tensors.forgetRecording();
-      const recorded = (each: AppState) => (each.trace?.positions ?? 0) > 0;
-      const isNew = state.trace?.id !== previous.trace?.id || !recorded(previous);
-      if (recorded(state) && isNew && !reducedMotion.matches) scene.play();
+      tensors.refreshRecording();
+      const isNew = state.trace?.id !== previous.trace?.id || !hasRecording(previous);
+      if (hasRecording(state) && isNew) light.play();
     },
   );
   watch(
@@ -98,7 +106,7 @@ export function connectScene(store: AppStore, canvas: HTMLCanvasElement): { scen
   watch(store, (state) => [state.hover?.cell, state.selection, state.trace], refreshLegend);
   reducedMotion.addEventListener("change", () => scene.setReducedMotion(reducedMotion.matches));
   new ResizeObserver(() => scene.resize()).observe(canvas);
-  return { scene, tensors };
+  return { scene, tensors, light };
 }
 
 function isSameLegend(one: Legend | null, other: Legend | null): boolean {

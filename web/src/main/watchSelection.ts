@@ -3,7 +3,7 @@ import { Latest } from "../data/Latest";
 import type { MatrixReader, StoreAddress } from "../data/MatrixReader";
 import { type AppState, EMPTY } from "../state/AppState";
 import type { AppStore } from "../state/createAppStore";
-import { findSite, findWeight, isRecorded } from "../state/selectors";
+import { findSite, findWeight, hasRecording, isRecorded, isSettled } from "../state/selectors";
 import { watch } from "../state/watch";
 import { describeFailure } from "./describeFailure";
 
@@ -60,7 +60,14 @@ export function watchSelection(store: AppStore, reader: MatrixReader): void {
 
   watch(
     store,
-    (state) => [state.selection?.address, state.trace?.id, state.trace?.positions, state.anatomy],
+    // While tokens are being written the matrix stays as it was; reading it for each would never end.
+    (state) => [
+      state.selection?.address,
+      state.trace?.id,
+      hasRecording(state),
+      isSettled(state),
+      state.anatomy,
+    ],
     () => void readMatrix(),
   );
   watch(

@@ -70,11 +70,12 @@ function NarrowPage() {
     <>
       <header className="narrow-top" data-inset="top">
         <Masthead />
-        <Toolbar />
         <ConnectionNotice />
-        <Legend />
+        <div className="narrow-row">
+          <Legend />
+          <Toolbar />
+        </div>
       </header>
-      <GuideHost />
       <Sheets />
     </>
   );

@@ -5,7 +5,7 @@ import { useApp } from "./AppContext";
 import { formatCount, formatNumber, formatPercent } from "./formatNumber";
 import { TokenText } from "./TokenText";
 
-const SHOWN_CANDIDATES = 10;
+const SHOWN_CANDIDATES = 8;
 
 /** The next-token distribution at the shown position: the model's own, and what sampling leaves of it. */
 export function DistributionChart() {

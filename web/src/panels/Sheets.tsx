@@ -1,6 +1,7 @@
 import { useTranslation } from "react-i18next";
 import type { SheetName } from "../state/AppState";
 import { useApp, useAppStore } from "./AppContext";
+import { GuideHost } from "./GuideHost";
 import { Icon, type IconName } from "./Icon";
 import { InspectorPanel } from "./InspectorPanel";
 import { OutlineTree } from "./OutlinePanel";
@@ -14,10 +15,18 @@ const SHEETS: Exclude<SheetName, "none">[] = ["prompt", "sampling", "inspector",
 export function Sheets() {
   const { t } = useTranslation();
   const store = useAppStore();
-  const sheet = useApp((state) => state.sheet);
+  const { sheet, guideOpen } = useApp((state) => ({ sheet: state.sheet, guideOpen: state.panels.guide }));
+  // The guide takes the place of the sheets, so that the scene it speaks of stays in view.
+  if (guideOpen) {
+    return (
+      <div className="sheets" data-inset="bottom">
+        <GuideHost />
+      </div>
+    );
+  }
   return (
     <div className="sheets" data-inset="bottom">
-      <Timeline />
+      {(sheet === "prompt" || sheet === "sampling" || sheet === "none") && <Timeline />}
       {sheet !== "none" && (
         <section className="sheet panel" data-sheet={sheet} aria-label={t(`sheet.${sheet}`)}>
           <SheetContent sheet={sheet} />

@@ -9,6 +9,15 @@ export function shownPosition(state: AppState): number | null {
   return state.position === null ? recorded - 1 : Math.min(state.position, recorded - 1);
 }
 
+export function hasRecording(state: AppState): boolean {
+  return (state.trace?.positions ?? 0) > 0;
+}
+
+/** Whether the recording on screen has ended, however it did. */
+export function isSettled(state: AppState): boolean {
+  return state.trace !== null && state.trace.status !== "queued" && state.trace.status !== "running";
+}
+
 export function isBusy(state: AppState): boolean {
   return state.activity !== "idle";
 }

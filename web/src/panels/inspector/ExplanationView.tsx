@@ -1,9 +1,10 @@
 import { useTranslation } from "react-i18next";
 import type { Explanation, Operand, Term } from "../../protocol/schema.generated";
-import { findSite } from "../../state/selectors";
+import { findSite, tokenAt } from "../../state/selectors";
 import { useApp, useAppStore } from "../AppContext";
 import { Formula } from "../Formula";
 import { formatCount, formatExactly, formatNumber } from "../formatNumber";
+import { TokenText } from "../TokenText";
 
 const SHOWN_TERMS = 12;
 
@@ -71,6 +72,7 @@ function Terms({ explanation }: { explanation: Explanation }) {
   const hidden = terms.slice(SHOWN_TERMS);
   const restCount = explanation.rest_count + hidden.length;
   const restSum = explanation.rest_sum + hidden.reduce((sum, term) => sum + term.contribution, 0);
+  const signed = terms.some((term) => term.contribution < 0);
   const largest = Math.max(...terms.map((term) => Math.abs(term.contribution)), 1e-30);
   return (
     <>
@@ -78,7 +80,7 @@ function Terms({ explanation }: { explanation: Explanation }) {
       <ol className="terms">
         {shown.map((term, at) => (
           // biome-ignore lint/suspicious/noArrayIndexKey: labels may repeat
-          <TermRow key={at} term={term} largest={largest} />
+          <TermRow key={at} term={term} largest={largest} signed={signed} />
         ))}
       </ol>
       {restCount > 0 && (
@@ -90,12 +92,23 @@ function Terms({ explanation }: { explanation: Explanation }) {
   );
 }
 
-function TermRow({ term, largest }: { term: Term; largest: number }) {
-  const share = (Math.abs(term.contribution) / largest) * 50;
+interface TermRowProps {
+  term: Term;
+  largest: number;
+  /** Bars start in the middle where some terms are negative, else at the left. */
+  signed: boolean;
+}
+
+function TermRow({ term, largest, signed }: TermRowProps) {
+  const share = (Math.abs(term.contribution) / largest) * (signed ? 50 : 100);
+  const token = useApp((state) => {
+    const [axis = "", index] = term.label.split(" ");
+    return tokenAt(state, axis, Number(index));
+  });
   return (
     <li className="term">
       <span className="term-label mono" title={term.label}>
-        {term.label}
+        {term.label} {token && <TokenText token={token} />}
       </span>
       <span className="term-operands">
         {term.operands.map((operand, at) => (
@@ -106,10 +119,10 @@ function TermRow({ term, largest }: { term: Term; largest: number }) {
       <span className="term-value mono" title={formatExactly(term.contribution)}>
         {formatNumber(term.contribution)}
       </span>
-      <span className="term-bar" aria-hidden="true">
+      <span className="term-bar" data-signed={signed} aria-hidden="true">
         <i
           data-negative={term.contribution < 0 || undefined}
-          style={{ width: `${share}%`, [term.contribution < 0 ? "right" : "left"]: "50%" }}
+          style={{ width: `${share}%`, [term.contribution < 0 ? "right" : "left"]: signed ? "50%" : 0 }}
         />
       </span>
     </li>
