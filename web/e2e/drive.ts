@@ -27,18 +27,27 @@ export function waitForRecording(page: Page): Promise<void> {
   );
 }
 
-/** Waits until the recording is there and the scene has nothing left to draw; returns when the last frame was drawn. */
+/**
+ * Waits until the recording is there, its numbers have come, and the scene has nothing left to draw.
+ * Returns when the last frame was drawn, in milliseconds since the page was opened.
+ */
 export async function waitForFullPicture(page: Page): Promise<{ lastFrameMs: number }> {
   await waitForRecording(page);
   return page.evaluate(async (settledMs) => {
     const countFrames = () => window.glassformer.scene.stats().frames;
-    let frames = countFrames();
+    const countAnswers = () => performance.getEntriesByType("resource").length;
+    const hasNumbers = () =>
+      performance.getEntriesByType("resource").some((each) => each.name.includes("/zarr/"));
+    performance.setResourceTimingBufferSize(100_000);
+    let [frames, answers] = [countFrames(), countAnswers()];
     let lastFrameMs = performance.now();
-    while (frames === 0 || performance.now() - lastFrameMs < settledMs) {
-      await new Promise((resolve) => setTimeout(resolve, 20));
-      if (countFrames() === frames) continue;
-      frames = countFrames();
-      lastFrameMs = performance.now();
+    let lastChangeMs = lastFrameMs;
+    while (frames === 0 || !hasNumbers() || performance.now() - lastChangeMs < settledMs) {
+      // A busy page answers late: what counts is time in which it could have changed.
+      await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve, 20)));
+      if (countFrames() !== frames) lastFrameMs = performance.now();
+      if (countFrames() !== frames || countAnswers() !== answers) lastChangeMs = performance.now();
+      [frames, answers] = [countFrames(), countAnswers()];
     }
     return { lastFrameMs };
   }, SETTLED_MS);
