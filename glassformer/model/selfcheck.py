@@ -32,13 +32,16 @@ class Measurement:
         self._token_ids = token_ids
         self.values: dict[str, Tensor] = {}
         self.refusals: dict[str, str] = {}
-        self.tapped = False
+        self._untapped: str | None = None
         self._rotary: dict[int, tuple[Tensor, Tensor]] = {}
         self._eager_probabilities: dict[int, Tensor] = {}
         self._eager_logits: Tensor | None = None
 
     def run(self, addresses: Iterable[str]) -> None:
-        """Run the model once with its own eager attention and once through the tap, capturing `addresses`."""
+        """Run the model once with its own eager attention and once through the tap, capturing `addresses`.
+
+        A model that the tap would make say something else keeps its eager attention.
+        """
         model, ids = self._structure.model, self._token_ids[None]
         with torch.inference_mode():
             if select_attention(model, "eager"):
@@ -48,10 +51,13 @@ class Measurement:
                 found = [a for a in (getattr(eager, "attentions", None) or ()) if a is not None]
                 if len(found) == len(self._structure.blocks):
                     self._eager_probabilities = {block: a[0] for block, a in enumerate(found)}
-            self.tapped = install(model)
-            capture = Capture(self._structure, self._locatable(addresses))
-            with capture.open():
-                logits = model(input_ids=ids, use_cache=False).logits[0]
+            if not install(model):
+                self._untapped = "this family computes attention outside the shared attention interface"
+            capture, logits = self._capture(addresses)
+            if self._untapped is None and self._differs_from_eager(logits):
+                select_attention(model, "eager")
+                self._untapped = "the attention tap changes what this family computes"
+                capture, logits = self._capture(addresses)
         self.values |= capture.values
         self.values["lm_head"] = logits
         for block, call in capture.calls.items():
@@ -61,6 +67,15 @@ class Measurement:
         for address in capture.addresses - self.values.keys():
             self.refusals[address] = "the model never ran the module that should give it"
 
+    def _differs_from_eager(self, logits: Tensor) -> bool:
+        return self._eager_logits is not None and compare(logits, self._eager_logits).status == "refused"
+
+    def _capture(self, addresses: Iterable[str]) -> tuple[Capture, Tensor]:
+        capture = Capture(self._structure, self._locatable(addresses))
+        with capture.open():
+            logits: Tensor = self._structure.model(input_ids=self._token_ids[None], use_cache=False).logits[0]
+        return capture, logits
+
     def _locatable(self, addresses: Iterable[str]) -> list[str]:
         found = []
         for address in addresses:
@@ -68,10 +83,8 @@ class Measurement:
             place = locate(self._structure, point, block)
             if isinstance(place, Refusal):
                 self.refusals[address] = place.reason
-            elif point in TAPPED_POINTS and not self.tapped:
-                self.refusals[address] = (
-                    "this family computes attention outside the shared attention interface"
-                )
+            elif point in TAPPED_POINTS and self._untapped is not None:
+                self.refusals[address] = self._untapped
             else:
                 found.append(address)
         return found

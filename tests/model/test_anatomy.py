@@ -103,6 +103,20 @@ def test_weights_are_named_as_in_the_state_dict() -> None:
     assert all({weight.role for weight in block.weights} == inside for block in anatomy.blocks)
 
 
+def test_a_model_the_tap_would_change_keeps_its_own_attention() -> None:
+    loaded = load_tiny(
+        "bigbird_pegasus", decoder_layers=2, decoder_attention_heads=4, d_model=32, decoder_ffn_dim=48
+    )
+    token_ids = torch.arange(2, 14)[None]
+    loaded.model.set_attn_implementation("eager")
+    with torch.inference_mode():
+        expected = loaded.model(token_ids, use_cache=False).logits
+        anatomy = build_anatomy(loaded)
+        torch.testing.assert_close(loaded.model(token_ids, use_cache=False).logits, expected)
+    reasons = {site.check.reason for site in anatomy.blocks[0].sites if site.point == "attn_probs"}
+    assert reasons == {"the attention tap changes what this family computes"}
+
+
 def test_a_model_that_cannot_be_read_says_why() -> None:
     anatomy = build_anatomy(load_tiny("roberta", is_decoder=True))
     assert anatomy.blocks == []
