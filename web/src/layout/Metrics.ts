@@ -41,7 +41,7 @@ const FLOOR = 100;
 export const ROOF_SHARE = 0.3;
 export const END_SHARE = 0.62;
 /** Wider than this, wings would be planks; narrower, they would be posts. */
-const WIDTH_MAX = 1150;
+const WIDTH_MAX = 1300;
 const WIDTH_MIN = 460;
 /** A token column of a short prompt would look like a plank, of a long one like a hair. */
 const COLUMN_MAX = 9.5;
@@ -53,6 +53,7 @@ const BARS_LOW = 4;
 const WORDS = 2.6;
 /** Between tiles and spine, and between logits and skyline, where the threads gather; in pixels. */
 const FUNNEL_PX = 30;
+const FUNNEL_LOW_PX = 18;
 
 /** Pixels that the tiles take on the screen: their width is given, their height follows from the text. */
 export function tilesWidthPx(free: Free): number {
@@ -68,7 +69,8 @@ export function chooseMetrics(anatomy: Anatomy, columns: number, free: Free, til
   const body = (Math.max(1, anatomy.blocks.length) + ROOF_SHARE + END_SHARE) * FLOOR;
   const text = textPx(free);
   const bars = free.height < TALL_PX ? BARS_LOW : BARS_TALL;
-  const bodyPx = Math.max(free.height * 0.3, free.height - tilesPx - (bars + WORDS) * text - 2 * FUNNEL_PX);
+  const funnelPx = free.height < TALL_PX ? FUNNEL_LOW_PX : FUNNEL_PX;
+  const bodyPx = Math.max(free.height * 0.3, free.height - tilesPx - (bars + WORDS) * text - 2 * funnelPx);
   const width = Math.min(WIDTH_MAX, Math.max(WIDTH_MIN, (body * free.width) / bodyPx));
   // On a narrow window the width decides the scale: let the tower grow into the height that is left.
   const stretch = Math.min(1.5, Math.max(1, (width * bodyPx) / free.width / body));
@@ -91,6 +93,6 @@ export function chooseMetrics(anatomy: Anatomy, columns: number, free: Free, til
     text: text / pxPerUnit,
     tilesWidth: tilesWidthPx(free) / pxPerUnit,
     skylineHeight: (bars * text) / pxPerUnit,
-    funnel: FUNNEL_PX / pxPerUnit,
+    funnel: funnelPx / pxPerUnit,
   };
 }

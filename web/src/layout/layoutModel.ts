@@ -207,7 +207,7 @@ function titlesOf(anatomy: Anatomy, place: Place): Label[] {
   const titles: [string, Label["at"], Label["align"]][] = [
     [
       `residual stream · ${anatomy.dimensions.d_model} wide`,
-      [-spineWidth / 2 - 10, place.metrics.floor * 0.16, 0],
+      [-spineWidth / 2 - 10, place.metrics.floor * 0.05, 0],
       "right",
     ],
   ];
@@ -221,7 +221,7 @@ function titlesOf(anatomy: Anatomy, place: Place): Label[] {
     align,
     priority: 15,
     span: 0,
-    rise: 0,
+    rise: place.metrics.floor,
     role: "title",
     name: null,
   }));

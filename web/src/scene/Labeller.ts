@@ -29,6 +29,7 @@ const RISE_PX: Record<Label["role"], number> = {
 const LABELS_MAX = 140;
 /** Numbers stand in cells from this height on. */
 const NUMBER_CELL_PX = 15;
+const NUMBER_MIN_PX = 7.5;
 const NUMBERS_MAX = 260;
 
 /** The labels that can be read from here without overlapping. */
@@ -59,7 +60,12 @@ export function writeLabels(
         ? [-3, -sizePx]
         : [0, -sizePx * 0.34];
     const left = label.align === "left" ? 0 : label.align === "center" ? -width / 2 : -width;
-    const box: Box = { x: at.x + left + shift[0], y: at.y - shift[1] - sizePx * 0.8, width, height: sizePx };
+    const box: Box = {
+      x: at.x + left + shift[0],
+      y: at.y - shift[1] - sizePx * 0.8,
+      width,
+      height: sizePx * (label.role === "block" ? 1.5 : 1),
+    };
     const quiet = label.role === "weight" || label.role === "head" || label.role === "title";
     candidates.push({
       box,
@@ -114,6 +120,7 @@ export function writeNumbers(
         const value = valueAt(cellOn(plate, u, v));
         if (value === null) continue;
         const em = Math.min(cellHeight * 0.52, cellWidth / 4.6);
+        if ((em * focal) / at.depth < NUMBER_MIN_PX) continue;
         lines.push({
           text: formatCell(value),
           face: "mono",

@@ -1,0 +1,21 @@
+import type { Layout } from "./Layout";
+import { add, type Vec3 } from "./Vec3";
+
+/** Width of a block's name, in units of the text size. */
+const NAME_EMS = 3.4;
+
+/** The outermost points of a layout: what the first camera must hold. */
+export function fitPoints(layout: Layout): Vec3[] {
+  const { min, max } = layout.bounds;
+  const points: Vec3[] = [
+    [-layout.tiles.width / 2, max[1], 0],
+    [layout.tiles.width / 2, max[1], 0],
+    [-layout.skyline.width / 2, min[1], 0],
+    [layout.skyline.width / 2, min[1], 0],
+  ];
+  for (const { bounds } of layout.blocks)
+    points.push(bounds.min, [bounds.max[0], bounds.min[1], bounds.min[2]]);
+  const name = layout.blocks[0]?.label;
+  if (name) points.push(add(name.at, [-layout.tiles.size * NAME_EMS, 0, 0]));
+  return points;
+}

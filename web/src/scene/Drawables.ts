@@ -1,0 +1,49 @@
+import type { View } from "../layout/Camera";
+import type { Label, Layout } from "../layout/Layout";
+import type { Plate } from "../layout/Plate";
+import type { Curve } from "./CurveMesh";
+import { detailedBlocks } from "./visiblePlates";
+
+const FLOW_STRENGTH = 0.3;
+const SHARED_STRENGTH = 0.2;
+
+/** What of a layout is drawn from here: whole blocks where they are large enough, else their stream alone. */
+export interface Drawables {
+  /** Changes when the set does. */
+  key: string;
+  plates: Plate[];
+  labels: Label[];
+  curves: Curve[];
+}
+
+export const NOTHING: Drawables = { key: "", plates: [], labels: [], curves: [] };
+
+/** The drawables for a view; the same object as `before` if nothing changed. */
+export function collectDrawables(layout: Layout, view: View, before: Drawables): Drawables {
+  const detailed = new Set(detailedBlocks(layout, view));
+  const key = `b${[...detailed].map((block) => block.index).join()}`;
+  if (key === before.key) return before;
+  const plates = [...layout.plates];
+  const labels = [...layout.labels];
+  const edges = [...layout.edges];
+  for (const block of layout.blocks) {
+    labels.push(block.label);
+    if (!detailed.has(block)) {
+      plates.push(...block.far);
+      continue;
+    }
+    const detail = block.detail();
+    plates.push(...detail.plates);
+    labels.push(...detail.labels);
+    edges.push(...detail.edges);
+  }
+  const curves = edges.map((edge) => ({
+    points: edge.points,
+    order: edge.order,
+    widthPx: 1,
+    strength: edge.kind === "shared" ? SHARED_STRENGTH : FLOW_STRENGTH,
+    token: -1,
+    selected: false,
+  }));
+  return { key, plates, labels, curves };
+}
