@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from glassformer.errors import GlassformerError, HubUnreachable, ModelRefused, UnknownModel
+from glassformer.model.safety import check_config
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,8 @@ def download_model(repo: str, *, endpoint: str | None, offline: bool, on_progres
                 raise error from exc
             log.warning("the model hub does not answer; looking in its cache for %s", repo)
             offline = True
+    # Before gigabytes are fetched only to be refused.
+    check_config(download_config(repo, endpoint=endpoint, offline=offline))
     try:
         folder = snapshot_download(
             repo,

@@ -154,15 +154,12 @@ class Registry:
         weights = check_folder(folder, source.root)
         self._report(entry, "reading")
         # The first model brings torch in, which takes seconds; until here nothing needed it.
-        from glassformer.model.anatomy import build_anatomy
-        from glassformer.model.attention import install
         from glassformer.model.load import estimate_bytes, load_model
 
         self._make_room(estimate_bytes(weights, device=self.device, dtype=self.dtype))
         loaded = load_model(source, folder, device=self.device, dtype=self.dtype)
         self._report(entry, "checking")
-        install(loaded.model)
-        loaded.anatomy = build_anatomy(loaded)
+        look_into(loaded)
         return loaded
 
     def _fail(self, entry: Entry, error: GlassformerError) -> None:
@@ -292,6 +289,18 @@ class Registry:
     def close(self) -> None:
         """Wait for nothing: loads under way end with the process."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def look_into(loaded: LoadedModel) -> None:
+    """Select the attention tap and describe the model. One that this fails for still writes, without an anatomy."""
+    from glassformer.model.anatomy import build_anatomy
+    from glassformer.model.attention import install
+
+    try:
+        install(loaded.model)
+        loaded.anatomy = build_anatomy(loaded)
+    except Exception:
+        log.exception("looking into %s failed", loaded.model_id)
 
 
 def read_family(source: ModelSource) -> str | None:

@@ -128,7 +128,7 @@ def check_model_id(model_id: str) -> None:
 
 
 def find_model_folders(root: Path, depth: int = LISTED_DEPTH) -> list[Path]:
-    """Folders at most `depth` below `root` that hold a config.json and stay inside `root`, sorted by name."""
+    """Folders at most `depth` below `root` (a resolved path) that hold a config.json and stay inside, by name."""
     try:
         if (root / "config.json").is_file():
             return [root]
@@ -136,7 +136,8 @@ def find_model_folders(root: Path, depth: int = LISTED_DEPTH) -> list[Path]:
         folders = [child for child in children if child.is_dir() and not child.name.startswith(".")]
     except OSError:
         return []
-    inside = [folder for folder in folders if folder.resolve().is_relative_to(root.resolve())]
+    # A link beside the folder it leads to is the same model, one that leads out is none.
+    inside = dict.fromkeys(folder.resolve() for folder in folders if folder.resolve().is_relative_to(root))
     return [found for folder in inside for found in find_model_folders(folder, depth - 1)]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from glassformer.errors import Unavailable
+from glassformer.errors import ModelFailed
 from glassformer.protocol.messages import Anatomy, LoadProgress, ModelList, ModelSummary
 from glassformer.server.framing import event
 from glassformer.server.services import Services, ServicesOf
@@ -92,5 +92,5 @@ async def read_anatomy(model_id: str, services: ServicesOf) -> Response:
 async def anatomy_json(services: Services, model_id: str) -> Any:
     loaded = await services.load(model_id)
     if loaded.anatomy is None:
-        raise Unavailable("The model's anatomy is not ready.", field="model_id")
+        raise ModelFailed("The model can write, but looking into it failed; the server's log says why.")
     return await services.quick(loaded.anatomy.model_dump_json)

@@ -1,0 +1,124 @@
+"""The command line: help, refusals in one sentence each, and a server from start to stop in its own process."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from glassformer.cli import SINGULAR, app
+from glassformer.settings import Settings
+
+COMMAND = [sys.executable, "-c", "from glassformer.cli import app; app()"]
+
+
+def run(*arguments: str, **environment: str) -> Result:
+    return CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1", **environment}).invoke(app, list(arguments))
+
+
+def check_refusal(done: Result, sentence: str) -> None:
+    assert done.exit_code in (1, 2)
+    assert re.search(sentence, done.stderr), done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert done.stdout == ""
+
+
+def test_help_names_the_commands() -> None:
+    done = run("--help")
+    assert done.exit_code == 0
+    for command in ("serve", "train", "models"):
+        assert command in done.stdout
+
+
+def test_help_is_quick() -> None:
+    """It must not import torch, transformers or a web framework."""
+    code = "import sys, glassformer.cli; print([m for m in ('torch', 'transformers', 'fastapi') if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_setting_has_an_option() -> None:
+    shown = run("serve", "--help").stdout
+    for name in Settings.model_fields:
+        assert f"--{SINGULAR.get(name, name.replace('_', '-'))} " in shown, name
+
+
+def test_a_port_in_use() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        check_refusal(run("serve", "--offline", "--port", str(port)), rf"Port {port} is in use")
+
+
+def test_listening_beyond_this_machine() -> None:
+    everywhere = ["serve", "--offline", "--host", "0.0.0.0"]  # noqa: S104  # refused
+    check_refusal(run(*everywhere), "API keys")
+    check_refusal(run(*everywhere, "--insecure", "--cors-origin", "*"), "any web page")
+
+
+def test_a_cache_that_cannot_be_written(tmp_path: Path) -> None:
+    # Below a file: refused to everyone, even to root.
+    (tmp_path / "file").write_text("")
+    check_refusal(run("serve", HF_HOME=str(tmp_path / "file" / "home")), "cannot be written")
+
+
+def test_values_that_cannot_be(tmp_path: Path) -> None:
+    check_refusal(run("serve", "--port", "99999"), "port")
+    check_refusal(run("serve", GLASSFORMER_TRACE_BYTES="-1"), "trace_bytes")
+    check_refusal(run("serve", "--api-key", "short"), "8 characters")
+    check_refusal(run("serve", "--offline", "--model-dir", str(tmp_path / "none")), "does not exist")
+    check_refusal(run("serve", "--offline", "--insecure", "--host", "no.such.invalid"), "no address")
+    check_refusal(run("train", "nonesuch"), "nonesuch")
+
+
+def test_models_are_listed(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "config.json").write_text('{"model_type": "gpt2"}')
+    done = run("models", "--model-dir", str(tmp_path))
+    assert done.exit_code == 0
+    for name in ("tales", "sorter", "mine"):
+        assert name in done.stdout
+
+
+@pytest.mark.slow
+def test_serving_from_start_to_stop() -> None:
+    """The address is printed once it answers; /health at once, the model behind it; a signal ends open streams."""
+    process = subprocess.Popen(
+        [*COMMAND, "serve", "--offline", "--port", "0", "--default-model", "sorter"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    try:
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/llm", address)
+        url = address.removesuffix("/llm")
+        with httpx.Client(base_url=url, timeout=30, trust_env=False) as client:
+            assert client.get("/health").json() == {"ok": True}
+            body = {"model_id": "tales", "prompt": "Mia", "max_new_tokens": 200, "temperature": 1}
+            with client.stream("POST", "/generate/stream", json=body) as answer:
+                assert answer.status_code == 200
+                started = time.monotonic()
+                process.send_signal(signal.SIGTERM)
+                for _ in answer.iter_bytes():
+                    pass
+        assert process.wait(10) in (0, -signal.SIGTERM)
+        assert time.monotonic() - started < 6
+        assert process.stderr is not None
+        assert "Traceback" not in process.stderr.read()
+    finally:
+        process.kill()
+        process.communicate()
