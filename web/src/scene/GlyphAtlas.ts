@@ -57,6 +57,8 @@ export class GlyphAtlas {
         cutoff: 0.35,
       });
     this.writers = { sans: writer("sans"), mono: writer("mono") };
+    // Until a font arrives the browser draws with another: then every glyph must be drawn again.
+    document.fonts.addEventListener("loadingdone", this.forget);
     this.request("Mia 0123456789");
   }
 
@@ -66,15 +68,9 @@ export class GlyphAtlas {
 
   /** Asks the browser for the fonts that a text needs; they load only when something uses them. */
   request(text: string): void {
-    const faces = Object.keys(FAMILIES) as Face[];
-    const loads = faces.map((face) =>
-      document.fonts.load(`${WEIGHTS[face]} ${FONT_PX}px ${FAMILIES[face]}`, text),
-    );
-    Promise.all(loads)
-      .then((fonts) => {
-        if (fonts.some((each) => each.length > 0)) this.forget();
-      })
-      .catch(() => {});
+    for (const face of Object.keys(FAMILIES) as Face[]) {
+      document.fonts.load(`${WEIGHTS[face]} ${FONT_PX}px ${FAMILIES[face]}`, text).catch(() => {});
+    }
   }
 
   /** Width of a text in ems. */
@@ -98,13 +94,14 @@ export class GlyphAtlas {
   }
 
   dispose(): void {
+    document.fonts.removeEventListener("loadingdone", this.forget);
     this.texture.dispose();
   }
 
-  private forget(): void {
+  private readonly forget = (): void => {
     this.reset();
     this.onChange();
-  }
+  };
 
   private reset(): void {
     this.glyphs.clear();

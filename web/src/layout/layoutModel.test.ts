@@ -1,0 +1,172 @@
+import { describe, expect, test } from "vitest";
+import type { Anatomy } from "../protocol/schema.generated";
+import { sitesOf } from "./inputsOf";
+import type { Layout } from "./Layout";
+import { columnsFor, layoutModel } from "./layoutModel";
+import { cellOn, normalOfPlate, type Plate, placeOn, pointOfCell, shows } from "./Plate";
+import { meet, pickCell } from "./pickCell";
+import { GIANT, SORTER, sampleAnatomy, TALES } from "./sampleAnatomy";
+import { add, dot, normalize, scale, subtract, type Vec3 } from "./Vec3";
+
+const FREE = { width: 1000, height: 760 };
+const EMS = Array.from({ length: 31 }, (_, index) => 0.5 + (index % 5) * 0.6);
+const CASES: [string, Anatomy][] = [
+  ["Llama-shaped", sampleAnatomy(TALES)],
+  ["GPT-2-shaped", sampleAnatomy(SORTER)],
+];
+
+function platesOf(layout: Layout): Plate[] {
+  return [...layout.plates, ...layout.blocks.flatMap((block) => block.detail().plates)];
+}
+
+describe.each(CASES)("a %s model", (_, anatomy) => {
+  const layout = layoutModel(anatomy, EMS.length, { free: FREE, ems: EMS });
+  const plates = platesOf(layout);
+
+  test("gives every site and weight one place, and each head its own", () => {
+    const weights = [...anatomy.weights, ...anatomy.blocks.flatMap((block) => block.weights)];
+    const places = new Map<string, Plate[]>();
+    for (const plate of plates) places.set(plate.name, [...(places.get(plate.name) ?? []), plate]);
+    for (const site of sitesOf(anatomy)) {
+      const own = places.get(layout.aliases.get(site.address) ?? site.address) ?? [];
+      const heads = ["head", "kv_head"].includes(site.axes[0] ?? "") ? (site.shape[0] ?? 0) : 1;
+      expect(own.length, site.address).toBe(heads);
+      expect(new Set(own.map((plate) => plate.lead)).size).toBe(heads);
+    }
+    for (const weight of weights) expect(places.get(weight.name)?.length, weight.name).toBe(1);
+    const known = new Set([
+      ...sitesOf(anatomy).map((site) => site.address),
+      ...weights.map((weight) => weight.name),
+    ]);
+    expect([...places.keys()].filter((name) => !known.has(name))).toEqual([]);
+  });
+
+  test("has finite places inside its bounds in x and y", () => {
+    for (const plate of plates) {
+      for (const point of [plate.corner, add(plate.corner, add(plate.right, plate.down))]) {
+        expect(point.every(Number.isFinite), plate.name).toBe(true);
+        expect(point[0]).toBeGreaterThanOrEqual(layout.bounds.min[0] - 1);
+        expect(point[0]).toBeLessThanOrEqual(layout.bounds.max[0] + 1);
+        expect(point[1]).toBeGreaterThanOrEqual(layout.bounds.min[1] - 1);
+        expect(point[1]).toBeLessThanOrEqual(layout.bounds.max[1] + 1);
+      }
+      expect(Math.hypot(...plate.right), plate.name).toBeGreaterThan(0.5);
+      expect(Math.hypot(...plate.down), plate.name).toBeGreaterThan(0.5);
+    }
+  });
+
+  test("overlaps nothing within a plane", () => {
+    const byPlane = new Map<string, Plate[]>();
+    for (const plate of plates) {
+      const normal = normalize(normalOfPlate(plate));
+      const key = [...normal, dot(normal, plate.corner)].map((each) => each.toFixed(2)).join();
+      byPlane.set(key, [...(byPlane.get(key) ?? []), plate]);
+    }
+    const wrong: string[] = [];
+    for (const mates of byPlane.values()) {
+      for (const [index, a] of mates.entries()) {
+        for (const b of mates.slice(index + 1))
+          if (overlap(a, b)) wrong.push(`${a.name} ${a.lead} / ${b.name} ${b.lead}`);
+      }
+    }
+    expect(wrong).toEqual([]);
+  });
+
+  test("maps cells to places and back", () => {
+    for (const plate of plates) {
+      const column = Math.min(3, plate.columns.count - 1);
+      const row = plate.rows.count - 1;
+      const cell = cellOn(plate, (column + 0.5) / plate.columns.count, (row + 0.5) / plate.rows.count);
+      expect(shows(plate, cell)).toBe(true);
+      expect(placeOn(plate, cell)).toEqual({ column, row });
+      const out = normalize(normalOfPlate(plate));
+      const hit = meet(
+        { origin: add(pointOfCell(plate, cell), scale(out, 5)), direction: scale(out, -1) },
+        plate,
+      );
+      expect(hit).not.toBeNull();
+      if (hit) expect(cellOn(plate, hit.u, hit.v)).toEqual(cell);
+    }
+  });
+
+  test("picks the cell one points at, with its head", () => {
+    const scores = plates.filter((plate) => plate.name === "attn_probs.1");
+    for (const plate of scores) {
+      const cell = { address: "attn_probs.1", index: [plate.lead, 5, 2] };
+      const origin: Vec3 = add(pointOfCell(plate, cell), scale(normalize(normalOfPlate(plate)), 2));
+      const hit = pickCell(
+        { origin, direction: normalize(subtract(pointOfCell(plate, cell), origin)) },
+        plates,
+      );
+      expect(hit?.cell).toEqual(cell);
+    }
+  });
+
+  test("lets light pass in order of computation", () => {
+    const order = new Map(plates.map((plate) => [plate.name, plate.order]));
+    for (const site of sitesOf(anatomy)) {
+      for (const plate of plates.filter((each) => each.name === site.address)) {
+        for (const input of plate.inputs) {
+          const before = order.get(layout.aliases.get(input) ?? input);
+          if (before && input !== site.address)
+            expect(before[0], `${input} > ${site.address}`).toBeLessThanOrEqual(plate.order[0]);
+        }
+      }
+    }
+  });
+});
+
+test("tokens of the stream stand in the same columns all the way down", () => {
+  const layout = layoutModel(sampleAnatomy(TALES), 31, { free: FREE, ems: EMS });
+  const stream = platesOf(layout).filter((plate) => plate.kind === "site" && plate.axes.join() === "pos,d_model");
+  const columns = new Set(
+    stream.map((plate) => pointOfCell(plate, { address: plate.name, index: [7, 0] })[0].toFixed(6)),
+  );
+  expect(columns.size).toBe(1);
+});
+
+test("columns grow in steps, so that a token more does not move the model", () => {
+  expect(columnsFor(31)).toBe(32);
+  expect(columnsFor(32)).toBe(40);
+  expect(columnsFor(0)).toBe(8);
+});
+
+test("a refused site is marked with its reason and keeps its place", () => {
+  const anatomy = sampleAnatomy(TALES);
+  const site = anatomy.blocks[2]?.sites.find((each) => each.point === "mlp_act");
+  if (site) site.check = { ...site.check, status: "refused", reason: "its equation does not hold" };
+  const layout = layoutModel(anatomy, 8, { free: FREE, ems: EMS.slice(0, 8) });
+  const plate = platesOf(layout).find((each) => each.name === "mlp_act.2");
+  expect(plate?.refused).toBe("its equation does not hold");
+  const labels = layout.blocks[2]?.detail().labels ?? [];
+  expect(labels.some((label) => label.text.includes("does not hold"))).toBe(true);
+});
+
+test("a giant lays out at once, and from afar is few drawables", () => {
+  const anatomy = sampleAnatomy(GIANT);
+  const start = performance.now();
+  const layout = layoutModel(anatomy, 2048, { free: FREE, ems: Array(2048).fill(2) });
+  expect(performance.now() - start).toBeLessThan(1500);
+  const far = layout.plates.length + layout.blocks.reduce((sum, block) => sum + block.far.length, 0);
+  expect(far).toBeLessThan(400);
+  expect(layout.blocks[50]?.detail().plates.length).toBeLessThan(700);
+});
+
+function overlap(a: Plate, b: Plate): boolean {
+  const [right, down] = [normalize(a.right), normalize(a.down)];
+  const span = (plate: Plate, axis: Vec3): [number, number] => {
+    const ends = [
+      plate.corner,
+      add(plate.corner, plate.right),
+      add(plate.corner, plate.down),
+      add(plate.corner, add(plate.right, plate.down)),
+    ];
+    const along = ends.map((point) => dot(point, axis));
+    return [Math.min(...along), Math.max(...along)];
+  };
+  return [right, down].every((axis) => {
+    const [a0, a1] = span(a, axis);
+    const [b0, b1] = span(b, axis);
+    return a0 < b1 - 1e-6 && b0 < a1 - 1e-6;
+  });
+}

@@ -1,0 +1,27 @@
+import { expect, test } from "vitest";
+import { robustMax } from "./robustMax";
+import { wantedLevel } from "./wantedLevel";
+
+test("one outlier does not dim a matrix", () => {
+  const values = Float32Array.from({ length: 1000 }, (_, index) => Math.sin(index));
+  values[17] = 500;
+  expect(robustMax(values)).toBeLessThan(1.01);
+  expect(robustMax(values)).toBeGreaterThan(0.9);
+});
+
+test("masked and missing values are no magnitudes", () => {
+  expect(robustMax([Number.NaN, Number.NEGATIVE_INFINITY, -3])).toBe(3);
+  expect(robustMax([])).toBe(0);
+  expect(robustMax([0, 0])).toBe(0);
+});
+
+test("a level has about a cell for a pixel", () => {
+  expect(wantedLevel(40, 128, 200, 20, 1)).toBe(0);
+  expect(wantedLevel(2048, 12288, 220, 20, 1)).toBeGreaterThanOrEqual(3);
+  expect(wantedLevel(2048, 768, 4096, 1536, 1)).toBe(0);
+});
+
+test("no tensor may fill the atlas", () => {
+  const level = wantedLevel(50257, 12288, 1e6, 1e6, 1);
+  expect((50257 * 12288) / 4 ** level).toBeLessThanOrEqual(1 << 21);
+});
