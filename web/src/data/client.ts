@@ -6,6 +6,7 @@ import type {
   ModelSummary,
   Sampling,
   Token,
+  TraceList,
   TraceRequest,
   TraceState,
 } from "../protocol/schema.generated";
@@ -32,6 +33,10 @@ export function startLoad(modelId: string, signal?: AbortSignal): Promise<ModelS
 
 export function fetchAnatomy(modelId: string, signal?: AbortSignal): Promise<Anatomy> {
   return requestJson(`/api/models/${pathOfId(modelId)}/anatomy`, { signal });
+}
+
+export function fetchTraces(signal?: AbortSignal): Promise<TraceList> {
+  return requestJson("/api/traces", { signal });
 }
 
 export function createTrace(request: NewTrace, signal?: AbortSignal): Promise<TraceState> {

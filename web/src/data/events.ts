@@ -9,8 +9,8 @@ export interface TraceListener {
   onStep(step: Step): void;
   /** The server gave up on this recording, in its own words. */
   onFailure(message: string): void;
-  /** The connection dropped; the browser is trying again and will resume after the last event it saw. */
-  onInterrupted(): void;
+  /** The connection dropped. Unless `final`, the browser tries again and resumes after the last event it saw. */
+  onInterrupted(final: boolean): void;
 }
 
 const OPEN_STATUSES = new Set<TraceState["status"]>(["queued", "running"]);
@@ -35,7 +35,7 @@ export function watchTrace(traceId: string, listener: TraceListener): StopWatchi
       source.close();
       listener.onFailure(message);
     } else {
-      listener.onInterrupted();
+      listener.onInterrupted(source.readyState === EventSource.CLOSED);
     }
   });
   return () => source.close();

@@ -46,8 +46,14 @@ export function isAbort(error: unknown): boolean {
   return error instanceof DOMException && error.name === "AbortError";
 }
 
-async function readRefusal(response: Response): Promise<RefusedError> {
+/** What a proxy answers in place of a server that is gone. */
+const GATEWAY_STATUSES = new Set([502, 503, 504]);
+
+async function readRefusal(response: Response): Promise<RefusedError | UnreachableError> {
   const detail = (await response.json().catch(() => null)) as { error?: unknown; field?: unknown } | null;
+  if (detail === null && GATEWAY_STATUSES.has(response.status)) {
+    return new UnreachableError("the server cannot be reached");
+  }
   const message =
     typeof detail?.error === "string" ? detail.error : `The server answered ${response.status}.`;
   return new RefusedError(message, response.status, typeof detail?.field === "string" ? detail.field : null);

@@ -1,8 +1,10 @@
+import { fetchTraces } from "../data/client";
 import type { Scene } from "../scene/Scene";
 import type { Commands } from "../state/Commands";
 import type { AppStore } from "../state/createAppStore";
 import type { UrlState } from "../state/urlState";
 import { createRecorder } from "./createRecorder";
+import { describeFailure } from "./describeFailure";
 import type { LightPlayer } from "./LightPlayer";
 import { createModelOpener, refreshModels } from "./openModel";
 
@@ -39,11 +41,10 @@ export function connectCommands(store: AppStore, scene: Scene, light: LightPlaye
   async function reconnect(): Promise<void> {
     store.setState({ connection: "connecting" });
     const defaultId = await refreshModels(store);
-    if (defaultId === null) return;
-    const { anatomy, tracePrompt, prompt } = store.getState();
-    const modelId = anatomy?.model_id ?? defaultId;
-    // A restarted server knows neither the model nor the recording any more.
-    if ((await openModel(modelId)) && (tracePrompt ?? prompt) !== "") await recorder.run();
+    if (defaultId === null || (await isTraceKnown(store))) return;
+    recorder.forget();
+    const { anatomy, prompt } = store.getState();
+    if ((await openModel(anatomy?.model_id ?? defaultId)) && prompt !== "") await recorder.run();
   }
 
   setInterval(() => {
@@ -82,4 +83,17 @@ export function connectCommands(store: AppStore, scene: Scene, light: LightPlaye
     play: () => light.play(),
     scrub: (fraction) => light.scrub(fraction),
   };
+}
+
+/** A server that was only out of reach for a while still has the recording; a restarted one does not. */
+async function isTraceKnown(store: AppStore): Promise<boolean> {
+  const { trace } = store.getState();
+  if (!trace) return false;
+  try {
+    const { traces } = await fetchTraces();
+    return traces.some((known) => known.id === trace.id);
+  } catch (error) {
+    describeFailure(store, error);
+    return true;
+  }
 }

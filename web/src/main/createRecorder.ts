@@ -11,8 +11,10 @@ export interface Recorder {
   /** Without a seed one is drawn and kept, so that a link to the result reproduces it. */
   generate(seed?: number | null): Promise<void>;
   stop(): Promise<void>;
-  /** Forgets the recording under way, as when another model takes its place. */
+  /** Lets go of the recording on screen, as when another model takes its place. */
   abandon(): void;
+  /** The server does not know the recording any more: there is nothing to let go of. */
+  forget(): void;
 }
 
 const SEED_LIMIT = 2 ** 31;
@@ -23,12 +25,14 @@ const STEP_BATCH_MS = 40;
 export function createRecorder(store: AppStore): Recorder {
   let stopWatching: StopWatching = () => {};
   let attempt = 0;
+  /** The recording on the server that is this page's to delete. */
+  let ownTraceId: string | null = null;
   const steps = new Batch<Step>(STEP_BATCH_MS, (batch) => applySteps(store, batch));
 
   async function record(maxNewTokens: number, seed: number | null): Promise<void> {
     const state = store.getState();
     if (whyNotRun(state) !== null || !state.anatomy) return;
-    const { prompt, sampling, anatomy, trace: previous } = state;
+    const { prompt, sampling, anatomy } = state;
     attempt += 1;
     const thisAttempt = attempt;
     store.setState({ activity: "starting", runError: null });
@@ -45,7 +49,8 @@ export function createRecorder(store: AppStore): Recorder {
       }
       stopWatching();
       steps.flush();
-      if (previous) void discard(previous.id);
+      releaseOwn();
+      ownTraceId = trace.id;
       store.setState({
         connection: "online",
         activity: maxNewTokens > 0 ? "generating" : "recording",
@@ -63,6 +68,11 @@ export function createRecorder(store: AppStore): Recorder {
     }
   }
 
+  function releaseOwn(): void {
+    if (ownTraceId !== null) void discard(ownTraceId);
+    ownTraceId = null;
+  }
+
   function follow(traceId: string): void {
     stopWatching = watchTrace(traceId, {
       onState(trace) {
@@ -71,7 +81,8 @@ export function createRecorder(store: AppStore): Recorder {
       },
       onStep: (step) => steps.add(step),
       onFailure: (message) => store.setState({ activity: "idle", runError: message }),
-      onInterrupted: () => store.setState({ connection: "lost" }),
+      onInterrupted: (final) =>
+        store.setState({ connection: "lost", ...(final ? { activity: "idle" } : {}) }),
     });
   }
 
@@ -95,9 +106,11 @@ export function createRecorder(store: AppStore): Recorder {
       attempt += 1;
       stopWatching();
       steps.flush();
-      const { trace } = store.getState();
-      if (trace) void discard(trace.id);
+      releaseOwn();
       store.setState({ activity: "idle" });
+    },
+    forget() {
+      ownTraceId = null;
     },
   };
 }

@@ -55,7 +55,9 @@ function Comparison({ explanation }: { explanation: Explanation }) {
         <span className="badge">{t(`explanation.provenance.${explanation.provenance}`)}</span>
         {check && (
           <span className="badge" data-check={check.status} title={check.reason ?? undefined}>
-            {t(`explanation.check.${check.status}`, { tolerance: formatNumber(check.tolerance, 1) })}
+            {t(`explanation.check.${check.status}`, {
+              tolerance: formatNumber(check.max_abs_difference ?? check.tolerance, 1),
+            })}
           </span>
         )}
       </p>

@@ -40,6 +40,8 @@ export function HeatMap(props: HeatMapProps) {
   useLayoutEffect(() => {
     const scroller = scrollerRef.current;
     if (!scroller) return;
+    // The observer speaks with the next frame, which may be long in coming while the scene draws.
+    setWidth(scroller.clientWidth);
     const observer = new ResizeObserver(() => setWidth(scroller.clientWidth));
     observer.observe(scroller);
     return () => observer.disconnect();

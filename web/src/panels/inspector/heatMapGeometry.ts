@@ -23,6 +23,8 @@ const LARGEST_FITTED_CELL_PX = 22;
 /** Cells are never thinner than this; a matrix that does not fit is scrolled. */
 const SMALLEST_CELL_PX = 2;
 const TALLEST_FITTED_PX = 320;
+/** A cell scrolled into view keeps this much of its neighbours beside it. */
+const MARGIN_PX = 24;
 
 /** Cells as large as fit the width, times the zoom, in whole pixels so that every cell is as wide as the next. */
 export function layOutHeatMap(plane: Plane, viewWidth: number, zoom: number): Geometry {
@@ -81,8 +83,8 @@ export function scrollTo(
 }
 
 function reveal(start: number, size: number, offset: number, room: number): number {
-  if (start < offset) return start;
-  if (start + size > offset + room) return start + size - room;
+  if (start - MARGIN_PX < offset) return Math.max(0, start - MARGIN_PX);
+  if (start + size + MARGIN_PX > offset + room) return start + size + MARGIN_PX - room;
   return offset;
 }
 
