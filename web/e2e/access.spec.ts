@@ -1,47 +1,96 @@
-import type { Browser, Page } from "playwright-core";
-import { afterAll, afterEach, beforeAll, expect, inject, test } from "vitest";
-import { launchBrowser, openPage, type WatchedPage } from "./browser.ts";
-import { readCanvasPixels, readState, waitForFullPicture } from "./drive.ts";
+import type { Page } from "playwright-core";
+import { describe, expect, test } from "vitest";
+import { readCanvasPixels, readState } from "./drive.ts";
+import { sharePage } from "./sharePage.ts";
 
-let browser: Browser;
-let opened: WatchedPage;
-beforeAll(async () => {
-  browser = await launchBrowser();
+describe("a dark desktop", () => {
+  const opened = sharePage({ theme: "dark", reducedMotion: true });
+
+  test("is dark, legible, and within its window", async () => {
+    const { page } = opened();
+    expect((await readCanvasPixels(page)).backgroundLuminance).toBeLessThan(0.2);
+    expect(await readContrast(page)).toBeGreaterThan(4.5);
+    await expectNothingOutside(page, 1400);
+  });
+
+  test("has a name for every control, reaches each by keyboard, and shows where the focus is", async () => {
+    const { page } = opened();
+    const nameless = await page.evaluate(() =>
+      [...document.querySelectorAll<HTMLElement>("button, input, select, textarea")]
+        .filter((element) => element.checkVisibility())
+        .filter((element) => {
+          const labels = (element as HTMLInputElement).labels;
+          return !(
+            element.getAttribute("aria-label") ||
+            element.getAttribute("aria-labelledby") ||
+            element.textContent?.trim() ||
+            labels?.length
+          );
+        })
+        .map((element) => element.outerHTML.slice(0, 120)),
+    );
+    expect(nameless).toEqual([]);
+
+    const reached = new Set<string>();
+    const ringless: string[] = [];
+    for (let press = 0; press < 80; press += 1) {
+      await page.keyboard.press("Tab");
+      const focused = await page.evaluate(() => {
+        const element = document.activeElement as HTMLElement | null;
+        if (!element || element === document.body) return null;
+        const style = getComputedStyle(element);
+        const ringed = (part: CSSStyleDeclaration) =>
+          (part.outlineStyle !== "none" && Number.parseFloat(part.outlineWidth) > 0) ||
+          part.boxShadow !== "none";
+        const holder = element.parentElement ? getComputedStyle(element.parentElement) : style;
+        const ring = ringed(style) || ringed(holder);
+        return { testid: element.getAttribute("data-testid"), ring, html: element.outerHTML.slice(0, 120) };
+      });
+      if (!focused) continue;
+      if (!focused.ring) ringless.push(focused.html);
+      if (focused.testid) reached.add(focused.testid);
+    }
+    for (const wanted of ["prompt", "run", "generate", "model-picker", "theme-toggle"])
+      expect(reached).toContain(wanted);
+    expect(ringless).toEqual([]);
+  });
+
+  test("runs from the prompt box without the mouse", async () => {
+    const { page } = opened();
+    const before = await readState(page, (state) => state.trace?.id ?? "");
+    await page.getByTestId("prompt").focus();
+    await page.keyboard.press("End");
+    await page.keyboard.type(" Tom");
+    await page.keyboard.press("ControlOrMeta+Enter");
+    await page.waitForFunction((id) => window.glassformer.store.getState().trace?.id !== id, before);
+  });
 });
-afterAll(() => browser.close());
-afterEach(async () => {
-  await opened.close();
-  expect(opened.complaints).toEqual([]);
+
+describe("a light phone", () => {
+  const opened = sharePage({ theme: "light", width: 390, height: 844, reducedMotion: true });
+
+  test("is light, legible, and within its window", async () => {
+    const { page } = opened();
+    const pixels = await readCanvasPixels(page);
+    expect(pixels.backgroundLuminance).toBeGreaterThan(0.7);
+    expect(pixels.drawnShare).toBeGreaterThan(0.02);
+    expect(await readContrast(page)).toBeGreaterThan(4.5);
+    await expectNothingOutside(page, 390);
+  });
+
+  test("can be made dark by hand", async () => {
+    const { page } = opened();
+    // The button goes round system, dark and light.
+    for (let press = 0; press < 3; press += 1) {
+      await page.getByTestId("theme-toggle").click();
+      if ((await readState(page, (state) => state.theme)) === "dark") break;
+    }
+    expect(await readState(page, (state) => state.theme)).toBe("dark");
+  });
 });
 
-test("dark and light are two real themes, chosen by the system or by hand", async () => {
-  const luminance: Record<string, number> = {};
-  for (const theme of ["dark", "light"] as const) {
-    opened = await openPage(browser, inject("serverUrl"), { theme, reducedMotion: true });
-    await waitForFullPicture(opened.page);
-    luminance[theme] = (await readCanvasPixels(opened.page)).backgroundLuminance;
-    expect(await readContrast(opened.page)).toBeGreaterThan(4.5);
-    if (theme === "dark") await opened.close();
-  }
-  expect(luminance.dark).toBeLessThan(0.2);
-  expect(luminance.light).toBeGreaterThan(0.7);
-
-  const before = await readState(opened.page, (state) => state.theme);
-  // The button goes round system, dark and light.
-  for (let press = 0; press < 3; press += 1) {
-    await opened.page.getByTestId("theme-toggle").click();
-    if ((await readState(opened.page, (state) => state.theme)) !== before) break;
-  }
-  expect(await readState(opened.page, (state) => state.theme)).not.toBe(before);
-});
-
-test.each([
-  [1400, 900],
-  [390, 844],
-])("nothing sticks out of a window of %i x %i", async (width, height) => {
-  opened = await openPage(browser, inject("serverUrl"), { width, height, reducedMotion: true });
-  const { page } = opened;
-  await waitForFullPicture(page);
+/** No control sticks out sideways, except within something that scrolls. */
+async function expectNothingOutside(page: Page, width: number): Promise<void> {
   expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(width);
   const outside = await page.evaluate(() => {
     const scrolls = (element: Element | null): boolean =>
@@ -55,66 +104,7 @@ test.each([
       .map(({ element }) => element.outerHTML.slice(0, 120));
   });
   expect(outside).toEqual([]);
-  const pixels = await readCanvasPixels(page);
-  expect(pixels.drawnShare).toBeGreaterThan(0.02);
-});
-
-test("every control has a name and can be reached by keyboard, with a visible focus ring", async () => {
-  opened = await openPage(browser, inject("serverUrl"), { reducedMotion: true });
-  const { page } = opened;
-  await waitForFullPicture(page);
-
-  const nameless = await page.evaluate(() =>
-    [...document.querySelectorAll<HTMLElement>("button, input, select, textarea")]
-      .filter((element) => element.checkVisibility())
-      .filter((element) => {
-        const labels = (element as HTMLInputElement).labels;
-        return !(
-          element.getAttribute("aria-label") ||
-          element.getAttribute("aria-labelledby") ||
-          element.textContent?.trim() ||
-          labels?.length
-        );
-      })
-      .map((element) => element.outerHTML.slice(0, 120)),
-  );
-  expect(nameless).toEqual([]);
-
-  const reached = new Set<string>();
-  const ringless: string[] = [];
-  for (let press = 0; press < 80; press += 1) {
-    await page.keyboard.press("Tab");
-    const focused = await page.evaluate(() => {
-      const element = document.activeElement as HTMLElement | null;
-      if (!element || element === document.body) return null;
-      const style = getComputedStyle(element);
-      const ringed = (part: CSSStyleDeclaration) =>
-        (part.outlineStyle !== "none" && Number.parseFloat(part.outlineWidth) > 0) ||
-        part.boxShadow !== "none";
-      const holder = element.parentElement ? getComputedStyle(element.parentElement) : style;
-      const ring = ringed(style) || ringed(holder);
-      return { testid: element.getAttribute("data-testid"), ring, html: element.outerHTML.slice(0, 120) };
-    });
-    if (!focused) continue;
-    if (!focused.ring) ringless.push(focused.html);
-    if (focused.testid) reached.add(focused.testid);
-  }
-  for (const wanted of ["prompt", "run", "generate", "model-picker", "theme-toggle"])
-    expect(reached).toContain(wanted);
-  expect(ringless).toEqual([]);
-});
-
-test("the whole page can be used from the keyboard: Run from the prompt box", async () => {
-  opened = await openPage(browser, inject("serverUrl"), { reducedMotion: true });
-  const { page } = opened;
-  await waitForFullPicture(page);
-  const before = await readState(page, (state) => state.trace?.id ?? "");
-  await page.getByTestId("prompt").focus();
-  await page.keyboard.press("End");
-  await page.keyboard.type(" Tom");
-  await page.keyboard.press("ControlOrMeta+Enter");
-  await page.waitForFunction((id) => window.glassformer.store.getState().trace?.id !== id, before);
-});
+}
 
 /** The contrast of the status line's text against the page's background (WCAG, 4.5 is AA). */
 function readContrast(page: Page): Promise<number> {

@@ -1,31 +1,17 @@
-import type { Browser } from "playwright-core";
-import { afterAll, afterEach, beforeAll, beforeEach, expect, inject, test } from "vitest";
+import { expect, inject, test } from "vitest";
 import type { TraceState } from "../src/protocol/schema.generated";
-import { launchBrowser, openPage, type WatchedPage } from "./browser.ts";
 import { readState, readStats, runPrompt, waitForFullPicture, waitForState, watchTokens } from "./drive.ts";
+import { sharePage } from "./sharePage.ts";
 
 const NEW_TOKENS = 200;
 const NEVER = 1_000_000;
 
-let browser: Browser;
-let opened: WatchedPage;
-beforeAll(async () => {
-  browser = await launchBrowser();
-});
-afterAll(() => browser.close());
-beforeEach(async () => {
-  // Hot sampling and many tokens: a run that does not end by itself before it is watched.
-  const query = `?model=tales&prompt=Mia+has+a+ball.&tokens=${NEW_TOKENS}&temperature=3&top_p=1&seed=1`;
-  opened = await openPage(browser, inject("serverUrl"), { path: `/llm/${query}`, reducedMotion: true });
-  await waitForFullPicture(opened.page);
-});
-afterEach(async () => {
-  await opened.close();
-  expect(opened.complaints).toEqual([]);
-});
+// Hot sampling and many tokens: a run that does not end by itself before it is watched.
+const query = `?model=tales&prompt=Mia+has+a+ball.&tokens=${NEW_TOKENS}&temperature=3&top_p=1&seed=1`;
+const opened = sharePage({ path: `/llm/${query}`, reducedMotion: true });
 
 test("Generate streams tokens into the page, and the scene grows with them", async () => {
-  const { page } = opened;
+  const { page } = opened();
   const framesBefore = (await readStats(page)).frames;
   const readCounts = await watchTokens(page, NEVER);
   await page.getByTestId("generate").click();
@@ -46,7 +32,7 @@ test("Generate streams tokens into the page, and the scene grows with them", asy
 });
 
 test("Stop stops within a step, keeps what was recorded, and the next prompt runs", async () => {
-  const { page } = opened;
+  const { page } = opened();
   await watchTokens(page, 3);
   const stopped = page.waitForResponse((response) => response.url().endsWith("/stop"));
   await page.getByTestId("generate").click();

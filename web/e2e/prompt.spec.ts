@@ -1,29 +1,15 @@
-import type { Browser } from "playwright-core";
-import { afterAll, afterEach, beforeAll, beforeEach, expect, inject, test } from "vitest";
-import { launchBrowser, openPage, type WatchedPage } from "./browser.ts";
+import { expect, test } from "vitest";
 import { readState, runPrompt, typePrompt, waitForFullPicture, waitForState } from "./drive.ts";
 import { askTransformers } from "./reference.ts";
+import { sharePage } from "./sharePage.ts";
 
 const PROMPT = "Mia has a red ball. Mia gives the ball to Tom.";
 
-let browser: Browser;
-let opened: WatchedPage;
-beforeAll(async () => {
-  browser = await launchBrowser();
-});
-afterAll(() => browser.close());
-beforeEach(async () => {
-  opened = await openPage(browser, inject("serverUrl"), { reducedMotion: true });
-  await waitForFullPicture(opened.page);
-});
-afterEach(async () => {
-  await opened.close();
-  expect(opened.complaints).toEqual([]);
-});
+const truth = askTransformers({ model: "tales", prompt: PROMPT, newTokens: 1 });
+const opened = sharePage({ reducedMotion: true });
 
 test("typing shows the tokens as the model's own tokenizer makes them", async () => {
-  const { page } = opened;
-  const truth = askTransformers({ model: "tales", prompt: PROMPT });
+  const { page } = opened();
   await typePrompt(page, PROMPT);
   await waitForState(
     page,
@@ -38,8 +24,7 @@ test("typing shows the tokens as the model's own tokenizer makes them", async ()
 });
 
 test("Run sends the prompt through the model", async () => {
-  const { page } = opened;
-  const truth = askTransformers({ model: "tales", prompt: PROMPT, newTokens: 1 });
+  const { page } = opened();
   await runPrompt(page, PROMPT);
   const run = await readState(page, (state) => ({
     ids: state.trace?.tokens.map((token) => token.id),
@@ -60,11 +45,37 @@ test("Run sends the prompt through the model", async () => {
   );
 });
 
-test("pressing Enter with the modifier runs too, and a link brings the same state back", async () => {
-  const { page } = opened;
-  await runPrompt(page, PROMPT);
-  await page.waitForFunction(() => location.search.includes("prompt="));
+test("the address of the page brings the same state back", async () => {
+  const { page } = opened();
+  await page.waitForFunction(
+    (prompt) => new URLSearchParams(location.search).get("prompt") === prompt,
+    PROMPT,
+  );
   await page.reload();
   await waitForFullPicture(page);
   expect(await page.getByTestId("prompt").inputValue()).toBe(PROMPT);
+  expect(await readState(page, (state) => state.tracePrompt)).toBe(PROMPT);
 });
+
+test("an empty prompt cannot be run, and the button says why", async () => {
+  const { page } = opened();
+  await page.getByTestId("prompt").fill("");
+  expect(await isRunOff()).toBe(true);
+  expect(await page.getByTestId("run").getAttribute("title")).not.toBe("");
+});
+
+test("a prompt past the context cannot be run", async () => {
+  const { page } = opened();
+  const context = await readState(page, (state) => state.anatomy?.dimensions.context ?? 0);
+  await page.getByTestId("prompt").fill("Tom ".repeat(context + 10));
+  await waitForState(
+    page,
+    (state) => state.liveTokens.status === "ready" && state.liveTokens.prompt === state.prompt,
+  );
+  expect(await isRunOff()).toBe(true);
+});
+
+async function isRunOff(): Promise<boolean> {
+  const run = opened().page.getByTestId("run");
+  return (await run.isDisabled()) || (await run.getAttribute("aria-disabled")) === "true";
+}
