@@ -1,4 +1,5 @@
 import "./styles/page.css";
+import i18next from "i18next";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { connectCommands } from "./main/connectCommands";
@@ -32,6 +33,8 @@ const url = readUrl(window.location.search);
 const store = createAppStore({ maxNewTokens: url.maxNewTokens, sampling: url.sampling });
 store.setState(readPreferences(window.localStorage, store.getState()));
 startWords(store.getState().language);
+canvas.setAttribute("role", "img");
+canvas.setAttribute("aria-label", i18next.t("scene.label"));
 watchAppearance(store);
 
 const { scene, tensors, light } = connectScene(store, canvas);

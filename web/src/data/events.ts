@@ -15,17 +15,13 @@ export interface TraceListener {
 
 const OPEN_STATUSES = new Set<TraceState["status"]>(["queued", "running"]);
 
-export function isOpen(state: TraceState): boolean {
-  return OPEN_STATUSES.has(state.status);
-}
-
 /** Follows a recording until its final state. EventSource itself resumes with `Last-Event-ID`. */
 export function watchTrace(traceId: string, listener: TraceListener): StopWatching {
   const source = new EventSource(`/api/traces/${traceId}/events`);
   source.addEventListener("state", (event) => {
     const state = JSON.parse(event.data) as TraceState;
     // The server closes the stream after the final state; unless we close first, the browser would reconnect for ever.
-    if (!isOpen(state)) source.close();
+    if (!OPEN_STATUSES.has(state.status)) source.close();
     listener.onState(state);
   });
   source.addEventListener("step", (event) => listener.onStep(JSON.parse(event.data) as Step));

@@ -1,8 +1,9 @@
 import { Batch } from "../data/Batch";
 import { createTrace, deleteTrace, stopTrace } from "../data/client";
-import { isOpen, type StopWatching, watchTrace } from "../data/events";
-import type { Step, TraceState } from "../protocol/schema.generated";
+import { type StopWatching, watchTrace } from "../data/events";
+import type { Step } from "../protocol/schema.generated";
 import type { AppStore } from "../state/createAppStore";
+import { addSteps, mergeTrace } from "../state/mergeTrace";
 import { whyNotRun } from "../state/selectors";
 import { describeFailure } from "./describeFailure";
 
@@ -27,7 +28,7 @@ export function createRecorder(store: AppStore): Recorder {
   let attempt = 0;
   /** The recording on the server that is this page's to delete. */
   let ownTraceId: string | null = null;
-  const steps = new Batch<Step>(STEP_BATCH_MS, (batch) => applySteps(store, batch));
+  const steps = new Batch<Step>(STEP_BATCH_MS, (batch) => store.setState((state) => addSteps(state, batch)));
 
   async function record(maxNewTokens: number, seed: number | null): Promise<void> {
     const state = store.getState();
@@ -77,7 +78,7 @@ export function createRecorder(store: AppStore): Recorder {
     stopWatching = watchTrace(traceId, {
       onState(trace) {
         steps.flush();
-        applyState(store, trace);
+        store.setState((state) => mergeTrace(state, trace));
       },
       onStep: (step) => steps.add(step),
       onFailure: (message) => store.setState({ activity: "idle", runError: message }),
@@ -113,34 +114,6 @@ export function createRecorder(store: AppStore): Recorder {
       ownTraceId = null;
     },
   };
-}
-
-function applyState(store: AppStore, trace: TraceState): void {
-  const state = store.getState();
-  if (state.trace?.id !== trace.id) return;
-  // A state event repeated after a reconnection may know less than the steps already seen.
-  const known = state.trace;
-  const tokens = trace.tokens.length >= known.tokens.length || !isOpen(trace) ? trace.tokens : known.tokens;
-  store.setState({
-    connection: "online",
-    trace: { ...trace, tokens, positions: Math.max(trace.positions, isOpen(trace) ? known.positions : 0) },
-    ...(isOpen(trace) ? {} : { activity: "idle" as const }),
-    ...(trace.status === "failed" ? { runError: trace.error ?? "The recording failed." } : {}),
-  });
-}
-
-/** A token drawn at `pos` means that everything before it is recorded. */
-function applySteps(store: AppStore, batch: Step[]): void {
-  const { trace, steps } = store.getState();
-  if (!trace) return;
-  const tokens = [...trace.tokens];
-  for (const step of batch) if (step.pos === tokens.length) tokens.push(step.token);
-  const positions = Math.max(trace.positions, ...batch.map((step) => step.pos));
-  store.setState({
-    connection: "online",
-    trace: { ...trace, tokens, positions },
-    steps: { ...steps, ...Object.fromEntries(batch.map((step) => [step.pos, step])) },
-  });
 }
 
 async function discard(traceId: string): Promise<void> {

@@ -1,23 +1,9 @@
 import { expect, test } from "vitest";
-import type { TraceState } from "../protocol/schema.generated";
 import { createAppStore } from "./createAppStore";
-import { shownPosition, tokenAt, whyNotRun } from "./selectors";
+import { findSite, findWeight, isRecorded, shownPosition, tokenAt, whyNotRun } from "./selectors";
 import { tinyAnatomy } from "./tinyAnatomy";
+import { tinyTrace as trace } from "./tinyTrace";
 import { watch } from "./watch";
-
-const trace: TraceState = {
-  id: "a",
-  model_id: "tiny",
-  status: "done",
-  finish_reason: null,
-  error: null,
-  tokens: ["A", "B", "C"].map((text, id) => ({ id, text, special: false })),
-  prompt_count: 3,
-  positions: 3,
-  tokens_per_sec: null,
-  bytes: 0,
-  batched_difference: null,
-};
 
 test("a run needs a model, a prompt that fits, and a free hand", () => {
   const store = createAppStore();
@@ -70,4 +56,14 @@ test("watch calls back for what it watches, and for nothing else", () => {
   store.setState({ prompt: "A", position: 1 });
   store.setState({ prompt: "A" });
   expect(seen).toEqual(["A 1"]);
+});
+
+test("a cell has a value once its position is recorded; a weight always has", () => {
+  const state = createAppStore({ anatomy: tinyAnatomy, trace }).getState();
+  expect(isRecorded(state, { address: "attn_probs.0", index: [1, 2, 2] })).toBe(true);
+  expect(isRecorded(state, { address: "attn_probs.0", index: [1, 2, 3] })).toBe(false);
+  expect(isRecorded(state, { address: "q.weight", index: [7, 7] })).toBe(true);
+  expect(isRecorded(state, { address: "nowhere", index: [0] })).toBe(false);
+  expect(findSite(tinyAnatomy, "lm_head")?.axes).toEqual(["pos", "vocab"]);
+  expect(findWeight(null, "q.weight")).toBeNull();
 });

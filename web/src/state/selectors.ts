@@ -1,5 +1,5 @@
 import type { Cell } from "../layout/Cell";
-import type { Anatomy, Site, Token, Weight } from "../protocol/schema.generated";
+import type { Anatomy, Site, Token, TraceState, Weight } from "../protocol/schema.generated";
 import type { AppState } from "./AppState";
 
 /** The position whose next-token distribution is shown: the selected one, else the last recorded. */
@@ -13,9 +13,13 @@ export function hasRecording(state: AppState): boolean {
   return (state.trace?.positions ?? 0) > 0;
 }
 
+export function isEnded(trace: TraceState): boolean {
+  return trace.status !== "queued" && trace.status !== "running";
+}
+
 /** Whether the recording on screen has ended, however it did. */
 export function isSettled(state: AppState): boolean {
-  return state.trace !== null && state.trace.status !== "queued" && state.trace.status !== "running";
+  return state.trace !== null && isEnded(state.trace);
 }
 
 export function isBusy(state: AppState): boolean {
@@ -44,11 +48,31 @@ export function weightsOf(anatomy: Anatomy): Weight[] {
 }
 
 export function findSite(anatomy: Anatomy | null, address: string): Site | null {
-  return anatomy ? (sitesOf(anatomy).find((site) => site.address === address) ?? null) : null;
+  return anatomy ? (indexOf(anatomy).sites.get(address) ?? null) : null;
 }
 
 export function findWeight(anatomy: Anatomy | null, name: string): Weight | null {
-  return anatomy ? (weightsOf(anatomy).find((weight) => weight.name === name) ?? null) : null;
+  return anatomy ? (indexOf(anatomy).weights.get(name) ?? null) : null;
+}
+
+interface AnatomyIndex {
+  sites: Map<string, Site>;
+  weights: Map<string, Weight>;
+}
+
+/** Panels look names up on every change of the state; a model of a hundred blocks has thousands. */
+const INDEXES = new WeakMap<Anatomy, AnatomyIndex>();
+
+function indexOf(anatomy: Anatomy): AnatomyIndex {
+  let index = INDEXES.get(anatomy);
+  if (!index) {
+    index = {
+      sites: new Map(sitesOf(anatomy).map((site) => [site.address, site])),
+      weights: new Map(weightsOf(anatomy).map((weight) => [weight.name, weight])),
+    };
+    INDEXES.set(anatomy, index);
+  }
+  return index;
 }
 
 const TOKEN_AXES = new Set(["pos", "query", "key"]);

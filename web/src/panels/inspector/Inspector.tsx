@@ -58,7 +58,7 @@ function MatrixView({ cell, matrix }: { cell: Cell; matrix: Matrix }) {
   const { cellsPerSide, rowAxis, columnAxis } = plane;
 
   const labelOf = (axis: string, index: number): string => {
-    const token = tokenAt(store.getState(), axis, index);
+    const token = tokenAt(store.getState(), axis, index * cellsPerSide);
     return token ? plainToken(token) : String(index * cellsPerSide);
   };
   const cellOf = ({ row, column }: PlaneCell): Cell => {
