@@ -1,12 +1,15 @@
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { brotliCompressSync, gzipSync } from "node:zlib";
+import { brotliCompressSync, constants, gzipSync } from "node:zlib";
 import react from "@vitejs/plugin-react";
 import type { Plugin } from "vite";
 import { defineConfig } from "vitest/config";
 
 /** Where `npm run dev` finds the model server; the built page is served by that server itself. */
 const server = process.env.GLASSFORMER_DEV_SERVER ?? "http://127.0.0.1:8000";
+
+/** The best is 11: a tenth of the time for five per cent more bytes, on every `make run` after a change. */
+const BROTLI_QUALITY = 9;
 
 /** Writes a .br and a .gz beside every text file, so that the server compresses nothing while it serves. */
 function compressed(): Plugin {
@@ -21,7 +24,10 @@ function compressed(): Plugin {
       for (const name of readdirSync(outDir, { recursive: true, encoding: "utf8" })) {
         if (!/\.(js|css|html|svg|json|wasm)$/.test(name)) continue;
         const content = readFileSync(join(outDir, name));
-        writeFileSync(join(outDir, `${name}.br`), brotliCompressSync(content));
+        writeFileSync(
+          join(outDir, `${name}.br`),
+          brotliCompressSync(content, { params: { [constants.BROTLI_PARAM_QUALITY]: BROTLI_QUALITY } }),
+        );
         writeFileSync(join(outDir, `${name}.gz`), gzipSync(content, { level: 9 }));
       }
     },
