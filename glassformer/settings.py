@@ -75,7 +75,10 @@ class Settings(BaseSettings):
         default=512 * 2**20, ge=2**20, description="Memory for recordings; the oldest are given up first."
     )
     max_traces: int = Field(
-        default=64, ge=1, le=512, description="Recordings kept at the same time; the oldest are given up first."
+        default=64,
+        ge=1,
+        le=512,
+        description="Recordings kept at the same time; the oldest are given up first.",
     )
     max_new_tokens: int = Field(default=16_384, ge=1, description="Largest `max_new_tokens` of one request.")
     max_prompt_tokens: int = Field(
