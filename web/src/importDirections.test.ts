@@ -18,7 +18,7 @@ const ALLOWED: Record<string, string[]> = {
 
 /** Packages that only some rooms may use. */
 const PACKAGES: { name: RegExp; rooms: string[] }[] = [
-  { name: /^three/, rooms: ["scene"] },
+  { name: /^(three|@mapbox\/tiny-sdf)(\/|$)/, rooms: ["scene"] },
   { name: /^(react|react-dom|react-i18next)(\/|$)/, rooms: ["panels", "guide", "main"] },
   { name: /^zarrita$/, rooms: ["data"] },
   { name: /^zustand/, rooms: ["state", "panels"] },
@@ -47,6 +47,11 @@ function roomOf(file: string): string {
   return room === "main.tsx" ? "main" : room;
 }
 
+test("the imports were found, and every room is named above", () => {
+  expect(imports.length).toBeGreaterThan(100);
+  expect(imports.map(({ room }) => room).filter((room) => !(room in ALLOWED))).toEqual([]);
+});
+
 test("every room imports only from the rooms below it", () => {
   const wrong = imports.filter(({ file, room, target }) => {
     if (!target.startsWith(".")) return false;
@@ -63,4 +68,8 @@ test("the scene knows no React, the panels no three.js, and the store has one re
       PACKAGES.some(({ name, rooms }) => name.test(target) && !rooms.includes(room)),
   );
   expect(wrong).toEqual([]);
+});
+
+test("layout is numbers only", () => {
+  expect(imports.filter(({ room, target }) => room === "layout" && !target.startsWith("."))).toEqual([]);
 });
