@@ -118,7 +118,9 @@ describe.each(CASES)("a %s model", (_, anatomy) => {
 
 test("tokens of the stream stand in the same columns all the way down", () => {
   const layout = layoutModel(sampleAnatomy(TALES), 31, { free: FREE, ems: EMS });
-  const stream = platesOf(layout).filter((plate) => plate.kind === "site" && plate.axes.join() === "pos,d_model");
+  const stream = platesOf(layout).filter(
+    (plate) => plate.kind === "site" && plate.axes.join() === "pos,d_model",
+  );
   const columns = new Set(
     stream.map((plate) => pointOfCell(plate, { address: plate.name, index: [7, 0] })[0].toFixed(6)),
   );

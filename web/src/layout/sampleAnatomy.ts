@@ -47,7 +47,9 @@ const EXACT: Check = { status: "exact", max_abs_difference: 0, tolerance: 1e-4, 
 
 function equation(operation: Equation["operation"], ...names: string[]): Equation {
   const inputs = names.map((name) =>
-    /weight|bias/.test(name) ? { kind: "weight" as const, name, start: null, stop: null } : { kind: "site" as const, address: name },
+    /weight|bias/.test(name)
+      ? { kind: "weight" as const, name, start: null, stop: null }
+      : { kind: "site" as const, address: name },
   );
   return { operation, inputs, attributes: {}, latex: "" };
 }
