@@ -32,7 +32,8 @@ export function connectScene(store: AppStore, canvas: HTMLCanvasElement): Connec
     },
     onSelect(cell) {
       if (cell && !isRecorded(store.getState(), cell)) return;
-      store.setState({ selection: cell, ...(cell ? { sheet: "inspector" as const } : {}) });
+      // The inspector says more, and opening it moves the scene from under the pointer.
+      store.setState({ selection: cell, hover: null, ...(cell ? { sheet: "inspector" as const } : {}) });
     },
     onWanted: (wanted) => tensors.want(wanted),
   });

@@ -64,7 +64,7 @@ export async function refreshModels(store: AppStore): Promise<string | null> {
     store.setState({ models: list.models, connection: "online" });
     return list.default_model_id;
   } catch (error) {
-    describeFailure(store, error);
+    store.setState({ runError: describeFailure(store, error) });
     return null;
   }
 }

@@ -9,6 +9,7 @@ test("white space becomes visible", () => {
     { kind: "text", text: "the" },
   ]);
   expect(plainToken(token("\n\n\t"))).toBe("⏎⏎⇥");
+  expect(plainToken(token("\u0000a\u001b"))).toBe("\\x00a\\x1b");
 });
 
 test("a part of a character is named a byte, an empty text is shown as such", () => {

@@ -13,13 +13,21 @@ export function splitToken(token: Token): TokenPart[] {
   if (token.text === "") return [{ kind: "mark", text: "∅" }];
   const parts: TokenPart[] = [];
   for (const character of token.text) {
-    const kind = character in MARKS ? "mark" : character === "\ufffd" ? "byte" : "text";
-    const text = MARKS[character] ?? (kind === "byte" ? "byte" : character);
+    const mark = MARKS[character] ?? nameControl(character);
+    const kind = mark !== null ? "mark" : character === "\ufffd" ? "byte" : "text";
+    const text = mark ?? (kind === "byte" ? "byte" : character);
     const last = parts.at(-1);
     if (last && last.kind === kind && kind !== "byte") last.text += text;
     else parts.push({ kind, text });
   }
   return parts;
+}
+
+/** Control characters have no glyph; their number stands for them. */
+function nameControl(character: string): string | null {
+  const code = character.codePointAt(0) ?? 0;
+  const isControl = code < 0x20 || (code >= 0x7f && code < 0xa0);
+  return isControl ? `\\x${code.toString(16).padStart(2, "0")}` : null;
 }
 
 /** The same on one line of plain text, for canvases, tooltips and screen readers. */

@@ -154,7 +154,8 @@ function drawLabels(
   context.textBaseline = "middle";
   if (plane.rowAxis !== null) {
     context.textAlign = "right";
-    const every = Math.ceil(LEAST_LABEL_SPACING_PX / geometry.cellHeight);
+    const countsTokens = plane.rowAxis === "pos" || plane.rowAxis === "query";
+    const every = niceStep(LEAST_LABEL_SPACING_PX / geometry.cellHeight, !countsTokens);
     for (let row = shown.firstRow; row <= shown.lastRow; row += 1) {
       const isSelected = row === selected?.row;
       if (!isSelected && (row % every !== 0 || isNear(row, selected?.row, every))) continue;
