@@ -13,6 +13,7 @@ import type { Anatomy, Distribution, Site, Token } from "../protocol/schema.gene
 import { CameraRig } from "./CameraRig";
 import { Controls } from "./Controls";
 import { collectDrawables, NOTHING } from "./Drawables";
+import { Fidelity } from "./Fidelity";
 import { GlyphAtlas } from "./GlyphAtlas";
 import { writeLabels, writeNumbers } from "./Labeller";
 import { LightPass } from "./LightPass";
@@ -32,6 +33,8 @@ import { WantedNotice } from "./WantedNotice";
 const PIXEL_RATIO_MAX = 2;
 /** Tiles show their ids once their text is this large on the screen. */
 const ID_PX = 30;
+/** Reasons to draw that come many times a second. */
+const IN_MOTION = new Set(["camera", "flight", "light", "scrub"]);
 /** `focus` leaves this much around what it shows. */
 const FOCUS_ROOM = 1.35;
 
@@ -54,6 +57,7 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
   const meshes = new Meshes(palette, atlas);
   const scheduler = new Scheduler(draw);
   const redraw = (reason: string) => scheduler.redraw(reason);
+  const fidelity = new Fidelity(() => redraw("rest"));
   const wanted = new WantedNotice(
     () => wantedOf(drawables.plates, rig.view, positions > 0),
     options.onWanted,
@@ -148,8 +152,9 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
 
   // --- drawing -------------------------------------------------------------------------------------
 
-  function draw(now: number): string | null {
+  function draw(now: number, reason: string): string | null {
     if (rig.width < 2 || rig.height < 2) return null;
+    setPixels(fidelity.choose(now, IN_MOTION.has(reason)));
     guarded(buildLayout);
     const flying = rig.advance(now);
     const lit = light.advance(now);
@@ -266,13 +271,20 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
   function resize(): void {
     const { clientWidth, clientHeight } = canvas;
     if (clientWidth === 0 || clientHeight === 0) return;
-    renderer.setPixelRatio(Math.min(PIXEL_RATIO_MAX, window.devicePixelRatio));
-    renderer.setSize(clientWidth, clientHeight, false);
     rig.width = clientWidth;
     rig.height = clientHeight;
-    const buffer = renderer.getDrawingBufferSize(new Vector2());
-    meshes.setViewport(clientWidth, clientHeight, buffer.x, buffer.y);
     relayout("resize");
+  }
+
+  /** Gives the canvas its size at that share of the device's pixels. */
+  function setPixels(share: number): void {
+    const ratio = Math.min(PIXEL_RATIO_MAX, window.devicePixelRatio) * share;
+    const size = renderer.getSize(new Vector2());
+    if (ratio === renderer.getPixelRatio() && size.x === rig.width && size.y === rig.height) return;
+    renderer.setPixelRatio(ratio);
+    renderer.setSize(rig.width, rig.height, false);
+    const buffer = renderer.getDrawingBufferSize(size);
+    meshes.setViewport(rig.width, rig.height, buffer.x, buffer.y);
   }
 
   resize();
@@ -376,7 +388,7 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
     }),
     resize,
     dispose() {
-      for (const part of [scheduler, controls, wanted, meshes, atlas, store]) part.dispose();
+      for (const part of [scheduler, controls, fidelity, wanted, meshes, atlas, store]) part.dispose();
       renderer.dispose();
     },
   };

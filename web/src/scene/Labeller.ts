@@ -79,6 +79,7 @@ export function writeLabels(
         align: label.align,
         sizePx,
         shift,
+        halo: true,
       },
     });
   }
@@ -128,6 +129,7 @@ export function writeNumbers(
           color: palette.text,
           alpha: 1,
           align: "center",
+          halo: true,
           right: scale(right, em),
           up: scale(up, em),
         });

@@ -4,10 +4,10 @@ export class Scheduler {
   frames = 0;
   private requested = 0;
   private reason = "";
-  private readonly draw: (now: number) => string | null;
+  private readonly draw: (now: number, reason: string) => string | null;
 
   /** `draw` returns why another frame is needed, or null. */
-  constructor(draw: (now: number) => string | null) {
+  constructor(draw: (now: number, reason: string) => string | null) {
     this.draw = draw;
   }
 
@@ -25,7 +25,7 @@ export class Scheduler {
     this.requested = 0;
     this.lastReason = this.reason;
     this.frames++;
-    const again = this.draw(now);
+    const again = this.draw(now, this.lastReason);
     if (again !== null) this.redraw(again);
   };
 }

@@ -21,6 +21,8 @@ export interface TextLine {
   color: Color;
   alpha: number;
   align: "left" | "center" | "right";
+  /** Set off from what is behind it by a rim of the backdrop's colour. */
+  halo?: boolean;
   sizePx?: number;
   /** Shift on the screen in pixels, y up. */
   shift?: readonly [number, number];
@@ -28,6 +30,8 @@ export interface TextLine {
   up?: Vec3;
 }
 
+/** Half of the glyph's margin, in ems. */
+const INK_INSET_EM = 0.12;
 const NAMES = ["aAnchor", "aRight", "aUp", "aRect", "aUv", "aColor"];
 
 const vertex = /* glsl */ `
@@ -38,11 +42,14 @@ in vec4 aRect;   // ems: left, top, width, height
 in vec4 aUv;
 in vec4 aColor;
 uniform vec2 uViewport;
+uniform float uInset;
 out vec2 vUv;
 flat out vec4 vColor;
 
 void main() {
-  vec2 em = vec2(aRect.x + position.x * aRect.z, aRect.y - position.y * aRect.w);
+  // Ink needs less room around it than a halo.
+  vec2 corner = mix(uInset / aRect.zw, 1.0 - uInset / aRect.zw, position.xy);
+  vec2 em = vec2(aRect.x + corner.x * aRect.z, aRect.y - corner.y * aRect.w);
   if (aAnchor.w > 0.0) {
     vec4 clip = projectionMatrix * viewMatrix * vec4(aAnchor.xyz, 1.0);
     vec2 pixel = (clip.xy / clip.w * 0.5 + 0.5) * uViewport;
@@ -52,7 +59,7 @@ void main() {
     vec3 world = aAnchor.xyz + aRight.xyz * em.x + aUp.xyz * em.y;
     gl_Position = projectionMatrix * viewMatrix * vec4(world, 1.0);
   }
-  vUv = aUv.xy + position.xy * aUv.zw;
+  vUv = aUv.xy + corner * aUv.zw;
   vColor = aColor;
 }
 `;
@@ -82,57 +89,61 @@ void main() {
 }
 `;
 
-/** All text in two instanced draws: a halo of the backdrop's colour first, so that words read on any glow. */
+/** All text in two instanced draws: halos first, where words lie on light, then the ink. */
 export class TextMesh {
   readonly group = new Group();
-  private readonly meshes: Mesh<InstancedBufferGeometry, ShaderMaterial>[];
   private readonly atlas: GlyphAtlas;
-  private readonly instances: Instances;
+  private readonly halo: TextLayer;
+  private readonly ink: TextLayer;
 
   constructor(atlas: GlyphAtlas, palette: Palette) {
     this.atlas = atlas;
-    const quad = new InstancedBufferGeometry();
-    quad.setAttribute("position", new Float32BufferAttribute([0, 0, 0, 1, 0, 0, 1, 1, 0, 0, 1, 0], 3));
-    quad.setIndex([0, 2, 1, 0, 3, 2]);
-    this.instances = new Instances(quad, NAMES);
-    this.meshes = [1, 0].map((halo, at) => {
-      const material = glassMaterial(vertex, fragment, {
-        uAtlas: { value: atlas.texture },
-        uViewport: { value: new Vector2(1, 1) },
-        uHaloColor: { value: null },
-        uHalo: { value: halo },
-      });
-      const mesh = new Mesh(quad, material);
-      mesh.frustumCulled = false;
-      mesh.renderOrder = 60 + at;
-      this.group.add(mesh);
-      return mesh;
-    });
+    this.halo = makeLayer(atlas, true);
+    this.ink = makeLayer(atlas, false);
+    this.group.add(this.halo.mesh, this.ink.mesh);
     this.setPalette(palette);
   }
 
   setPalette(palette: Palette): void {
-    for (const { material } of this.meshes)
-      (material.uniforms.uHaloColor as { value: Color }).value = palette.backdrop;
+    for (const { mesh } of this.layers)
+      (mesh.material.uniforms.uHaloColor as { value: Color }).value = palette.backdrop;
   }
 
   setViewport(width: number, height: number): void {
-    for (const { material } of this.meshes)
-      (material.uniforms.uViewport as { value: Vector2 }).value.set(width, height);
+    for (const { mesh } of this.layers)
+      (mesh.material.uniforms.uViewport as { value: Vector2 }).value.set(width, height);
   }
 
   /** `deviceRatio` turns CSS pixels into those of the canvas. */
   setLines(lines: readonly TextLine[], deviceRatio: number): void {
+    this.write(this.ink, lines, deviceRatio);
+    this.write(
+      this.halo,
+      lines.filter((line) => line.halo),
+      deviceRatio,
+    );
+  }
+
+  dispose(): void {
+    for (const { mesh, instances } of this.layers) {
+      instances.dispose();
+      mesh.material.dispose();
+    }
+  }
+
+  private get layers(): TextLayer[] {
+    return [this.halo, this.ink];
+  }
+
+  private write({ mesh, instances }: TextLayer, lines: readonly TextLine[], deviceRatio: number): void {
     const count = lines.reduce((sum, line) => sum + this.atlas.split(line.text).length, 0);
-    const data = this.instances.resize(count, this.meshes);
-    const { stride } = this.instances;
-    let slot = 0;
+    const data = instances.resize(count, [mesh]);
+    let at = 0;
     for (const line of lines) {
       const width = this.atlas.measure(line.text, line.face);
       let pen = line.align === "left" ? 0 : line.align === "center" ? -width / 2 : -width;
       for (const character of this.atlas.split(line.text)) {
         const glyph = this.atlas.glyph(character, line.face);
-        const at = slot * stride;
         data.set(line.at, at);
         data[at + 3] = (line.sizePx ?? 0) * deviceRatio;
         data.set(line.right ?? [0, 0, 0], at + 4);
@@ -143,14 +154,31 @@ export class TextMesh {
         data.set(glyph.uv, at + 16);
         data.set([line.color.r, line.color.g, line.color.b, line.alpha], at + 20);
         pen += glyph.advance;
-        slot++;
+        at += instances.stride;
       }
     }
-    this.instances.commit();
+    instances.commit();
   }
+}
 
-  dispose(): void {
-    this.instances.dispose();
-    for (const { material } of this.meshes) material.dispose();
-  }
+interface TextLayer {
+  mesh: Mesh<InstancedBufferGeometry, ShaderMaterial>;
+  instances: Instances;
+}
+
+function makeLayer(atlas: GlyphAtlas, halo: boolean): TextLayer {
+  const quad = new InstancedBufferGeometry();
+  quad.setAttribute("position", new Float32BufferAttribute([0, 0, 0, 1, 0, 0, 1, 1, 0, 0, 1, 0], 3));
+  quad.setIndex([0, 2, 1, 0, 3, 2]);
+  const material = glassMaterial(vertex, fragment, {
+    uAtlas: { value: atlas.texture },
+    uViewport: { value: new Vector2(1, 1) },
+    uHaloColor: { value: null },
+    uHalo: { value: halo ? 1 : 0 },
+    uInset: { value: halo ? 0 : INK_INSET_EM },
+  });
+  const mesh = new Mesh(quad, material);
+  mesh.frustumCulled = false;
+  mesh.renderOrder = halo ? 60 : 61;
+  return { mesh, instances: new Instances(quad, NAMES) };
 }

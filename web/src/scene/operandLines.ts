@@ -30,6 +30,7 @@ export function operandDots(to: Vec3 | null, from: readonly Vec3[], palette: Pal
     color: palette.selection,
     alpha: 1,
     align: "center",
+    halo: true,
     sizePx,
     shift: [0, -sizePx * 0.33],
   });

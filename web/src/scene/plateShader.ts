@@ -67,14 +67,6 @@ out vec4 outColor;
 
 const float ABSENT = 1e37;
 
-float valueOf(float column, float row) {
-  if (column >= vScale.y || row >= vScale.z) return ABSENT * 2.0;
-  float pooled = exp2(vScale.x);
-  // Vectors have a single row that is not pooled: their stride is 0.
-  int at = int(vPlace.x) * 1024 + int(vPlace.y) + int(floor(column / pooled)) * int(vPlace.z) + int(floor(row / pooled)) * int(vPlace.w);
-  return texelFetch(uValues, ivec3(at & 1023, (at >> 10) & 1023, at >> 20), 0).r;
-}
-
 vec4 ink(vec3 low, vec3 middle, vec3 high, float amount) {
   float place = amount * 3.0;
   vec3 hue = place < 1.0 ? low : place < 2.0 ? mix(low, middle, place - 1.0) : mix(middle, high, place - 2.0);
@@ -82,14 +74,14 @@ vec4 ink(vec3 low, vec3 middle, vec3 high, float amount) {
   return vec4(hue * cover, cover * uOpacity);
 }
 
-vec4 colorOf(float value) {
-  float amount = clamp(abs(value) * vScale.w, 0.0, 1.0);
-  if (vTurn.z < 0.5) {
-    return value > 0.0 ? ink(uPositive[0], uPositive[1], uPositive[2], amount) : ink(uNegative[0], uNegative[1], uNegative[2], amount);
-  }
-  if (vTurn.z < 1.5) return ink(uProbability[0], uProbability[1], uProbability[2], amount);
-  vec3 etched = value > 0.0 ? uWeight[0] : uWeight[1];
-  return vec4(etched, uOpacity) * amount * 0.75;
+/** What so much positive and so much negative looks like: light of both hues adds up. */
+vec4 colorOf(float positive, float negative) {
+  if (vTurn.z > 1.5) return vec4(uWeight[0] * positive + uWeight[1] * negative, (positive + negative) * uOpacity) * 0.75;
+  if (vTurn.z > 0.5) return ink(uProbability[0], uProbability[1], uProbability[2], positive);
+  vec4 light = vec4(0.0);
+  if (positive > 0.0) light += ink(uPositive[0], uPositive[1], uPositive[2], positive);
+  if (negative > 0.0) light += ink(uNegative[0], uNegative[1], uNegative[2], negative);
+  return light;
 }
 
 float line(float distancePx, float widthPx) {
@@ -125,23 +117,33 @@ void main() {
   if (vTurn.z > 2.5) {
     if (vTurn.z < 3.5) sum = vec4(uRefused * 0.9, 0.96);
   } else if (vScale.y > 0.0) {
-    // A pixel over many cells shows their mean and, as pooled levels do, the largest of them: neither alone tells both
-    // how much there is and where the peaks are. A few samples on a regular lattice are enough.
-    vec2 taps = clamp(ceil(cellsPerPixel / max(1.0, exp2(vScale.x))), vec2(1.0), vec2(4.0, 6.0));
-    vec2 spread = cellsPerPixel * step(vec2(1.5), taps);
-    float largest = 0.0;
+    // A pixel over many cells shows their mean and, as pooled levels do, a part of the largest: neither alone tells
+    // both how much there is and where the peaks are. A few samples on a regular lattice are enough.
+    int level = int(vScale.x);
+    vec2 taps = clamp(ceil(cellsPerPixel / exp2(vScale.x)), vec2(1.0), vec2(3.0, 4.0));
+    vec2 spread = cellsPerPixel * step(vec2(1.5), taps) / taps;
+    vec2 from = cell - spread * (taps - 1.0) * 0.5;
+    vec2 last = vScale.yz - 1.0;
+    int base = int(vPlace.x) * 1024 + int(vPlace.y);
+    ivec2 stride = ivec2(vPlace.zw);
+    vec2 total = vec2(0.0);
+    vec2 peak = vec2(0.0);
     for (float y = 0.0; y < taps.y; y++) {
       for (float x = 0.0; x < taps.x; x++) {
-        vec2 shift = (vec2(x, y) + 0.5) / taps - 0.5;
-        vec2 at = clamp(floor(cell + shift * spread), vec2(0.0), counts - 1.0);
-        float value = valueOf(at.x, at.y);
-        if (abs(value) > ABSENT) continue;
-        sum += colorOf(value);
-        if (abs(value) > abs(largest)) largest = value;
+        vec2 at = floor(from + vec2(x, y) * spread);
+        ivec2 step2 = (ivec2(max(at, vec2(0.0))) >> level) * stride;
+        int texel = base + step2.x + step2.y;
+        float value = texelFetch(uValues, ivec3(texel & 1023, (texel >> 10) & 1023, texel >> 20), 0).r;
+        if (at.x > last.x || at.y > last.y || abs(value) > ABSENT) continue;
+        value *= vScale.w;
+        vec2 parts = min(vec2(max(value, 0.0), max(-value, 0.0)), vec2(1.0));
+        total += parts;
+        peak = max(peak, parts);
       }
     }
-    sum /= taps.x * taps.y;
-    if (taps.x * taps.y > 1.5) sum = mix(sum, colorOf(largest), 0.2);
+    float count = taps.x * taps.y;
+    vec2 amounts = count > 1.5 ? mix(total / count, peak, 0.25) : total;
+    sum = colorOf(amounts.x, amounts.y);
   }
 
   vec2 index = clamp(floor(cell), vec2(0.0), counts - 1.0);
