@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, ParamSpec, TypeVar
 
 import anyio
@@ -57,7 +57,7 @@ class Services:
         self._turns: dict[str, Turns] = {}
         self._store: TraceStore | None = None
         self._store_lock = threading.Lock()
-        self._sockets = 0
+        self._connections = 0
         self._reading = anyio.CapacityLimiter(READING_THREADS)
         self._quick = anyio.CapacityLimiter(QUICK_THREADS)
 
@@ -109,16 +109,16 @@ class Services:
             lambda: call(*args, **kwargs), limiter=self._reading, abandon_on_cancel=True
         )
 
-    @asynccontextmanager
-    async def socket(self) -> AsyncIterator[None]:
-        """Count an open live connection. Raises TooMany."""
-        if self._sockets >= self.settings.max_sockets:
+    @contextmanager
+    def connection(self) -> Iterator[None]:
+        """Count an open live connection: a WebSocket or an event stream. Raises TooMany."""
+        if self._connections >= self.settings.max_sockets:
             raise TooMany("Too many live connections are open.", retry_after_secs=10)
-        self._sockets += 1
+        self._connections += 1
         try:
             yield
         finally:
-            self._sockets -= 1
+            self._connections -= 1
 
     def close(self) -> None:
         """End every generation and stream within one step; returns at once."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack
 from typing import Any, TypeVar
 
 import structlog
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
-from glassformer.errors import GlassformerError
+from glassformer.errors import GlassformerError, Unavailable
 from glassformer.server.errors import error_body
 from glassformer.server.framing import PING, json_event
 from glassformer.server.services import Services
@@ -27,12 +29,18 @@ class EventStream(StreamingResponse):
     """`text/event-stream` from an iterator of finished events.
 
     Quiet for a while, it sends a comment; a fault becomes an `error` event; when the server stops, it ends.
+    `stack` holds what the stream needs and is closed with it, even where the client left before its first event.
     """
 
-    def __init__(self, services: Services, events: AsyncIterator[str]) -> None:
+    def __init__(self, services: Services, events: AsyncIterator[str], stack: AsyncExitStack) -> None:
         super().__init__(
             guard(services, events), headers=STREAM_HEADERS, media_type="text/event-stream; charset=utf-8"
         )
+        self.stack = stack
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self.stack:
+            await super().__call__(scope, receive, send)
 
 
 async def guard(services: Services, events: AsyncIterator[str]) -> AsyncIterator[str]:
@@ -53,7 +61,7 @@ async def guard(services: Services, events: AsyncIterator[str]) -> AsyncIterator
                 following = None
                 yield text
             elif closing in done:
-                return
+                raise Unavailable("The server is stopping.")
             else:
                 yield PING
     except Exception as error:

@@ -29,9 +29,8 @@ def generated(running: Running) -> float:
     return value or 0.0
 
 
-@pytest.mark.parametrize("path", ["/generate", "/generate/stream"])
-def test_leaving_stops_the_steps(running: Running, client: httpx.Client, path: str) -> None:
-    client.post("/generate", json={**LONG, "max_new_tokens": 1})
+def leave(running: Running, path: str) -> float:
+    """Ask, wait for some steps, hang up; the tokens generated after that."""
     host, port = running.url.removeprefix("http://").split(":")
     body = json.dumps(LONG).encode()
     before = generated(running)
@@ -42,12 +41,19 @@ def test_leaving_stops_the_steps(running: Running, client: httpx.Client, path: s
             + body
         )
         wait_until(lambda: generated(running) > before + 5)
-        assert running.services.count_generations() == 1
-    wait_until(lambda: running.services.count_generations() == 0, 2)
-    count = generated(running)
-    time.sleep(0.2)
-    assert generated(running) == count
-    assert count - before < 3000
+        count = generated(running)
+    wait_until(lambda: running.services.count_generations() == 0)
+    return generated(running) - count
+
+
+@pytest.mark.parametrize("path", ["/generate", "/generate/stream"])
+def test_leaving_stops_the_steps(running: Running, client: httpx.Client, path: str) -> None:
+    """Again and again: a cancellation must not get lost where it meets a token."""
+    client.post("/generate", json={**LONG, "max_new_tokens": 1})
+    wait_until(lambda: running.services.count_generations() == 0)
+    for _ in range(25):
+        # One step, in theory; on a busy machine the hanging-up itself takes some.
+        assert leave(running, path) < 1000
     assert client.post("/generate", json={**LONG, "max_new_tokens": 2}).status_code == 200
 
 

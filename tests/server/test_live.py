@@ -108,7 +108,7 @@ def test_an_empty_subscription_ends_it(client: httpx.Client, socket: ClientConne
 
 def test_too_many_pages_are_refused(running: Running) -> None:
     services = running.services
-    before, services._sockets = services._sockets, services.settings.max_sockets
+    before, services._connections = services._connections, services.settings.max_sockets
     try:
         with (
             pytest.raises(InvalidStatus),
@@ -116,4 +116,4 @@ def test_too_many_pages_are_refused(running: Running) -> None:
         ):
             pass
     finally:
-        services._sockets = before
+        services._connections = before

@@ -145,9 +145,10 @@ async def collect(body: GenerateRequest, services: Services) -> GenerateAnswer:
 
 @router.post("/generate/stream", response_class=EventStream)
 async def stream_text(body: GenerateRequest, services: ServicesOf) -> EventStream:
-    stack = AsyncExitStack()
-    _, tokens = await start(body, services, stack)
-    return EventStream(services, frame_text(tokens, stack))
+    async with AsyncExitStack() as stack:
+        stack.enter_context(services.connection())
+        _, tokens = await start(body, services, stack)
+        return EventStream(services, frame_text(tokens), stack.pop_all())
 
 
 async def start(
@@ -165,12 +166,11 @@ async def start(
     return len(ids), tokens
 
 
-async def frame_text(tokens: AsyncIterator[DecodedToken], stack: AsyncExitStack) -> AsyncIterator[str]:
-    """Events of new text only; leaving ends the generation."""
+async def frame_text(tokens: AsyncIterator[DecodedToken]) -> AsyncIterator[str]:
+    """Events of new text only."""
     framer = TextFramer()
-    async with stack:
-        async for token in tokens:
-            for event in framer.add(token.text):
-                yield event
-        for event in framer.finish():
+    async for token in tokens:
+        for event in framer.add(token.text):
             yield event
+    for event in framer.finish():
+        yield event

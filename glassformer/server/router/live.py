@@ -29,7 +29,7 @@ LONGEST_MESSAGE = 64 * 1024
 @router.websocket("/api/live")
 async def live(socket: WebSocket) -> None:
     services = find_services(socket)
-    async with services.socket():
+    with services.connection():
         offered = socket.scope.get("subprotocols") or []
         await socket.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in offered else None)
         page = Page(services, socket)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 from fastapi import APIRouter
@@ -61,19 +62,17 @@ async def follow_load(model_id: str, services: ServicesOf) -> EventStream:
     def pass_on(progress: LoadProgress) -> None:
         loop.call_soon_threadsafe(found.put_nowait, progress)
 
-    stop = await services.quick(services.registry.listen, model_id, pass_on)
-
     async def events() -> AsyncIterator[str]:
-        try:
-            while True:
-                progress = await found.get()
-                yield event(progress.model_dump_json(), name="progress")
-                if progress.stage in {"ready", "failed"}:
-                    return
-        finally:
-            stop()
+        while True:
+            progress = await found.get()
+            yield event(progress.model_dump_json(), name="progress")
+            if progress.stage in {"ready", "failed"}:
+                return
 
-    return EventStream(services, events())
+    async with AsyncExitStack() as stack:
+        stack.enter_context(services.connection())
+        stack.callback(await services.quick(services.registry.listen, model_id, pass_on))
+        return EventStream(services, events(), stack.pop_all())
 
 
 @router.delete("/{model_id:path}", status_code=204)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Header, Query
@@ -126,7 +127,9 @@ async def follow_trace(
     after = (
         int(last_event_id) if last_event_id and last_event_id.isdecimal() and len(last_event_id) < 10 else -1
     )
-    return EventStream(services, run.events(after))
+    async with AsyncExitStack() as stack:
+        stack.enter_context(services.connection())
+        return EventStream(services, run.events(after), stack.pop_all())
 
 
 @router.get("/{trace_id}/distribution")
