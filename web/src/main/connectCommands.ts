@@ -80,6 +80,7 @@ export function connectCommands(store: AppStore, scene: Scene, light: LightPlaye
     fit: () => scene.fit(),
     focus: (address) => scene.focus(address),
     highlight: (addresses) => scene.highlight(addresses),
+    pointAt: (cell) => scene.hover(cell),
     play: () => light.play(),
     scrub: (fraction) => light.scrub(fraction),
   };

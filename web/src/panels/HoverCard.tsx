@@ -31,7 +31,7 @@ function Card({ hover }: { hover: Hover }) {
   });
 
   return (
-    <div ref={ref} className="hover-card panel" data-testid="hover" role="status">
+    <div ref={ref} className="hover-card panel" data-testid="hover">
       <p className="hover-address mono">{cell.address}</p>
       <p className="hover-value mono" data-coming={value === null}>
         {value === null ? t("hover.coming") : formatNumber(value)}

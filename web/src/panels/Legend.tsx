@@ -6,7 +6,7 @@ import { formatNumber } from "./formatNumber";
 /** What the colours mean, for what is pointed at or selected; always visible. */
 export function Legend() {
   const { t } = useTranslation();
-  const legend = useApp((state) => state.legend);
+  const legend = useApp((state) => state.legend ?? state.heatMapLegend);
   const theme = useApp((state) => state.theme);
   const scale = legend?.scale ?? "diverging";
   const limit = legend?.limit ?? null;

@@ -1,4 +1,4 @@
-import { useEffect, useRef } from "react";
+import { memo, useEffect, useRef } from "react";
 import { useTranslation } from "react-i18next";
 import type { Step, Token } from "../protocol/schema.generated";
 import { shownPosition } from "../state/selectors";
@@ -55,7 +55,9 @@ interface TimelineTokenProps {
   current: boolean;
 }
 
-function TimelineToken({ token, position, step, generated, recorded, current }: TimelineTokenProps) {
+/** Memoised: while tokens are written, only the newest ones change. */
+const TimelineToken = memo(function TimelineToken(props: TimelineTokenProps) {
+  const { token, position, step, generated, recorded, current } = props;
   const { t } = useTranslation();
   const store = useAppStore();
   const select = () =>
@@ -83,4 +85,4 @@ function TimelineToken({ token, position, step, generated, recorded, current }: 
       </button>
     </li>
   );
-}
+});

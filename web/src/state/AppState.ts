@@ -54,7 +54,7 @@ export interface Legend {
 export type Activity = "idle" | "starting" | "recording" | "generating" | "stopping";
 export type ThemeChoice = "system" | "dark" | "light";
 export type Theme = "dark" | "light";
-export type PanelName = "prompt" | "sampling" | "outline" | "guide" | "timeline";
+export type PanelName = "prompt" | "sampling" | "outline" | "guide";
 /** On a narrow screen one panel is open at a time, as a sheet; "none" shows the scene. */
 export type SheetName = "prompt" | "sampling" | "inspector" | "outline" | "none";
 
@@ -92,6 +92,8 @@ export interface AppState {
   legend: Legend | null;
   /** Of the inspected matrix, so that the heat map and the scene colour it alike. */
   inspectedLegend: Legend | null;
+  /** Of the heat map as it is drawn, also where the scene does not draw the matrix. */
+  heatMapLegend: Legend | null;
   /** The pass of light, 0 at the tokens, 1 at the prediction. */
   light: number;
 

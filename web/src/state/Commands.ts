@@ -1,3 +1,5 @@
+import type { Cell } from "../layout/Cell";
+
 /** What panels can ask for beyond changing the store: everything that reaches the server or the scene. */
 export interface Commands {
   openModel(modelId: string): void;
@@ -10,6 +12,8 @@ export interface Commands {
   fit(): void;
   focus(address: string): void;
   highlight(addresses: string[]): void;
+  /** Shows in the scene the cell that a panel's pointer is on. */
+  pointAt(cell: Cell | null): void;
   /** The pass of light, once from top to bottom. */
   play(): void;
   scrub(fraction: number): void;

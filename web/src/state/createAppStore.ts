@@ -39,11 +39,12 @@ const INITIAL_STATE: AppState = {
   explanation: EMPTY,
   legend: null,
   inspectedLegend: null,
+  heatMapLegend: null,
   light: 1,
   themeChoice: "system",
   theme: "dark",
   language: "en",
-  panels: { prompt: true, sampling: true, outline: false, guide: false, timeline: true },
+  panels: { prompt: true, sampling: true, outline: false, guide: false },
   sheet: "prompt",
 };
 

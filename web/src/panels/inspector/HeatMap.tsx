@@ -2,10 +2,11 @@ import { type KeyboardEvent, type PointerEvent, useEffect, useLayoutEffect, useR
 import { useTranslation } from "react-i18next";
 import type { Theme } from "../../state/AppState";
 import type { Scale } from "../colourScale";
+import { formatNumber } from "../formatNumber";
 import { Icon } from "../Icon";
 import { drawHeatMap } from "./drawHeatMap";
 import { cellAtPoint, layOutHeatMap, type PlaneCell, scrollTo } from "./heatMapGeometry";
-import type { Plane } from "./planeOf";
+import { type Plane, valueAt } from "./planeOf";
 
 interface HeatMapProps {
   address: string;
@@ -108,7 +109,7 @@ export function HeatMap(props: HeatMapProps) {
         data-testid="inspector-heatmap"
         role="application"
         aria-label={t("inspector.heatMap", { address })}
-        title={t("inspector.heatMapHint")}
+        aria-description={t("inspector.heatMapHint")}
         // biome-ignore lint/a11y/noNoninteractiveTabindex: the arrow keys move the selected cell
         tabIndex={0}
         style={{ height }}
@@ -125,7 +126,14 @@ export function HeatMap(props: HeatMapProps) {
           <canvas ref={canvasRef} className="heat-map-canvas" style={{ width, height }} />
         </div>
       </div>
-      <div className="heat-map-zoom">
+      <div className="heat-map-foot">
+        <p className="heat-map-readout">
+          {hovered ? (
+            <Readout {...props} cell={hovered} />
+          ) : (
+            <span className="quiet">{t("inspector.heatMapHint")}</span>
+          )}
+        </p>
         <button
           type="button"
           className="icon-button"
@@ -148,6 +156,25 @@ export function HeatMap(props: HeatMapProps) {
         </button>
       </div>
     </div>
+  );
+}
+
+/** What the pointer is on in the heat map. */
+function Readout({ plane, cell, rowLabel, columnLabel }: HeatMapProps & { cell: PlaneCell }) {
+  const { t } = useTranslation();
+  const nameAxis = (axis: string) => t(`axes.${axis}` as "axes.head");
+  return (
+    <>
+      {plane.rowAxis !== null && (
+        <>
+          <span className="quiet">{nameAxis(plane.rowAxis)}</span>{" "}
+          <b className="mono">{rowLabel(cell.row)}</b>{" "}
+        </>
+      )}
+      <span className="quiet">{nameAxis(plane.columnAxis)}</span>{" "}
+      <b className="mono">{columnLabel(cell.column)}</b>
+      <output className="mono">{formatNumber(valueAt(plane, cell.row, cell.column))}</output>
+    </>
   );
 }
 

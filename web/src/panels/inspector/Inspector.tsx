@@ -1,10 +1,10 @@
 import "../../styles/inspector.css";
-import { useMemo } from "react";
+import { useEffect, useMemo } from "react";
 import { useTranslation } from "react-i18next";
 import type { Cell } from "../../layout/Cell";
 import type { Matrix } from "../../layout/Matrix";
 import { findSite, findWeight, tokenAt } from "../../state/selectors";
-import { useApp, useAppStore } from "../AppContext";
+import { useApp, useAppStore, useCommands } from "../AppContext";
 import { CellIndices } from "../HoverCard";
 import { plainToken } from "../splitToken";
 import { CellValue } from "./CellValue";
@@ -45,6 +45,7 @@ export default function Inspector() {
 function MatrixView({ cell, matrix }: { cell: Cell; matrix: Matrix }) {
   const { t } = useTranslation();
   const store = useAppStore();
+  const commands = useCommands();
   const theme = useApp((state) => state.theme);
   const legend = useApp((state) =>
     state.inspectedLegend?.address === cell.address ? state.inspectedLegend : null,
@@ -56,6 +57,12 @@ function MatrixView({ cell, matrix }: { cell: Cell; matrix: Matrix }) {
   const description = useMemo(() => describeValues(plane.values), [plane]);
   const limit = legend?.limit ?? (scale === "probability" ? 1 : description.usualMagnitude);
   const { cellsPerSide, rowAxis, columnAxis } = plane;
+
+  useEffect(() => {
+    store.setState({ heatMapLegend: { address: cell.address, scale, limit } });
+    return () => store.setState({ heatMapLegend: null });
+  }, [store, cell.address, scale, limit]);
+  useEffect(() => () => commands.pointAt(null), [commands]);
 
   const labelOf = (axis: string, index: number): string => {
     const token = tokenAt(store.getState(), axis, index * cellsPerSide);
@@ -83,7 +90,7 @@ function MatrixView({ cell, matrix }: { cell: Cell; matrix: Matrix }) {
         rowLabel={(row) => (rowAxis === null ? "" : labelOf(rowAxis, row))}
         columnLabel={(column) => labelOf(columnAxis, column)}
         onSelect={(target) => store.setState({ selection: cellOf(target) })}
-        onHover={() => {}}
+        onHover={(target) => commands.pointAt(target && cellOf(target))}
       />
       {cellsPerSide > 1 && (
         <p className="hint">{t("inspector.level", { cells: `${cellsPerSide} × ${cellsPerSide}` })}</p>

@@ -50,9 +50,9 @@ export function drawHeatMap(context: CanvasRenderingContext2D, picture: HeatMapP
   context.textRendering = "optimizeSpeed";
   const shown = shownCells(picture, view);
   drawCells(context, picture, view, shown);
+  drawCrosshair(context, picture, view, ink);
   drawNumbers(context, picture, view, shown);
   drawLabels(context, picture, view, shown, ink);
-  drawCrosshair(context, picture, view, ink);
 }
 
 interface Shown {

@@ -23,6 +23,7 @@ const LARGEST_FITTED_CELL_PX = 22;
 /** Cells are never thinner than this; a matrix that does not fit is scrolled. */
 const SMALLEST_CELL_PX = 2;
 const TALLEST_FITTED_PX = 320;
+const TALLEST_ZOOMED_CELL_PX = 24;
 /** A cell scrolled into view keeps this much of its neighbours beside it. */
 const MARGIN_PX = 24;
 
@@ -36,7 +37,11 @@ export function layOutHeatMap(plane: Plane, viewWidth: number, zoom: number): Ge
   const fittedHeight = Math.floor(TALLEST_FITTED_PX / plane.rows);
   const height = square ? width : clamp(fittedHeight, Math.max(width, 4), 14);
   const cellWidth = Math.max(1, Math.round(width * zoom));
-  const cellHeight = Math.max(1, Math.round(height * zoom));
+  // A row needs no more than its number; the width is what a larger cell is for.
+  const cellHeight = Math.max(
+    1,
+    Math.min(Math.round(height * zoom), Math.max(height, TALLEST_ZOOMED_CELL_PX)),
+  );
   return {
     cellWidth,
     cellHeight,
