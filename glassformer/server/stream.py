@@ -32,10 +32,10 @@ class EventStream(StreamingResponse):
     `stack` holds what the stream needs and is closed with it, even where the client left before its first event.
     """
 
+    media_type = "text/event-stream"
+
     def __init__(self, services: Services, events: AsyncIterator[str], stack: AsyncExitStack) -> None:
-        super().__init__(
-            guard(services, events), headers=STREAM_HEADERS, media_type="text/event-stream; charset=utf-8"
-        )
+        super().__init__(guard(services, events), headers=STREAM_HEADERS)
         self.stack = stack
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

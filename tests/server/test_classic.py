@@ -171,3 +171,11 @@ def test_the_context_ends_a_long_generation(client: httpx.Client) -> None:
 def test_the_sorter_sorts(client: httpx.Client) -> None:
     body = ask(client, "/generate", model_id="sorter", prompt="CBABBC", temperature=0).json()
     assert body["text"] == "CBABBC" + "ABBBCC"
+
+
+def test_the_schema_names_every_call(client: httpx.Client) -> None:
+    schema = client.get("/openapi.json").json()
+    for path in ("/tokenize", "/config", "/generate", "/generate/stream", "/api/models", "/api/traces"):
+        assert path in schema["paths"]
+    answer = schema["paths"]["/generate/stream"]["post"]["responses"]["200"]
+    assert list(answer["content"]) == ["text/event-stream"]

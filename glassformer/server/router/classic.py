@@ -143,7 +143,7 @@ async def collect(body: GenerateRequest, services: Services) -> GenerateAnswer:
     )
 
 
-@router.post("/generate/stream", response_class=EventStream)
+@router.post("/generate/stream", response_class=EventStream, status_code=200)
 async def stream_text(body: GenerateRequest, services: ServicesOf) -> EventStream:
     async with AsyncExitStack() as stack:
         stack.enter_context(services.connection())

@@ -53,7 +53,7 @@ async def load_model(model_id: str, services: ServicesOf) -> ModelSummary:
     return await services.quick(services.registry.summary, model_id)
 
 
-@router.get("/{model_id:path}/load", response_class=EventStream)
+@router.get("/{model_id:path}/load", response_class=EventStream, status_code=200)
 async def follow_load(model_id: str, services: ServicesOf) -> EventStream:
     """`progress` events while the model is loaded; the last has stage `ready` or `failed`."""
     found: asyncio.Queue[LoadProgress] = asyncio.Queue()

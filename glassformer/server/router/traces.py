@@ -118,7 +118,7 @@ async def delete_trace(trace_id: str, services: ServicesOf) -> Response:
     return Response(status_code=204)
 
 
-@router.get("/{trace_id}/events", response_class=EventStream)
+@router.get("/{trace_id}/events", response_class=EventStream, status_code=200)
 async def follow_trace(
     trace_id: str, services: ServicesOf, last_event_id: Annotated[str | None, Header()] = None
 ) -> EventStream:

@@ -26,7 +26,8 @@ SMALLEST_PACKED_BYTES = 1024
 PACK_LEVEL = 1
 
 
-@router.api_route("/traces/{trace_id}/zarr/{key:path}", methods=["GET", "HEAD"], response_class=Response)
+@router.head("/traces/{trace_id}/zarr/{key:path}", response_class=Response, include_in_schema=False)
+@router.get("/traces/{trace_id}/zarr/{key:path}", response_class=Response)
 async def read_recording_key(trace_id: str, key: str, request: Request, services: ServicesOf) -> Response:
     """A metadata document or a chunk of a recording."""
     run = find_run(services, trace_id)
@@ -34,7 +35,8 @@ async def read_recording_key(trace_id: str, key: str, request: Request, services
     return await answer(request, reply, is_immutable=reply.immutable, is_packable=True)
 
 
-@router.api_route("/models/{model_id:path}/zarr/{key:path}", methods=["GET", "HEAD"], response_class=Response)
+@router.head("/models/{model_id:path}/zarr/{key:path}", response_class=Response, include_in_schema=False)
+@router.get("/models/{model_id:path}/zarr/{key:path}", response_class=Response)
 async def read_weight_key(model_id: str, key: str, request: Request, services: ServicesOf) -> Response:
     """A metadata document or a chunk of a model's weights."""
     loaded = await services.load(model_id)
