@@ -41,6 +41,7 @@ export interface BlockDetail {
 /** One block: its place, what stands for it from afar, and (on demand) all that is in it. */
 export interface BlockPlace {
   index: number;
+  heads: number;
   bounds: Bounds;
   /** The stream plates and one surface for each wing: enough while the block is small on the screen. */
   far: Plate[];
@@ -57,6 +58,13 @@ export interface TilePlace {
   size: number;
 }
 
+/** A run of the spine: its left edge in x, its top and bottom in y. */
+export interface Tower {
+  left: number;
+  top: number;
+  bottom: number;
+}
+
 export interface Layout {
   columns: number;
   /** Plates outside the blocks. */
@@ -66,8 +74,9 @@ export interface Layout {
   blocks: BlockPlace[];
   /** Addresses that share another's place: the residual before a block is the one after the block before it. */
   aliases: Map<string, string>;
-  /** The stream's left edge and width in x, and its top and bottom in y. */
-  spine: { left: number; width: number; top: number; bottom: number; z: number };
+  /** The spine, from the embeddings down; a deep model stands in several towers, one after the other. */
+  towers: Tower[];
+  spineWidth: number;
   /** Top left corner of the space for token tiles, their width, and the world height of their text. */
   tiles: { corner: Vec3; width: number; size: number };
   skyline: { corner: Vec3; width: number; height: number; size: number; bars: number };

@@ -9,6 +9,10 @@ export interface Free {
 /** Sizes in world units. One unit is about a CSS pixel in the first view of a small model on a desktop. */
 export interface Metrics {
   columns: number;
+  /** How many towers the blocks stand in, how wide each is, and what is between them. */
+  towers: number;
+  width: number;
+  aisle: number;
   spineWidth: number;
   /** Between the spine and the wings: room for threads and the norms' weights. */
   gap: number;
@@ -43,6 +47,13 @@ export const END_SHARE = 0.62;
 /** Wider than this, wings would be planks; narrower, they would be posts. */
 const WIDTH_MAX = 1300;
 const WIDTH_MIN = 460;
+/** A tower wider than this gains little. */
+const WIDTH_PLAIN = 800;
+/** Between two towers. */
+const AISLE = 70;
+/** How much better a second tower must do, and each one after it: one spine is easiest to follow. */
+const SECOND_COST = 1.6;
+const NEXT_COST = 1.2;
 /** A token column of a short prompt would look like a plank, of a long one like a hair. */
 const COLUMN_MAX = 9.5;
 const SPINE_SHARE = 0.27;
@@ -66,22 +77,26 @@ export function textPx(free: Free): number {
 
 /** `tilesPx` is the height of the tile paragraph in pixels. */
 export function chooseMetrics(anatomy: Anatomy, columns: number, free: Free, tilesPx: number): Metrics {
-  const body = (Math.max(1, anatomy.blocks.length) + ROOF_SHARE + END_SHARE) * FLOOR;
   const text = textPx(free);
-  const bars = free.height < TALL_PX ? BARS_LOW : BARS_TALL;
-  const funnelPx = free.height < TALL_PX ? FUNNEL_LOW_PX : FUNNEL_PX;
+  const isLow = free.height < TALL_PX;
+  const bars = isLow ? BARS_LOW : BARS_TALL;
+  const funnelPx = isLow ? FUNNEL_LOW_PX : FUNNEL_PX;
   const bodyPx = Math.max(free.height * 0.3, free.height - tilesPx - (bars + WORDS) * text - 2 * funnelPx);
-  const width = Math.min(WIDTH_MAX, Math.max(WIDTH_MIN, (body * free.width) / bodyPx));
+  const { towers, body, width } = chooseTowers(anatomy.blocks.length, free.width, bodyPx);
+  const total = towers * width + (towers - 1) * AISLE;
   // On a narrow window the width decides the scale: let the tower grow into the height that is left.
-  const stretch = Math.min(1.5, Math.max(1, (width * bodyPx) / free.width / body));
+  const stretch = Math.min(1.5, Math.max(1, (total * bodyPx) / free.width / body));
   // A tenth is lost to perspective and to the names of the blocks.
-  const pxPerUnit = Math.min(free.width / width, bodyPx / (body * stretch)) * 0.9;
+  const pxPerUnit = Math.min(free.width / total, bodyPx / (body * stretch)) * 0.9;
   const gap = Math.min(38, width * 0.035);
   const spineWidth = Math.min(width * SPINE_SHARE, Math.max(96, columns * COLUMN_MAX));
   const wings = width - spineWidth - 2 * gap;
   const floor = FLOOR * stretch;
   return {
     columns,
+    towers,
+    width,
+    aisle: AISLE,
     spineWidth,
     gap,
     attentionWidth: wings * ATTENTION_SHARE,
@@ -95,4 +110,22 @@ export function chooseMetrics(anatomy: Anatomy, columns: number, free: Free, til
     skylineHeight: (bars * text) / pxPerUnit,
     funnel: funnelPx / pxPerUnit,
   };
+}
+
+/** One tower as long as its blocks can be told apart; several where they would be hairs. */
+function chooseTowers(
+  blocks: number,
+  freeWidth: number,
+  bodyPx: number,
+): { towers: number; body: number; width: number } {
+  let best = { towers: 1, body: 0, width: 0, score: -1 };
+  for (let towers = 1; towers <= Math.min(8, Math.max(1, blocks)); towers++) {
+    const body = (Math.ceil(Math.max(1, blocks) / towers) + ROOF_SHARE + END_SHARE) * FLOOR;
+    const width = Math.min(WIDTH_MAX, Math.max(WIDTH_MIN, (body * freeWidth) / bodyPx / towers));
+    const pxPerUnit = Math.min(freeWidth / (towers * (width + AISLE)), bodyPx / body);
+    const score =
+      (pxPerUnit * Math.min(width, WIDTH_PLAIN)) / (towers > 1 ? SECOND_COST * NEXT_COST ** (towers - 2) : 1);
+    if (score > best.score) best = { towers, body, width, score };
+  }
+  return best;
 }

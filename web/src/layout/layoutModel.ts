@@ -1,19 +1,12 @@
-import type { Anatomy, Site } from "../protocol/schema.generated";
+import type { Anatomy, Block, Site } from "../protocol/schema.generated";
 import { aliasesOf } from "./aliasesOf";
-import { type Frame, pointOn } from "./Frame";
-import type { BlockDetail, BlockPlace, Bounds, Edge, Label, Layout, TilePlace } from "./Layout";
-import {
-  isNorm,
-  isStream,
-  labelsOf,
-  layoutBlock,
-  layoutNorms,
-  layoutStack,
-  type Place,
-  wingFrames,
-} from "./layoutBlock";
-import { layoutShelf, shelfFrame } from "./layoutShelf";
-import { layoutTiles } from "./layoutTiles";
+import { shifted } from "./Frame";
+import type { BlockDetail, BlockPlace, Bounds, Edge, Layout, TilePlace, Tower } from "./Layout";
+import { blockLabel, labelsOf, titlesOf } from "./labelsOf";
+import { layoutBlock } from "./layoutBlock";
+import { layoutBase, layoutRoof } from "./layoutEnds";
+import { isStream, layoutStack } from "./layoutStack";
+import { columnAt, layoutTiles } from "./layoutTiles";
 import {
   chooseMetrics,
   END_SHARE,
@@ -24,6 +17,7 @@ import {
   tilesWidthPx,
 } from "./Metrics";
 import { orderOf } from "./orderOf";
+import { type Place, wingFrames } from "./Place";
 import type { Plate } from "./Plate";
 import { PlateMaker } from "./PlateMaker";
 
@@ -35,6 +29,9 @@ export interface LayoutOptions {
 
 /** Columns are added in steps, so that a growing text does not move the whole model with every token. */
 const COLUMN_STEP = 8;
+/** Threads from the foot of one tower to the top of the next: enough to see the stream go on. */
+const LINKS = 12;
+
 /** How many columns a layout for so many tokens has: room for a few to come. */
 export function columnsFor(tokenCount: number): number {
   return Math.max(COLUMN_STEP, Math.ceil((tokenCount + 1) / COLUMN_STEP) * COLUMN_STEP);
@@ -48,88 +45,65 @@ export function layoutModel(anatomy: Anatomy, tokenCount: number, options: Layou
   const metrics = chooseMetrics(anatomy, columns, free, tilesPx);
   const maker = new PlateMaker(columns, orderOf(anatomy));
   const aliases = aliasesOf(anatomy);
-  const placeAt = (top: number): Place => ({
+  const isDrawn = (site: Site) => !aliases.has(site.address);
+  const count = anatomy.blocks.length;
+  const perTower = Math.max(1, Math.ceil(count / metrics.towers));
+  const placeAt = (tower: number, top: number): Place => ({
+    x: towerX(tower, metrics),
     top,
     metrics,
     maker,
-    isDrawn: (site: Site) => !aliases.has(site.address),
+    isDrawn,
   });
-
-  const plates: Plate[] = [];
-  const edges: Edge[] = [];
-  const labels: Label[] = [];
-  const headHeight = metrics.floor * ROOF_SHARE;
-  const top = headHeight;
-  const roof = placeAt(top);
-  plates.push(...layoutStack(anatomy.before.filter(isStream), top, headHeight, roof));
-  plates.push(...outerWeights(anatomy, roof, ["token_embedding", "position_embedding"], 0.1));
 
   const blocks = anatomy.blocks.map((block, index): BlockPlace => {
-    const blockTop = -index * metrics.floor;
-    const place = placeAt(blockTop);
-    let detail: BlockDetail | null = null;
-    const far = layoutStack(
-      block.sites.filter(place.isDrawn).filter(isStream),
-      blockTop,
-      metrics.floor,
-      place,
-    );
-    return {
-      index,
-      bounds: boundsOfBlock(place),
-      far: far.filter((plate) => plate.station === "stream"),
-      label: blockLabel(index, place),
-      detail: () => {
-        detail ??= layoutBlock(block, place);
-        return detail;
-      },
-    };
+    const place = placeAt(Math.floor(index / perTower), -(index % perTower) * metrics.floor);
+    return placeBlock(block, index, place);
   });
+  const lastTower = Math.max(0, Math.ceil(count / perTower) - 1);
+  const endTop = -(count - lastTower * perTower) * metrics.floor;
+  const endBottom = endTop - metrics.floor * END_SHARE;
+  const top = metrics.floor * ROOF_SHARE;
+  const plates = [
+    ...layoutRoof(anatomy, placeAt(0, top)),
+    ...layoutBase(anatomy, placeAt(lastTower, endTop)),
+  ];
+  const towers = Array.from(
+    { length: lastTower + 1 },
+    (_, index): Tower => ({
+      left: towerX(index, metrics) - metrics.spineWidth / 2,
+      top: index === 0 ? top : 0,
+      bottom: index === lastTower ? endBottom : -perTower * metrics.floor,
+    }),
+  );
 
-  const endTop = -anatomy.blocks.length * metrics.floor;
-  const end = placeAt(endTop);
-  const endHeight = metrics.floor * END_SHARE;
-  const after = anatomy.after.filter((site) => site.axes[0] === "pos");
-  const ends = layoutEnd(after, endTop, endHeight, end);
-  plates.push(...ends, ...layoutNorms(anatomy.weights.filter(isNorm), ends, maker));
-  plates.push(...outerWeights(anatomy, end, ["unembedding", "other"], 0));
-  for (const plate of plates) labels.push(...labelsOf(plate));
-  labels.push(...titlesOf(anatomy, placeAt(0)));
-
+  const ground = Math.min(endBottom, -perTower * metrics.floor) - metrics.funnel;
   const tilesBottom = top + metrics.funnel;
   const tiles = layoutTiles(ems, metrics.tilesWidth, metrics.text, tilesBottom);
-  const skylineTop = endTop - endHeight - metrics.funnel;
-  const halfWidth = Math.max(metrics.tilesWidth / 2, totalWidth(metrics) / 2);
-  const left = metrics.spineWidth / -2 - metrics.gap - metrics.attentionWidth;
+  const half = Math.max(metrics.tilesWidth, metrics.towers * (metrics.width + metrics.aisle)) / 2;
+  const partial = { columns, towers, spineWidth: metrics.spineWidth };
   return {
-    columns,
+    ...partial,
     plates,
-    edges,
-    labels,
+    edges: linksOf(partial),
+    labels: [...plates.flatMap(labelsOf), ...titlesOf(anatomy, placeAt(0, 0))],
     blocks,
     aliases,
-    spine: {
-      left: -metrics.spineWidth / 2,
-      width: metrics.spineWidth,
-      top,
-      bottom: endTop - endHeight,
-      z: 0,
-    },
     tiles: {
       corner: [-metrics.tilesWidth / 2, tilesBottom, 0],
       width: metrics.tilesWidth,
       size: metrics.text,
     },
     skyline: {
-      corner: [-metrics.tilesWidth / 2, skylineTop, 0],
+      corner: [-metrics.tilesWidth / 2, ground, 0],
       width: metrics.tilesWidth,
       height: metrics.skylineHeight,
       size: metrics.text,
       bars: Math.max(5, Math.min(13, Math.floor(metrics.tilesWidth / (metrics.text * 4.8)))),
     },
     bounds: {
-      min: [Math.min(left, -halfWidth), skylineTop - metrics.skylineHeight - metrics.text * 2, -90],
-      max: [halfWidth, tilesBottom + Math.max(tiles.height, metrics.text * 2), 20],
+      min: [-half, ground - metrics.skylineHeight - metrics.text * 2, -metrics.width * 0.2],
+      max: [half, tilesBottom + Math.max(tiles.height, metrics.text * 2), metrics.shelf],
     },
   };
 }
@@ -139,100 +113,81 @@ export function tilesOf(layout: Layout, ems: readonly number[]): TilePlace[] {
   return layoutTiles(ems, layout.tiles.width, layout.tiles.size, layout.tiles.corner[1]).places;
 }
 
-function totalWidth(metrics: Metrics): number {
-  return metrics.spineWidth + 2 * metrics.gap + metrics.attentionWidth + metrics.wingWidth;
+/** The middle of a tower's spine: a model too deep for one tower stands in several, read like columns of text. */
+function towerX(tower: number, metrics: Metrics): number {
+  const shift = (metrics.wingWidth - metrics.attentionWidth) / 2;
+  const middle = (tower - (metrics.towers - 1) / 2) * (metrics.width + metrics.aisle);
+  // A single tower has its spine in the middle, where tiles and skyline are; several balance their outlines.
+  return metrics.towers === 1 ? 0 : middle - shift;
 }
 
-function layoutEnd(sites: Site[], top: number, height: number, place: Place): Plate[] {
-  const { metrics, maker } = place;
-  const plates = layoutStack(sites.filter(isStream), top, height * 0.26, place);
-  const others = sites.filter((site) => !isStream(site));
-  const own = (height * 0.7) / Math.max(1, others.length);
-  others.forEach((site, index) => {
-    const frame: Frame = {
-      corner: [-metrics.spineWidth / 2, top - height * 0.3 - index * own, 0],
-      right: [1, 0, 0],
-      down: [0, -1, 0],
-    };
-    plates.push(
-      maker.site(site, { frame, x: 0, y: 0, width: metrics.spineWidth, height: own - 3, station: "end" }),
-    );
-  });
-  return plates;
-}
-
-/** Weights outside the blocks lie on shelves of their own: a roof over the embeddings, a base for the logits. */
-function outerWeights(anatomy: Anatomy, place: Place, roles: string[], drop: number): Plate[] {
-  const { metrics, maker } = place;
-  const known = ["token_embedding", "position_embedding", "final_norm", "unembedding"];
-  const weights = anatomy.weights.filter(
-    (weight) => roles.includes(weight.role) || (roles.includes("other") && !known.includes(weight.role)),
-  );
-  const frames = wingFrames({ ...place, top: place.top + drop });
-  const left = weights.filter(
-    (weight) => weight.role === "position_embedding" || weight.role === "final_norm",
-  );
-  const right = weights.filter((weight) => !left.includes(weight));
-  return [
-    ...layoutShelf(
-      left,
-      shelfFrame(frames.attention, metrics.slope),
-      metrics.attentionWidth,
-      metrics.shelf,
-      maker,
-    ),
-    ...layoutShelf(right, shelfFrame(frames.mlp, metrics.slope), metrics.wingWidth, metrics.shelf, maker),
-  ];
-}
-
-function blockLabel(index: number, place: Place): Label {
-  const { attention } = wingFrames(place);
+function placeBlock(block: Block, index: number, place: Place): BlockPlace {
+  let detail: BlockDetail | null = null;
   return {
-    text: `block ${index}`,
-    at: [attention.corner[0] - 6, place.top - place.metrics.floor / 2, attention.corner[2]],
-    align: "right",
-    priority: 10 + (index % 2),
-    span: 0,
-    rise: 0,
-    role: "block",
-    name: null,
+    index,
+    heads: block.heads ?? 0,
+    bounds: boundsOfBlock(place),
+    far: layoutFar(block, place),
+    label: blockLabel(index, place),
+    detail: () => {
+      detail ??= layoutBlock(block, place);
+      return detail;
+    },
   };
 }
 
-/** What the three parts are, said once above the first block. */
-function titlesOf(anatomy: Anatomy, place: Place): Label[] {
-  const first = anatomy.blocks[0];
+/** A block from afar: its stream, and what attention and MLP wrote spread over their wings. */
+function layoutFar(block: Block, place: Place): Plate[] {
+  const { metrics, maker } = place;
+  const stack = layoutStack(block.sites.filter(place.isDrawn).filter(isStream), metrics.floor, place);
   const { attention, mlp } = wingFrames(place);
-  const { spineWidth } = place.metrics;
-  const titles: [string, Label["at"], Label["align"]][] = [
-    [
-      `residual stream · ${anatomy.dimensions.d_model} wide`,
-      [-spineWidth / 2 - 10, place.metrics.floor * 0.05, 0],
-      "right",
-    ],
+  const written = block.sites.filter((site) => /^(attn|mlp)_out$/.test(site.point));
+  const height = metrics.floor * 0.8;
+  return [
+    ...stack.filter((plate) => plate.station === "stream"),
+    ...written.map((site) => {
+      const isAttention = site.point === "attn_out";
+      return maker.site(site, {
+        frame: shifted(isAttention ? attention : mlp, 0, metrics.floor * 0.1),
+        x: 0,
+        y: 0,
+        width: isAttention ? metrics.attentionWidth : metrics.wingWidth,
+        height,
+        station: "wing",
+      });
+    }),
   ];
-  const width = place.metrics.attentionWidth;
-  if (first?.heads)
-    titles.push([`attention · ${first.heads} heads`, pointOn(attention, width * 0.02, -7), "left"]);
-  if (first?.d_mlp) titles.push([`MLP · ${first.d_mlp} wide`, pointOn(mlp, 2, -7), "left"]);
-  return titles.map(([text, at, align]) => ({
-    text,
-    at,
-    align,
-    priority: 15,
-    span: 0,
-    rise: place.metrics.floor,
-    role: "title",
-    name: null,
-  }));
+}
+
+function linksOf(layout: Pick<Layout, "columns" | "towers" | "spineWidth">): Edge[] {
+  const step = Math.max(1, Math.floor(layout.columns / LINKS));
+  return layout.towers.slice(1).flatMap((tower, index) => {
+    const before = layout.towers[index] as Tower;
+    const order = [(index + 1) / layout.towers.length, (index + 1) / layout.towers.length + 0.004] as const;
+    const columns = Array.from({ length: Math.ceil(layout.columns / step) }, (_, at) => at * step);
+    return columns.map((column): Edge => {
+      const [from, to] = [columnAt(layout, column, index), columnAt(layout, column, index + 1)];
+      const reach = (tower.top - before.bottom) * 0.3;
+      return {
+        points: [
+          [from, before.bottom, -6],
+          [from + (to - from) * 0.4, before.bottom - reach, -60],
+          [from + (to - from) * 0.6, tower.top + reach, -60],
+          [to, tower.top, -6],
+        ],
+        order,
+        kind: "flow",
+      };
+    });
+  });
 }
 
 function boundsOfBlock(place: Place): Bounds {
-  const { metrics, top } = place;
+  const { metrics, top, x } = place;
   const depth = Math.sin(metrics.sweep) * Math.max(metrics.attentionWidth, metrics.wingWidth);
   const half = metrics.spineWidth / 2 + metrics.gap;
   return {
-    min: [-half - metrics.attentionWidth, top - metrics.floor, -depth - 16],
-    max: [half + metrics.wingWidth, top, metrics.shelf],
+    min: [x - half - metrics.attentionWidth, top - metrics.floor, -depth - 16],
+    max: [x + half + metrics.wingWidth, top, metrics.shelf],
   };
 }

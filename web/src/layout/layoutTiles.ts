@@ -73,7 +73,11 @@ export function layoutTiles(ems: readonly number[], width: number, preferred: nu
   return { places, rows: starts.length, height };
 }
 
-/** Where a token's column begins on the spine. */
-export function columnAt(layout: Pick<Layout, "spine" | "columns">, pos: number): number {
-  return layout.spine.left + ((pos + 0.5) / layout.columns) * layout.spine.width;
+/** The middle of a token's column in a tower. */
+export function columnAt(
+  layout: Pick<Layout, "towers" | "columns" | "spineWidth">,
+  pos: number,
+  tower = 0,
+): number {
+  return (layout.towers[tower]?.left ?? 0) + ((pos + 0.5) / layout.columns) * layout.spineWidth;
 }

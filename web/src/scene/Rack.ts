@@ -11,6 +11,8 @@ import { tileText } from "./tileText";
 /** More threads than this are a curtain: only the one in question is drawn. */
 const THREADS_MAX = 160;
 const TILE_DEPTH = 5;
+/** Threads run behind the plates of the stream. */
+const BEHIND = 6;
 
 export interface RackParts {
   slabs: Slab[];
@@ -56,15 +58,15 @@ export function buildRack(
     });
     if (tokens.length > THREADS_MAX && pos !== lit) return;
     const column = columnAt(layout, pos);
-    const { top, bottom } = layout.spine;
+    const top = layout.towers[0]?.top ?? 0;
     const from: Vec3 = [x + place.width / 2, y - place.height, -TILE_DEPTH];
     const drop = from[1] - top;
     parts.curves.push({
       points: [
         from,
-        [from[0], from[1] - drop * 0.55, -6],
-        [column, top + Math.min(26, drop * 0.8), -6],
-        [column, top, -6],
+        [from[0], from[1] - drop * 0.55, -BEHIND],
+        [column, top + Math.min(26, drop * 0.8), -BEHIND],
+        [column, top, -BEHIND],
       ],
       order: [0, 0.001],
       widthPx: 1,
@@ -72,18 +74,17 @@ export function buildRack(
       token: pos,
       selected: false,
     });
-    parts.curves.push({
-      points: [
-        [column, top, -6],
-        [column, top + (bottom - top) / 3, -6],
-        [column, top + ((bottom - top) * 2) / 3, -6],
-        [column, bottom, -6],
-      ],
-      order: [0, 1],
-      widthPx: 1,
-      strength: 0.2,
-      token: pos,
-      selected: false,
+    layout.towers.forEach((tower, index) => {
+      const [column, count] = [columnAt(layout, pos, index), layout.towers.length];
+      const at = (share: number): Vec3 => [column, tower.top + (tower.bottom - tower.top) * share, -BEHIND];
+      parts.curves.push({
+        points: [at(0), at(1 / 3), at(2 / 3), at(1)],
+        order: [index / count, (index + 1) / count],
+        widthPx: 1,
+        strength: 0.2,
+        token: pos,
+        selected: false,
+      });
     });
   });
   return parts;

@@ -1,4 +1,5 @@
 import type { Layout } from "../layout/Layout";
+import { columnAt } from "../layout/layoutTiles";
 import type { Vec3 } from "../layout/Vec3";
 import type { Distribution } from "../protocol/schema.generated";
 import type { Curve } from "./CurveMesh";
@@ -30,19 +31,15 @@ export function buildSkyline(
   const shown = distribution.candidates.slice(0, bars);
   const pitch = width / bars;
   const ground = corner[1] - height;
-  const middleSlot = layout.spine.left + layout.spine.width / 2;
-  const source: Vec3 = [
-    layout.spine.left + ((distribution.pos + 0.5) / layout.columns) * layout.spine.width,
-    layout.spine.bottom,
-    2,
-  ];
+  const last = layout.towers.length - 1;
+  const source: Vec3 = [columnAt(layout, distribution.pos, last), layout.towers[last]?.bottom ?? 0, 2];
   shown.forEach((candidate, index) => {
     const chosen = distribution.chosen === candidate.token.id;
     const pruned = candidate.pruned_by != null;
     const own = pitch * 0.7;
-    // The best stands under the spine, the next to its right and left in turn: a skyline, and the light falls straight.
+    // The best stands in the middle, under a single spine, the next to its right and left in turn: a skyline, and the light falls straight.
     const slot = index % 2 === 0 ? -index / 2 : (index + 1) / 2;
-    const middle = middleSlot + slot * pitch;
+    const middle = slot * pitch;
     const x = middle - own / 2;
     const tall = Math.max(size * 0.16, height * FULL * candidate.probability);
     const light = pruned ? 0.12 : 0.3 + 0.7 * Math.sqrt(candidate.probability);

@@ -9,6 +9,8 @@ import type { Wanted } from "./Scene";
 const FEW_BLOCKS = 14;
 /** A block smaller than this on the screen is drawn as its stream alone. */
 const DETAIL_PX = 34;
+/** Every head asks for as many pixels more: a card smaller than that shows nothing. */
+const HEAD_PX = 0.7;
 /** Weights are quiet: fetched once they are more than a few pixels. */
 const WEIGHT_PX = 7;
 const SITE_PX = 2;
@@ -19,11 +21,22 @@ const SMALL_WEIGHT_CELLS = 1 << 11;
 export function detailedBlocks(layout: Layout, view: View): BlockPlace[] {
   if (layout.blocks.length <= FEW_BLOCKS) return layout.blocks;
   const focal = view.height / 2 / Math.tan(FIELD_OF_VIEW / 2);
-  return layout.blocks.filter(({ bounds }) => {
-    const middle = project(view, [0, (bounds.min[1] + bounds.max[1]) / 2, 0]);
+  return layout.blocks.filter(({ bounds, heads }) => {
+    const middle = project(view, [
+      (bounds.min[0] + bounds.max[0]) / 2,
+      (bounds.min[1] + bounds.max[1]) / 2,
+      0,
+    ]);
     if (!middle) return false;
     const heightPx = ((bounds.max[1] - bounds.min[1]) * focal) / middle.depth;
-    return heightPx > DETAIL_PX && middle.y > -heightPx && middle.y < view.height + heightPx;
+    const widthPx = ((bounds.max[0] - bounds.min[0]) * focal) / middle.depth;
+    return (
+      heightPx > DETAIL_PX + heads * HEAD_PX &&
+      middle.y > -heightPx &&
+      middle.y < view.height + heightPx &&
+      middle.x > -widthPx &&
+      middle.x < view.width + widthPx
+    );
   });
 }
 
