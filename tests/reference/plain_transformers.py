@@ -88,6 +88,7 @@ def read_cell(cell, sites, weights):
 
 def main():
     logging.set_verbosity_error()
+    logging.disable_progress_bar()
     question = json.load(sys.stdin)
     folder = BUNDLED / question["model"]
     folder = folder if folder.is_dir() else Path(question["model"])
