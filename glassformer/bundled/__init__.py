@@ -19,11 +19,11 @@ class Bundled:
 
 TALES = Bundled(
     name="tales",
-    description="Tells small stories and follows who holds what (Llama-shaped, 6 blocks, 1.3M parameters).",
+    description="Tells small stories and follows who holds what (Llama-shaped, 5 blocks, 1.0M parameters).",
     prompts=(
-        "Mia has a red ball. Tom is in the garden. Mia gives the ball to Tom. Leo wants it. Who has the ball?",
+        "Mia and Tom are in the garden. Mia has a red ball. She gives the ball to Tom. Mia laughs. Who has the ball?",
         "Ana has three apples. Ben gives Ana two more. How many apples does Ana have?",
-        "Zoe finds a key under the bench. She goes to the lake. She hides it behind the tree. Where is the key?",
+        "Zoe finds a key under the bench. Zoe hides the key behind the tree. Leo wants it. Where is the key?",
         "One day, Nina and Hugo are in the forest. Nina finds a lantern.",
     ),
 )

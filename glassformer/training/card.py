@@ -43,7 +43,7 @@ sums; questions inside stories, after them, and as a chat. No text by anyone els
 same grammar.
 
 ## Training
-Seed {seed}, {steps:,} steps of {rows} rows of {context} tokens: {tokens:,} tokens, {minutes:.0f} minutes on {device}.
+Seed {seed}, {steps:,} steps of {batch:,} tokens: {tokens:,} without padding, {minutes:.0f} minutes on {device}.
 Muon for matrices, AdamW for the rest, linear decay over the last {decay:.0%}. Answers weigh {weight:g} times as much as
 other text. Reproduce with `glassformer train tales --seed {seed} --steps {steps}`.
 
@@ -124,14 +124,14 @@ def write(
         text = TALES.format(
             **common,
             kv_heads=config.num_key_value_heads,
-            head=config.hidden_size // config.num_attention_heads,
+            head=config.head_dim,
             mlp=config.intermediate_size,
             vocabulary=config.vocab_size,
             people=len(lexicon.WOMEN) + len(lexicon.MEN),
             objects=len(lexicon.OBJECTS),
             places=sum(map(len, lexicon.PLACES.values())),
             shapes=len(plot.SHAPES),
-            rows=tales.ROWS,
+            batch=tales.TOKENS,
             weight=tales.ANSWER_WEIGHT,
             documents=documents,
         )

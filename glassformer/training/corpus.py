@@ -34,8 +34,8 @@ def tell(
     """One story: its shape, how it was told (with its world), and who was in it."""
     names = list(plot.SHAPES)
     shape = rng.choices(names, [weight for _, weight in plot.SHAPES.values()])[0]
-    tale = Narrator(rng, is_past=rng.random() < 0.5)
-    cast = cast or plot.Cast(rng)
+    tale = Narrator(rng, is_past=rng.random() < 0.5, level=level)
+    cast = cast or plot.Cast(rng, level=level)
     plot.SHAPES[shape][0](tale, cast, level)
     return shape, tale, cast
 
@@ -74,7 +74,7 @@ def _inline(rng: random.Random, level: float) -> Document:
         page.text += f' "{asked.text}" {tale.verb(lexicon.ASK[0])} the {role}. "'
         page.answer(asked, f"{asked.short[:-1]} has", "quoted")
         page.text += f' it," {tale.verb(lexicon.SAY[0])} everyone.'
-    for asked in question.ask(tale.world, rng, number=rng.randint(2, 4)):
+    for asked in question.ask(tale.world, rng, number=rng.randint(2, 3)):
         page.text += f" {asked.text}"
         page.answer(asked, f" {asked.short}", "inline")
     return _finish(page, shape, cast, story)
@@ -126,14 +126,17 @@ def _request(rng: random.Random, level: float) -> Document:
     things: tuple[Thing, ...] = ()
     draw = rng.random()
     if draw < 0.85:
-        people = (plot.draw_person(rng),)
+        people = (plot.draw_person(rng, level=level),)
         wanted.append(people[0].name)
     if draw > 0.2:
-        noun = plot.draw_thing(rng).noun
+        noun = plot.draw_thing(rng, level=level).noun
         things = (Thing(noun, rng.choice(lexicon.ADJECTIVES) if rng.random() < 0.6 else ""),)
         wanted.append(f"a{'n' if noun[0] in 'aeiou' else ''} {noun}")
-    cast = plot.Cast(rng, people=people, things=things)
-    shape, tale, cast = tell(rng, level=level, cast=cast)
+    while True:
+        cast = plot.Cast(rng, level=level, people=people, things=things)
+        shape, tale, cast = tell(rng, level=level, cast=cast)
+        if cast.things or not things:
+            break
     if rng.random() < 0.6:
         event.end(tale)
     story = " ".join(tale.sentences)

@@ -22,16 +22,13 @@ def meet(tale: Narrator, people: Sequence[Person]) -> None:
     elif len(people) == 2 and tale.rng.random() < 0.3:
         text = f"{start}{first.name} {tale.is_are()} {place} with {people[1].name}"
     else:
-        names = ", ".join(person.name for person in people[:-1]) + f" and {people[-1].name}"
-        text = f"{start}{names} {tale.is_are(plural=True)} {place}"
+        text = f"{start}{both(people)} {tale.is_are(plural=True)} {place}"
     tale.say(text, people=people, lead=False)
 
 
-def arrive(tale: Narrator, person: Person) -> None:
-    place = tale.draw_place()
-    tale.world.place[person.name] = place
-    start = "" if tale.sentences else tale.opening()
-    tale.say(f"{start}{person.name} {tale.is_are()} {place}", people=[person], lead=False)
+def both(people: Sequence[Person]) -> str:
+    """`Mia, Tom and Leo`."""
+    return ", ".join(person.name for person in people[:-1]) + f" and {people[-1].name}"
 
 
 def own(tale: Narrator, person: Person, thing: Thing) -> None:
@@ -110,29 +107,15 @@ def pick_up(tale: Narrator, person: Person, thing: Thing) -> None:
     tale.say(f"{subject} {picked}{tail}", people=[person], things=[thing])
 
 
-def swap(tale: Narrator, first: Person, second: Person, mine: Thing, yours: Thing) -> None:
-    tale.world.move(mine.noun, second.name, giver=first.name)
-    tale.world.move(yours.noun, first.name, giver=second.name)
-    if tale.rng.random() < 0.6:
-        verb, subject = tale.verb(tale.rng.choice(lexicon.SWAP)), tale.subject(first)
-        what, other = tale.named(mine), f"{second.name}'s {yours.noun}"
-        tale.say(f"{subject} {verb} {what} for {other}", people=[first, second], things=[mine, yours])
-    else:
-        verb = tale.verb(lexicon.GIVE[0])
-        text = f"{first.name} {verb} {tale.named(mine)} to {second.name}"
-        text += f" and {second.name} {verb} {tale.named(yours)} to {first.name}"
-        tale.say(text, people=[first, second], things=[mine, yours])
-
-
 def go(tale: Narrator, people: Sequence[Person]) -> None:
-    """One or two people go somewhere else; what they hold goes along, and is sometimes named."""
+    """Everyone in `people` goes somewhere else; what one holds goes along, and is sometimes named."""
     first = people[0]
     place = tale.draw_place(other_than=tale.world.place.get(first.name))
     for person in people:
         tale.world.place[person.name] = place
     forms = tale.rng.choice(lexicon.GO)
-    if len(people) == 2:
-        text = f"{first.name} and {people[1].name} {tale.plural(forms)} to the {place.noun}"
+    if len(people) > 1:
+        text = f"{both(people)} {tale.plural(forms)} to the {place.noun}"
     else:
         held = tale.world.held_by(first.name)
         subject = tale.subject(first)
@@ -197,12 +180,12 @@ def end(tale: Narrator) -> None:
 def count(tale: Narrator, person: Person, other: Person, noun: str) -> None:
     """Two or three steps of adding and taking away, never past what NUMBERS can say."""
     rng, numbers = tale.rng, lexicon.NUMBERS
-    amount = rng.randint(1, 7)
+    amount = rng.randint(1, 6)
     subject = tale.subject(person) if tale.sentences else tale.opening() + person.name
     tale.say(f"{subject} {tale.verb(lexicon.OWN[0])} {phrase(amount, noun)}", people=[person])
-    for _ in range(1 if rng.random() < 0.7 else 2):
-        loses = amount > 1 and (amount > 10 or rng.random() < 0.45)
-        change = rng.randint(1, min(5, amount - 1)) if loses else rng.randint(1, min(7, 12 - amount))
+    for _ in range(1 if rng.random() < 0.8 else 2):
+        loses = amount > 1 and rng.random() < 0.45
+        change = rng.randint(1, min(3, amount - 1)) if loses else rng.randint(1, 3)
         word = numbers[change]
         if loses:
             amount -= change

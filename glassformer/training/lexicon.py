@@ -136,7 +136,6 @@ PUT: Final = (
 )
 LOSE: Final = (("loses", "lost"),)
 CARRY: Final = (("carries", "carried"), ("takes", "took"), ("brings", "brought"))
-SWAP: Final = (("swaps", "swapped"), ("trades", "traded"), ("exchanges", "exchanged"))
 WANT: Final = (
     ("wants", "wanted"),
     ("likes", "liked"),

@@ -29,8 +29,8 @@ class Recipe:
     model: Callable[[], PreTrainedModel]
     batch: Callable[[int, int], Batch]
     """(seed, step) -> batch."""
-    score: Callable[[PreTrainedModel], str]
-    """One line about held-out data, shown and logged while training."""
+    score: Callable[[PreTrainedModel, int], str]
+    """(model, step) -> one line about held-out data, shown and logged while training."""
     steps: int
     matrix_lr: float
     """Of Muon, for the matrices inside blocks; 0 trains them with AdamW too."""
@@ -125,7 +125,7 @@ def run(
             if done.step % recipe.score_every == 0 or done.step == end:
                 done.losses.append(sum(stretch) / len(stretch))
                 console.print(
-                    f"step {done.step:>6}  loss {done.losses[-1]:.3f}  {speed}  {recipe.score(model)}"
+                    f"step {done.step:>6}  loss {done.losses[-1]:.3f}  {speed}  {recipe.score(model, done.step)}"
                 )
                 stretch = []
             if done.step % checkpoint_every == 0 or done.step == end:

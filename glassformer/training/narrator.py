@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from glassformer.training import lexicon
 from glassformer.training.world import Person, Place, Thing, World
 
-PRONOUN_SHARE = 0.45  # of the places where a pronoun would be clear
+PRONOUN_SHARE = 0.3  # of the places where a pronoun would be clear
+FIRST_WORDS = 8  # of each list, at level 0: few enough to be told apart soon
 LEAD_SHARE = 0.2  # of sentences about an event
 
 
@@ -21,9 +22,15 @@ def capitalize(sentence: str) -> str:
     return sentence[0].upper() + sentence[1:]
 
 
+def known(words: Sequence[str], level: float) -> Sequence[str]:
+    """The words of a list that are in use at a level: few at first, all from level 0.5 on."""
+    return words[: max(FIRST_WORDS, round(len(words) * min(1.0, 2 * level)))]
+
+
 class Narrator:
-    def __init__(self, rng: random.Random, *, is_past: bool) -> None:
+    def __init__(self, rng: random.Random, *, is_past: bool, level: float = 1.0) -> None:
         self.rng = rng
+        self.level = level
         self.is_past = is_past
         self.world = World()
         self.sentences: list[str] = []
@@ -109,7 +116,9 @@ class Narrator:
 
     def _draw(self, table: dict[str, tuple[str, ...]], other_than: Place | None) -> Place:
         while True:
-            options = [(preposition, noun) for preposition in table for noun in table[preposition]]
+            options = [
+                (preposition, noun) for preposition in table for noun in known(table[preposition], self.level)
+            ]
             place = Place(*self.rng.choice(options))
             if place != other_than:
                 return place

@@ -1,13 +1,14 @@
 """Story shapes: which events happen, in which order. `level` 0..1 lengthens them (the curriculum of the training).
 
-A shape draws its people and things, tells its events, and leaves the world as the questions will find it.
+A shape draws its people and its one thing, tells its events, and leaves the world as the questions will find it. Its
+people stay together. Several things, or people in several places, would need many times the training.
 """
 
 import random
 from collections.abc import Callable
 
 from glassformer.training import event, lexicon
-from glassformer.training.narrator import Narrator
+from glassformer.training.narrator import Narrator, known
 from glassformer.training.world import Person, Thing
 
 Shape = Callable[[Narrator, "Cast", float], None]
@@ -17,18 +18,26 @@ class Cast:
     """The people and things of one tale, all different."""
 
     def __init__(
-        self, rng: random.Random, *, people: tuple[Person, ...] = (), things: tuple[Thing, ...] = ()
+        self,
+        rng: random.Random,
+        *,
+        level: float,
+        people: tuple[Person, ...] = (),
+        things: tuple[Thing, ...] = (),
     ) -> None:
         self._rng = rng
+        self._level = level
         self.people: list[Person] = []
         self.things: list[Thing] = []
         self._wanted_people = list(people)
         self._wanted_things = list(things)
 
     def person(self) -> Person:
-        person = self._wanted_people.pop(0) if self._wanted_people else draw_person(self._rng)
+        person = (
+            self._wanted_people.pop(0) if self._wanted_people else draw_person(self._rng, level=self._level)
+        )
         while person.name in {other.name for other in self.people}:
-            person = draw_person(self._rng)
+            person = draw_person(self._rng, level=self._level)
         self.people.append(person)
         return person
 
@@ -36,20 +45,25 @@ class Cast:
         return [self.person() for _ in range(number)]
 
     def thing(self) -> Thing:
-        thing = self._wanted_things.pop(0) if self._wanted_things else draw_thing(self._rng)
+        thing = (
+            self._wanted_things.pop(0) if self._wanted_things else draw_thing(self._rng, level=self._level)
+        )
         while thing.noun in {other.noun for other in self.things}:
-            thing = draw_thing(self._rng)
+            thing = draw_thing(self._rng, level=self._level)
         self.things.append(thing)
         return thing
 
 
-def draw_person(rng: random.Random) -> Person:
+def draw_person(rng: random.Random, *, level: float) -> Person:
     is_woman = rng.random() < 0.5
-    return Person(rng.choice(lexicon.WOMEN if is_woman else lexicon.MEN), is_woman)
+    return Person(rng.choice(known(lexicon.WOMEN if is_woman else lexicon.MEN, level)), is_woman)
 
 
-def draw_thing(rng: random.Random) -> Thing:
-    return Thing(rng.choice(lexicon.OBJECTS), rng.choice(lexicon.ADJECTIVES) if rng.random() < 0.6 else "")
+def draw_thing(rng: random.Random, *, level: float) -> Thing:
+    return Thing(
+        rng.choice(known(lexicon.OBJECTS, level)),
+        rng.choice(lexicon.ADJECTIVES) if rng.random() < 0.6 else "",
+    )
 
 
 def some(tale: Narrator, level: float, low: int, high: int) -> int:
@@ -58,7 +72,7 @@ def some(tale: Narrator, level: float, low: int, high: int) -> int:
 
 
 def pause(tale: Narrator, cast: Cast, level: float) -> None:
-    """Up to two sentences that change nothing anyone asks about, or only where someone is."""
+    """Perhaps a sentence that changes nothing anyone asks about."""
     rng = tale.rng
     for _ in range(some(tale, level, 0, 1)):
         draw = rng.random()
@@ -69,10 +83,10 @@ def pause(tale: Narrator, cast: Cast, level: float) -> None:
             event.describe(tale)
         elif draw < 0.55:
             event.remark(tale, person)
-        elif draw < 0.75 and cast.things:
+        elif draw < 0.8 and cast.things:
             event.want(tale, person, rng.choice(cast.things))
         else:
-            event.go(tale, [person])
+            event.act(tale, person)
 
 
 def acquire(tale: Narrator, person: Person, thing: Thing) -> None:
@@ -81,13 +95,13 @@ def acquire(tale: Narrator, person: Person, thing: Thing) -> None:
 
 def relay(tale: Narrator, cast: Cast, level: float) -> None:
     """One thing goes from hand to hand."""
-    people = cast.persons(some(tale, level, 2, 4))
+    people = cast.persons(some(tale, level, 2, 3))
     thing = cast.thing()
     if tale.rng.random() < 0.5:
         event.meet(tale, people)
     acquire(tale, people[0], thing)
     holder = people[0]
-    for _ in range(some(tale, level, 1, 3)):
+    for _ in range(some(tale, level, 1, 2)):
         pause(tale, cast, level)
         taker = tale.rng.choice([person for person in people if person != holder])
         event.give(tale, holder, taker, thing)
@@ -98,21 +112,14 @@ def relay(tale: Narrator, cast: Cast, level: float) -> None:
 
 
 def journey(tale: Narrator, cast: Cast, level: float) -> None:
-    """People go to places, one of them with a thing."""
-    people = cast.persons(some(tale, level, 2, 3))
-    for person in people:
-        event.arrive(tale, person)
+    """One or two people go from place to place, perhaps with a thing."""
+    people = cast.persons(1 if tale.rng.random() < 0.4 else 2)
+    event.meet(tale, people)
     if tale.rng.random() < 0.6:
         acquire(tale, tale.rng.choice(people), cast.thing())
-    for _ in range(some(tale, level, 1, 4)):
-        draw = tale.rng.random()
-        if draw < 0.2:
-            first, second = tale.rng.sample(people, 2)
-            event.go(tale, [first, second])
-        else:
-            event.go(tale, [tale.rng.choice(people)])
-        if tale.rng.random() < 0.4 * level:
-            event.act(tale, tale.rng.choice(people))
+    for _ in range(some(tale, level, 1, 3)):
+        event.go(tale, people)
+        pause(tale, cast, level)
 
 
 def lost(tale: Narrator, cast: Cast, level: float) -> None:
@@ -135,36 +142,18 @@ def lost(tale: Narrator, cast: Cast, level: float) -> None:
     pause(tale, cast, level)
 
 
-def trade(tale: Narrator, cast: Cast, level: float) -> None:
-    """Two things change places."""
-    first, second = cast.persons(2)
-    mine, yours = cast.thing(), cast.thing()
-    if tale.rng.random() < 0.4:
-        event.meet(tale, [first, second])
-    acquire(tale, first, mine)
-    acquire(tale, second, yours)
-    pause(tale, cast, level)
-    event.swap(tale, first, second, mine, yours)
-    pause(tale, cast, level)
-    if tale.rng.random() < 0.4 * level:
-        third = cast.person()
-        event.give(tale, first, third, yours)
-
-
 def hiding(tale: Narrator, cast: Cast, level: float) -> None:
-    """Things are put somewhere, taken up, and put elsewhere."""
+    """A thing is put somewhere, taken up, and put elsewhere."""
     people = cast.persons(2)
-    things = [cast.thing() for _ in range(some(tale, level, 1, 2))]
-    for thing in things:
-        acquire(tale, tale.rng.choice(people), thing)
-    for _ in range(some(tale, level, 1, 4)):
-        thing = tale.rng.choice(things)
+    thing = cast.thing()
+    acquire(tale, tale.rng.choice(people), thing)
+    for _ in range(some(tale, level, 1, 3)):
         holder = tale.world.holder[thing.noun]
         if holder is None:
             event.pick_up(tale, tale.rng.choice(people), thing)
         else:
             event.put(tale, next(person for person in people if person.name == holder), thing)
-        pause(tale, cast, 0.6 * level)
+        pause(tale, cast, level)
 
 
 def gift(tale: Narrator, cast: Cast, level: float) -> None:
@@ -188,24 +177,7 @@ def sums(tale: Narrator, cast: Cast, level: float) -> None:
     person, other = cast.persons(2)
     if tale.rng.random() < 0.3 * level:
         event.meet(tale, [person, other])
-    nouns = tale.rng.sample(lexicon.COUNTED, 2)
-    event.count(tale, person, other, nouns[0])
-    if tale.rng.random() < 0.35 * level:
-        event.count(tale, other, person, nouns[1])
-
-
-def party(tale: Narrator, cast: Cast, level: float) -> None:
-    """Everyone has something; some of it changes hands."""
-    people = cast.persons(some(tale, level, 2, 4))
-    if tale.rng.random() < 0.5:
-        event.meet(tale, people)
-    for person in people:
-        acquire(tale, person, cast.thing())
-    for _ in range(some(tale, level, 0, 2)):
-        thing = tale.rng.choice(cast.things)
-        holder = next(person for person in people if person.name == tale.world.holder[thing.noun])
-        event.give(tale, holder, tale.rng.choice([p for p in people if p != holder]), thing)
-        pause(tale, cast, 0.6 * level)
+    event.count(tale, person, other, tale.rng.choice(known(lexicon.COUNTED, level)))
 
 
 def envy(tale: Narrator, cast: Cast, level: float) -> None:
@@ -219,7 +191,7 @@ def envy(tale: Narrator, cast: Cast, level: float) -> None:
     if tale.rng.random() < 0.5:
         event.give(tale, holder, other, thing)
     else:
-        event.go(tale, [other])
+        event.act(tale, other)
         if tale.rng.random() < 0.4:
             cause = f"{other.subject} did not get the {thing.noun}"
             event.feel(tale, other, tale.rng.choice(lexicon.SORRY), cause)
@@ -228,18 +200,16 @@ def envy(tale: Narrator, cast: Cast, level: float) -> None:
 
 def wandering(tale: Narrator, cast: Cast, level: float) -> None:
     """Anything goes: events in any order, as many as the level allows."""
-    people = cast.persons(some(tale, level, 2, 4))
-    event.meet(tale, people) if tale.rng.random() < 0.7 else event.arrive(tale, people[0])
-    things = [cast.thing() for _ in range(some(tale, level, 1, 3))]
-    for thing in things:
-        acquire(tale, tale.rng.choice(people), thing)
+    people = cast.persons(some(tale, level, 2, 3))
+    event.meet(tale, people)
+    thing = cast.thing()
+    acquire(tale, tale.rng.choice(people), thing)
     by_name = {person.name: person for person in people}
-    for _ in range(some(tale, level, 2, 7)):
-        thing = tale.rng.choice(things)
+    for _ in range(some(tale, level, 2, 4)):
         holder_name = tale.world.holder[thing.noun]
         draw = tale.rng.random()
-        if draw < 0.25:
-            event.go(tale, [tale.rng.choice(people)])
+        if draw < 0.3:
+            event.go(tale, people)
         elif holder_name is None:
             event.pick_up(tale, tale.rng.choice(people), thing)
         elif draw < 0.65:
@@ -253,13 +223,11 @@ def wandering(tale: Narrator, cast: Cast, level: float) -> None:
 
 SHAPES: dict[str, tuple[Shape, float]] = {
     "relay": (relay, 2.0),
-    "journey": (journey, 1.2),
+    "journey": (journey, 1.4),
     "lost": (lost, 1.0),
-    "trade": (trade, 1.0),
     "hiding": (hiding, 1.3),
     "gift": (gift, 1.2),
-    "sums": (sums, 2.2),
-    "party": (party, 1.2),
+    "sums": (sums, 2.0),
     "envy": (envy, 0.8),
     "wandering": (wandering, 2.0),
 }

@@ -76,7 +76,7 @@ def recipe_of(name: str, tokenizer: PreTrainedTokenizerFast, *, seed: int) -> Re
     if name == "sorter":
         _, held_out = sorter.sequences(seed)
 
-        def sorted_line(model: PreTrainedModel) -> str:
+        def sorted_line(model: PreTrainedModel, step: int) -> str:
             right, asked = score.sorter_score(model, held_out)
             return f"sorted {right}/{asked}"
 
@@ -94,9 +94,9 @@ def recipe_of(name: str, tokenizer: PreTrainedTokenizerFast, *, seed: int) -> Re
             score_every=250,
             can_compile=False,
         )
-    documents = tales.held_out(HELD_OUT_SEED + 1, WATCHED_DOCUMENTS)
 
-    def answered_line(model: PreTrainedModel) -> str:
+    def answered_line(model: PreTrainedModel, step: int) -> str:
+        documents = tales.held_out(HELD_OUT_SEED + 1, WATCHED_DOCUMENTS, level=tales.level(step))
         scores = score.tales_scores(model, tokenizer, documents)
         return "  ".join(f"{kind} {right / asked:.0%}" for kind, (right, asked) in scores.items())
 
@@ -106,12 +106,12 @@ def recipe_of(name: str, tokenizer: PreTrainedTokenizerFast, *, seed: int) -> Re
         batch=lambda seed, step: tales.batch(seed, step, tokenizer),
         score=answered_line,
         steps=9000,
-        matrix_lr=0.015,
+        matrix_lr=0.01,
         other_lr=3e-3,
         weight_decay=0.01,
         warmup=200,
         decay_share=0.3,
-        score_every=500,
+        score_every=250,
         can_compile=True,
     )
 

@@ -23,11 +23,16 @@ ROWS = 16
 def answered(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, documents: Sequence[Document]
 ) -> list[list[bool]]:
-    """For each document, for each of its answers: would greedy decoding write it exactly?"""
+    """For each document, for each of its answers: would greedy decoding write it exactly?
+
+    Raises ValueError for a document longer than the context.
+    """
     results: list[list[bool]] = []
     waiting = list(documents)
     while waiting:
         taken = _fit(waiting, tokenizer)
+        if taken == 0:
+            raise ValueError(f"a document of {len(waiting[0].text)} characters is longer than the context")
         encoded = [tales.encode(document, tokenizer) for document in waiting[:taken]]
         batch = pack(encoded, rows=ROWS, length=tales.CONTEXT, pad=int(tokenizer.pad_token_id)).to(
             model.device
@@ -74,6 +79,7 @@ def tales_scores(
     """Question kind -> (right, asked), and `state` for the four kinds together."""
     was_training = model.training
     model.eval()
+    documents = [d for d in documents if len(tales.encode(d, tokenizer).ids) <= tales.CONTEXT]
     tally: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     for document, results in zip(documents, answered(model, tokenizer, documents), strict=True):
         for answer, is_right in zip(document.answers, results, strict=True):

@@ -1,6 +1,6 @@
 """The recipe of `tales`: a Llama-shaped model that follows who holds what in short stories."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -11,9 +11,11 @@ from glassformer.training.tokenizer import tales_tokenizer
 
 CONTEXT = 256  # the longest document of the corpus stays below it
 VOCABULARY = 2048
-ROWS = 8  # of CONTEXT tokens in a batch
-ANSWER_WEIGHT = 4.0  # an answer token counts this much more than a story token: it is where the learning is
-CURRICULUM_STEPS = 2000  # until stories have their full length
+TOKENS = 2048  # in a batch, padding included
+ROW = 128  # tokens of most rows: a story and its questions fit, and attention costs half of what it does at CONTEXT
+LONG_EVERY = 8  # every so many steps the rows are CONTEXT long, and the longest documents get their turn
+ANSWER_WEIGHT = 16.0  # an answer token counts this much more than a story token: it is where the learning is
+CURRICULUM_STEPS = (200, 1500)  # stories get longer, and their words more, between these
 
 
 def tokenizer(seed: int) -> PreTrainedTokenizerFast:
@@ -25,8 +27,8 @@ def model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
         LlamaConfig(
             vocab_size=len(tokenizer),
             hidden_size=128,
-            intermediate_size=320,
-            num_hidden_layers=6,
+            intermediate_size=256,
+            num_hidden_layers=5,
             num_attention_heads=8,
             num_key_value_heads=4,
             max_position_embeddings=CONTEXT,
@@ -58,18 +60,17 @@ def document_spans(document: Document, offsets: list[tuple[int, int]]) -> Iterat
 
 
 def level(step: int) -> float:
-    return min(1.0, step / CURRICULUM_STEPS)
+    first, last = CURRICULUM_STEPS
+    return min(1.0, max(0.0, (step - first) / (last - first)))
 
 
-def batch(seed: int, step: int, tokenizer: PreTrainedTokenizerFast, *, rows: int = ROWS) -> Batch:
+def batch(seed: int, step: int, tokenizer: PreTrainedTokenizerFast, *, tokens: int = TOKENS) -> Batch:
     """The batch of one step: a pure function of its arguments."""
+    length = CONTEXT if step % LONG_EVERY == LONG_EVERY - 1 else ROW
     stream = training_documents(seed, step, level=level(step))
-    return packed((encode(document, tokenizer) for document in stream), tokenizer, rows=rows)
+    encoded = (encode(document, tokenizer) for document in stream)
+    return pack(encoded, rows=tokens // length, length=length, pad=int(tokenizer.pad_token_id))
 
 
-def packed(documents: Iterable[Encoded], tokenizer: PreTrainedTokenizerFast, *, rows: int) -> Batch:
-    return pack(documents, rows=rows, length=CONTEXT, pad=int(tokenizer.pad_token_id))
-
-
-def held_out(seed: int, number: int) -> list[Document]:
-    return held_out_documents(seed, number)
+def held_out(seed: int, number: int, *, level: float = 1.0) -> list[Document]:
+    return held_out_documents(seed, number, level=level)

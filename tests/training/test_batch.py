@@ -45,7 +45,7 @@ def test_a_batch_is_a_function_of_seed_and_step(tales_folder):
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(tales_folder)
-    one, again = (tales.batch(1, 7, tokenizer, rows=2) for _ in range(2))
+    one, again = (tales.batch(1, 7, tokenizer, tokens=512) for _ in range(2))
     assert torch.equal(one.ids, again.ids)
-    assert not torch.equal(one.ids, tales.batch(1, 8, tokenizer, rows=2).ids)
-    assert not torch.equal(one.ids, tales.batch(2, 7, tokenizer, rows=2).ids)
+    assert not torch.equal(one.ids, tales.batch(1, 8, tokenizer, tokens=512).ids)
+    assert not torch.equal(one.ids, tales.batch(2, 7, tokenizer, tokens=512).ids)

@@ -32,7 +32,7 @@ def test_the_same_seed_writes_the_same_documents():
     digest = hashlib.sha256(
         "\n".join(document.text for document in corpus.held_out_documents(0, 50)).encode()
     )
-    assert digest.hexdigest()[:16] == "a25ac3f911c81fae"
+    assert digest.hexdigest()[:16] == "dff2a80277ce0a61"
 
 
 def test_training_never_sees_a_held_out_document():
@@ -61,7 +61,7 @@ def test_the_lexicon_is_large_and_its_lists_do_not_overlap():
         lexicon.LOSE,
         lexicon.CARRY,
     )
-    others = (lexicon.SWAP, lexicon.WANT, lexicon.SAY, lexicon.ASK, lexicon.ACT)
+    others = (lexicon.WANT, lexicon.SAY, lexicon.ASK, lexicon.ACT)
     verbs = {forms[0].split()[0] for group in (*transfers, *others) for forms in group}
     verbs |= {forms[0] for forms in lexicon.GO}
     assert len(verbs) >= 120
@@ -156,7 +156,7 @@ def test_the_curriculum_starts_with_short_stories():
 
 def test_a_pronoun_is_only_used_where_one_person_fits():
     rng = random.Random(2)
-    cast = plot.Cast(rng)
+    cast = plot.Cast(rng, level=1.0)
     tale = Narrator(rng, is_past=False)
     women = [person for person in cast.persons(40) if person.is_woman][:2]
     tale.say(f"{women[0].name} and {women[1].name} wait", people=women)
