@@ -106,7 +106,7 @@ def test_serving_from_start_to_stop() -> None:
         address = process.stdout.readline().strip()
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/llm", address)
         url = address.removesuffix("/llm")
-        with httpx.Client(base_url=url, timeout=30, trust_env=False) as client:
+        with httpx.Client(base_url=url, timeout=90, trust_env=False) as client:
             assert client.get("/health").json() == {"ok": True}
             body = {"model_id": "tales", "prompt": "Mia", "max_new_tokens": 200, "temperature": 1}
             with client.stream("POST", "/generate/stream", json=body) as answer:

@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +37,7 @@ MOST_PENDING = 16
 MOST_FAILED = 64
 # Share of the machine's memory for weights where no number is set; the rest is for caches and recordings.
 WEIGHT_SHARE = 0.6
+IMPORTING = threading.Lock()
 
 
 @dataclass(eq=False)
@@ -81,7 +82,7 @@ class Registry:
         self.on_unload = on_unload
         self._entries: dict[str, Entry] = {}
         self._lock = threading.RLock()
-        self._threads = ThreadPoolExecutor(LOADING_THREADS, thread_name_prefix="load")
+        self._slots = threading.Semaphore(LOADING_THREADS)
 
     # --- loading ---------------------------------------------------------------------------------
 
@@ -125,13 +126,15 @@ class Registry:
         # One that stops waiting must not cancel it for the others.
         entry.future.set_running_or_notify_cancel()
         self._entries[source.model_id] = entry
-        self._threads.submit(self._run, entry)
+        # A daemon: a server that is told to stop does not wait for a download of hours.
+        threading.Thread(target=self._run, args=(entry,), name=f"load {source.model_id}", daemon=True).start()
         return entry
 
     def _run(self, entry: Entry) -> None:
         started = time.monotonic()
         try:
-            loaded = self._load(entry)
+            with self._slots:
+                loaded = self._load(entry)
         except GlassformerError as exc:
             self._fail(entry, exc)
         except BaseException as exc:
@@ -153,7 +156,7 @@ class Registry:
         )
         weights = check_folder(folder, source.root)
         self._report(entry, "reading")
-        # The first model brings torch in, which takes seconds; until here nothing needed it.
+        import_torch()
         from glassformer.model.load import estimate_bytes, load_model
 
         self._make_room(estimate_bytes(weights, device=self.device, dtype=self.dtype))
@@ -286,9 +289,16 @@ class Registry:
             error=entry.error.message if entry and entry.error else None,
         )
 
-    def close(self) -> None:
-        """Wait for nothing: loads under way end with the process."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+
+def import_torch() -> None:
+    """Bring torch and transformers in, which takes seconds and which nothing needed before the first model.
+
+    One thread at a time: transformers imports its parts lazily, and two threads can meet one half imported.
+    """
+    with IMPORTING:
+        import glassformer.model.anatomy
+        import glassformer.model.attention
+        import glassformer.model.load  # noqa: F401
 
 
 def look_into(loaded: LoadedModel) -> None:

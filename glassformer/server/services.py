@@ -125,7 +125,6 @@ class Services:
         self.closing.set()
         for turns in list(self._turns.values()):
             turns.close()
-        self.registry.close()
 
 
 def find_services(connection: HTTPConnection) -> Services:

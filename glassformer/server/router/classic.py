@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 from starlette.responses import Response
 
+from glassformer.model.registry import import_torch
 from glassformer.protocol.messages import Sampling
 from glassformer.server.framing import TextFramer
 from glassformer.server.services import Services, ServicesOf
@@ -108,6 +109,7 @@ async def config(body: ClassicRequest, services: ServicesOf) -> dict[str, Any]:
 
 def read_dimensions(services: Services, model_id: str) -> dict[str, Any]:
     """The model's dimensions from its config alone, under both naming habits."""
+    import_torch()
     from glassformer.model.dimension import list_dimensions
     from glassformer.model.load import read_config
 
