@@ -46,6 +46,9 @@ export const ROOF_SHARE = 0.3;
 export const END_SHARE = 0.62;
 /** Wider than this, wings would be planks; narrower, they would be posts. */
 const WIDTH_MAX = 1300;
+/** A taller tower may be wider by this for every block beyond the usual six, up to a half. */
+const WIDTH_STEP = 65;
+const USUAL_BLOCKS = 6;
 const WIDTH_MIN = 460;
 /** A tower wider than this gains little. */
 const WIDTH_PLAIN = 800;
@@ -121,7 +124,9 @@ function chooseTowers(
   let best = { towers: 1, body: 0, width: 0, score: -1 };
   for (let towers = 1; towers <= Math.min(8, Math.max(1, blocks)); towers++) {
     const body = (Math.ceil(Math.max(1, blocks) / towers) + ROOF_SHARE + END_SHARE) * FLOOR;
-    const width = Math.min(WIDTH_MAX, Math.max(WIDTH_MIN, (body * freeWidth) / bodyPx / towers));
+    const rows = Math.ceil(blocks / towers);
+    const widest = WIDTH_MAX + Math.min(WIDTH_MAX / 2, Math.max(0, rows - USUAL_BLOCKS) * WIDTH_STEP);
+    const width = Math.min(widest, Math.max(WIDTH_MIN, (body * freeWidth) / bodyPx / towers));
     const pxPerUnit = Math.min(freeWidth / (towers * (width + AISLE)), bodyPx / body);
     const score =
       (pxPerUnit * Math.min(width, WIDTH_PLAIN)) / (towers > 1 ? SECOND_COST * NEXT_COST ** (towers - 2) : 1);

@@ -1,5 +1,5 @@
 import { Vector2, WebGLRenderer } from "three";
-import { axesOf, eyeOf, FIELD_OF_VIEW, rayAt } from "../layout/Camera";
+import { eyeOf, FIELD_OF_VIEW, rayAt } from "../layout/Camera";
 import type { Cell } from "../layout/Cell";
 import { fitPoints } from "../layout/fitPoints";
 import { sitesOf } from "../layout/inputsOf";
@@ -163,7 +163,7 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
     guarded(buildParts);
     guarded(() => {
       store.upload(renderer);
-      meshes.plates.write(store, eye, axesOf(rig.pose).back);
+      meshes.plates.write(store, rig.view);
     });
     guarded(writeText);
     meshes.setLight(lit.pass, lit.newest);

@@ -19,7 +19,7 @@ const SIZE_PX: Record<Label["role"], number> = {
 };
 /** How high a drawable must stand on the screen before its name is worth the ink. */
 const RISE_PX: Record<Label["role"], number> = {
-  title: 0,
+  title: 30,
   block: 0,
   site: 26,
   reason: 0,

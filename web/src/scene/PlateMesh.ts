@@ -6,9 +6,10 @@ import {
   Vector2,
   Vector3,
 } from "three";
+import { axesOf, eyeOf, FIELD_OF_VIEW, project, type View } from "../layout/Camera";
 import type { Cell } from "../layout/Cell";
 import { type Plate, placeOn, shows } from "../layout/Plate";
-import { dot, type Vec3 } from "../layout/Vec3";
+import { dot, length, type Vec3 } from "../layout/Vec3";
 import { glassMaterial } from "./glassMaterial";
 import { Instances } from "./Instances";
 import type { Palette } from "./palette";
@@ -17,6 +18,7 @@ import type { ValueStore } from "./ValueStore";
 
 const NAMES = ["aCorner", "aRight", "aDown", "aPlace", "aScale", "aTurn", "aState"];
 const KIND = { diverging: 0, probability: 1, weight: 2, refused: 3, empty: 4 };
+const SMALLEST_PX = 0.6;
 const TOKEN_AXES = ["pos", "query", "key"];
 
 /** All matrices in one instanced draw, sorted back to front, because glass lets through what is behind it. */
@@ -95,7 +97,6 @@ export class PlateMesh {
       plate.corner[1] + (plate.right[1] + plate.down[1]) / 2,
       plate.corner[2] + (plate.right[2] + plate.down[2]) / 2,
     ]);
-    this.order = plates.map((_, index) => index);
   }
 
   emphasize(names: Iterable<string>): void {
@@ -112,10 +113,13 @@ export class PlateMesh {
   }
 
   /** Sorts by distance and writes every instance: a few hundred rows of numbers, cheaper than keeping track. */
-  write(store: ValueStore, eye: Vec3, back: Vec3): void {
+  write(store: ValueStore, view: View): void {
+    const { back } = axesOf(view.pose);
+    const eye = eyeOf(view.pose);
     const depths = this.centers.map((center) => dot(center, back));
+    this.order = this.plates.map((_, index) => index).filter((index) => this.isInView(index, view));
     this.order.sort((a, b) => (depths[a] as number) - (depths[b] as number));
-    const data = this.instances.resize(this.plates.length, [this.mesh]);
+    const data = this.instances.resize(this.order.length, [this.mesh]);
     this.order.forEach((number, slot) => {
       this.writePlate(data, slot * this.instances.stride, number, store);
     });
@@ -127,6 +131,19 @@ export class PlateMesh {
   dispose(): void {
     this.instances.dispose();
     this.material.dispose();
+  }
+
+  /** Plates beside the window or smaller than a pixel cost nothing. */
+  private isInView(index: number, view: View): boolean {
+    const plate = this.plates[index] as Plate;
+    const at = project(view, this.centers[index] as Vec3);
+    const reach = (length(plate.right) + length(plate.down)) / 2;
+    // What one stands inside of has no centre to judge by.
+    if (!at) return reach > view.pose.distance * 0.2;
+    const reachPx =
+      (reach * view.height) / 2 / Math.tan(FIELD_OF_VIEW / 2) / Math.max(at.depth - reach, at.depth * 0.2);
+    if (reachPx < SMALLEST_PX) return false;
+    return at.x > -reachPx && at.y > -reachPx && at.x < view.width + reachPx && at.y < view.height + reachPx;
   }
 
   private writePlate(data: Float32Array, at: number, number: number, store: ValueStore): void {
