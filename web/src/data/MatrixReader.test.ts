@@ -1,0 +1,96 @@
+import { execFileSync } from "node:child_process";
+import { createReadStream, existsSync, mkdtempSync, rmSync } from "node:fs";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, beforeEach, expect, test, vi } from "vitest";
+import { MatrixReader } from "./MatrixReader";
+
+const python =
+  process.env.GLASSFORMER_PYTHON ?? fileURLToPath(new URL("../../../.venv/bin/python", import.meta.url));
+
+/** What zarr-python writes, the page must read: two levels of one site, with a masked cell. */
+const WRITE_STORE = `
+import sys
+import numpy as np
+import zarr
+root = zarr.open_group(sys.argv[1], mode="w", zarr_format=3)
+group = root.create_group("attn_scores.0", attributes={"levels": 2})
+values = np.arange(2 * 3 * 5, dtype="f4").reshape(2, 3, 5)
+values[1, 0, 4] = -np.inf
+for level, array in [("0", values), ("1", values[:, ::2, ::2])]:
+    written = group.create_array(
+        level, shape=array.shape, dtype="f4", chunks=(2, 2, 2), compressors=None,
+        dimension_names=["head", "query", "key"], fill_value=float("nan"),
+    )
+    written[...] = array
+zarr.consolidate_metadata(root.store)
+`;
+
+const STORE = { kind: "recording", traceId: "t", positions: 3 } as const;
+const folder = mkdtempSync(join(tmpdir(), "glassformer-"));
+let server: Server;
+let asked: string[] = [];
+let slow = false;
+
+beforeAll(async () => {
+  execFileSync(python, ["-W", "ignore", "-c", WRITE_STORE, join(folder, "api/traces/t/zarr")]);
+  server = createServer((request, response) => {
+    const path = new URL(request.url ?? "", "http://localhost").pathname;
+    asked.push(path);
+    if (!existsSync(join(folder, path))) response.writeHead(404).end();
+    else setTimeout(() => createReadStream(join(folder, path)).pipe(response), slow ? 300 : 0);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  vi.stubGlobal("window", { location: { href: `http://127.0.0.1:${port}/llm/` } });
+});
+beforeEach(() => {
+  asked = [];
+  slow = false;
+});
+afterAll(() => {
+  vi.unstubAllGlobals();
+  server.close();
+  rmSync(folder, { recursive: true });
+});
+
+const never = new AbortController().signal;
+
+test("a store written by zarr-python is read, chunk by chunk, into one matrix", async () => {
+  const matrix = await new MatrixReader().read({ store: STORE, name: "attn_scores.0", level: 0 }, never);
+  expect(matrix).toMatchObject({ axes: ["head", "query", "key"], shape: [2, 3, 5], level: 0 });
+  const expected = Float32Array.from({ length: 30 }, (_, at) => at);
+  expected[19] = Number.NEGATIVE_INFINITY;
+  expect(matrix.values).toEqual(expected);
+  expect(asked.filter((path) => path.endsWith("zarr.json"))).toHaveLength(1);
+});
+
+test("a level past the last stands for the last, and what was read is not asked for again", async () => {
+  const reader = new MatrixReader();
+  const address = { store: STORE, name: "attn_scores.0", level: 7 };
+  expect(await reader.read(address, never)).toMatchObject({ level: 1, shape: [2, 2, 3] });
+  const before = asked.length;
+  await reader.read(address, never);
+  expect(asked).toHaveLength(before);
+});
+
+test("equal requests share one answer; one that nobody waits for is cancelled", async () => {
+  slow = true;
+  const reader = new MatrixReader();
+  const address = { store: STORE, name: "attn_scores.0", level: 0 };
+  const [one, other] = [new AbortController(), new AbortController()];
+  const first = reader.read(address, one.signal);
+  const second = reader.read(address, other.signal);
+  one.abort();
+  await expect(first).rejects.toThrow("aborted");
+  expect((await second).shape).toEqual([2, 3, 5]);
+  expect(new Set(asked).size).toBe(asked.length);
+});
+
+test("what is not there is an error, not an empty matrix", async () => {
+  const address = { store: STORE, name: "nowhere", level: 0 };
+  await expect(new MatrixReader().read(address, never)).rejects.toThrow();
+});
