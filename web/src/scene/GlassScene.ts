@@ -16,12 +16,12 @@ import { collectDrawables, NOTHING } from "./Drawables";
 import { Fidelity } from "./Fidelity";
 import { GlyphAtlas } from "./GlyphAtlas";
 import { writeLabels, writeNumbers } from "./Labeller";
-import { LightPass } from "./LightPass";
+import { type Light, LightPass } from "./LightPass";
 import { Meshes } from "./Meshes";
 import { operandCurves, operandDots } from "./operandLines";
 import { PALETTES } from "./palette";
 import { buildRack, tileIds } from "./Rack";
-import type { Scene, SceneOptions } from "./Scene";
+import type { Scene, SceneOptions, Wanted } from "./Scene";
 import { Scheduler } from "./Scheduler";
 import { buildSkyline } from "./Skyline";
 import type { TextLine } from "./TextMesh";
@@ -58,10 +58,7 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
   const scheduler = new Scheduler(draw);
   const redraw = (reason: string) => scheduler.redraw(reason);
   const fidelity = new Fidelity(() => redraw("rest"));
-  const wanted = new WantedNotice(
-    () => wantedOf(drawables.plates, rig.view, positions > 0),
-    options.onWanted,
-  );
+  const wanted = new WantedNotice(() => wantedOf(drawables.plates, rig.view, positions > 0), tellWanted);
   const controls = new Controls(canvas, rig, {
     onMove: redraw,
     onPoint: point,
@@ -87,6 +84,7 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
   let emphasized: ReadonlySet<string> = new Set<string>();
   /** The token whose column is lit; -1: none. */
   let token = -1;
+  let arriving: Light["arriving"] = null;
   let lineCount = 0;
   const stale = { layout: true, parts: true };
 
@@ -117,7 +115,7 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
     if (next === drawables && !stale.parts) return;
     drawables = next;
     stale.parts = false;
-    const rack = layout ? buildRack(tokens, tiles, promptCount, layout, palette, token) : null;
+    const rack = layout ? buildRack(tokens, tiles, promptCount, layout, palette, token, arriving) : null;
     const skyline = layout ? buildSkyline(distribution, layout, palette, atlas) : null;
     meshes.threads.setCurves([...next.curves, ...(rack?.curves ?? []), ...(skyline?.curves ?? [])]);
     meshes.slabs.setSlabs([...(rack?.slabs ?? []), ...(skyline?.slabs ?? [])]);
@@ -129,12 +127,7 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
     meshes.plates.mark("uHover", hovered);
     meshes.plates.mark("uSelect", selected);
     meshes.setToken(token);
-    meshes.overlay.setCurves(
-      operandCurves(
-        placeOf(selected),
-        operands.map(placeOf).filter((each) => each !== null),
-      ),
-    );
+    meshes.overlay.setCurves(operandCurves(placeOf(selected), operandPlaces()));
   }
 
   function plateOf(cell: Cell): Plate | undefined {
@@ -145,6 +138,8 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
     const plate = cell && plateOf(cell);
     return plate ? pointOfCell(plate, cell) : null;
   }
+
+  const operandPlaces = () => operands.map(placeOf).filter((each) => each !== null);
 
   /** A tensor with two addresses is drawn, stored and marked under one. */
   const nameOf = (address: string) => layout?.aliases.get(address) ?? address;
@@ -158,6 +153,8 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
     guarded(buildLayout);
     const flying = rig.advance(now);
     const lit = light.advance(now);
+    if (lit.arriving || arriving) stale.parts = true;
+    arriving = lit.arriving;
     rig.apply();
     const eye = eyeOf(rig.pose);
     guarded(buildParts);
@@ -192,18 +189,17 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
       const tilePx =
         (layout.tiles.size * view.height) / (2 * Math.tan(FIELD_OF_VIEW / 2) * view.pose.distance);
       if (tilePx > ID_PX) lines.push(...tileIds(tokens, tiles, palette));
-      lines.push(...writeNumbers(drawables.plates, view, (cell) => store.valueAt(cell), palette));
+      lines.push(...writeNumbers(drawables.plates, view, store, palette));
       lines.push(...writeLabels(drawables.labels, view, atlas, palette, emphasized));
-      lines.push(
-        ...operandDots(
-          placeOf(selected),
-          operands.map(placeOf).filter((each) => each !== null),
-          palette,
-        ),
-      );
+      lines.push(...operandDots(placeOf(selected), operandPlaces(), palette));
     }
     lineCount = lines.length;
     meshes.text.setLines(lines, renderer.getPixelRatio());
+  }
+
+  function tellWanted(next: Wanted[]): void {
+    store.trim(new Set(next.map((each) => each.name)));
+    options.onWanted(next);
   }
 
   // --- pointing ------------------------------------------------------------------------------------
@@ -308,6 +304,7 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
       if (!grew || recorded < positions) store.clear((name) => !sites.has(name));
       if (recorded !== positions) wanted.forget();
       if (grew && recorded > positions && positions > 0) light.freshen(recorded - 1);
+      if (grew && next.length === tokens.length + 1 && next.length > prompt) light.arrive(next.length - 1);
       atlas.request(next.map((each) => each.text).join(""));
       tokens = next;
       promptCount = prompt;

@@ -29,8 +29,16 @@ const RISE_PX: Record<Label["role"], number> = {
 const LABELS_MAX = 140;
 /** Numbers stand in cells from this height on. */
 const NUMBER_CELL_PX = 15;
+/** Above this share of its scale a cell is brighter than the ink on it. */
+const BRIGHT_SHARE = 0.55;
 const NUMBER_MIN_PX = 7.5;
 const NUMBERS_MAX = 260;
+
+/** What numbers are read from. */
+export interface Values {
+  valueAt(cell: Cell): number | null;
+  get(name: string): { limit: number } | undefined;
+}
 
 /** The labels that can be read from here without overlapping. */
 export function writeLabels(
@@ -90,7 +98,7 @@ export function writeLabels(
 export function writeNumbers(
   plates: readonly Plate[],
   view: View,
-  valueAt: (cell: Cell) => number | null,
+  values: Values,
   palette: Palette,
 ): TextLine[] {
   const lines: TextLine[] = [];
@@ -118,18 +126,21 @@ export function writeNumbers(
         const at = project(view, pointAt(plate, u, v));
         if (!at || at.x < 0 || at.y < 0 || at.x > view.width || at.y > view.height) continue;
         if ((cellHeight * focal) / at.depth < NUMBER_CELL_PX) continue;
-        const value = valueAt(cellOn(plate, u, v));
+        const value = values.valueAt(cellOn(plate, u, v));
         if (value === null) continue;
+        const isBright =
+          plate.paint !== "weight" && Math.abs(value) > BRIGHT_SHARE * (values.get(plate.name)?.limit ?? 0);
         const em = Math.min(cellHeight * 0.52, cellWidth / 4.6);
         if ((em * focal) / at.depth < NUMBER_MIN_PX) continue;
         lines.push({
           text: formatCell(value),
           face: "mono",
           at: pointAt(plate, u, v + (0.34 * em) / length(plate.down)),
-          color: palette.text,
+          // On a bright cell the ink is the backdrop's: light on light cannot be read.
+          color: isBright ? palette.backdrop : palette.text,
           alpha: 1,
           align: "center",
-          halo: true,
+          halo: !isBright,
           right: scale(right, em),
           up: scale(up, em),
         });

@@ -3,6 +3,7 @@ import { columnAt } from "../layout/layoutTiles";
 import type { Vec3 } from "../layout/Vec3";
 import type { Token } from "../protocol/schema.generated";
 import type { Curve } from "./CurveMesh";
+import type { Light } from "./LightPass";
 import type { Palette } from "./palette";
 import type { Slab } from "./SlabMesh";
 import type { TextLine } from "./TextMesh";
@@ -28,12 +29,14 @@ export function buildRack(
   layout: Layout,
   palette: Palette,
   lit: number,
+  arriving: Light["arriving"],
 ): RackParts {
   const parts: RackParts = { slabs: [], lines: [], curves: [] };
   tokens.forEach((token, pos) => {
     const place = places[pos];
     if (!place) return;
-    const [x, y] = place.corner;
+    const onItsWay = arriving?.token === pos;
+    const [x, y] = onItsWay ? flightOf(place, layout, arriving.share) : place.corner;
     const own = pos >= promptCount;
     parts.slabs.push({
       corner: [x, y - place.height, 0],
@@ -56,7 +59,7 @@ export function buildRack(
       right: [token.special ? size * 0.8 : size, 0, 0],
       up: [0, token.special ? size * 0.8 : size, 0],
     });
-    if (tokens.length > THREADS_MAX && pos !== lit) return;
+    if (onItsWay || (tokens.length > THREADS_MAX && pos !== lit)) return;
     const column = columnAt(layout, pos);
     const top = layout.towers[0]?.top ?? 0;
     const from: Vec3 = [x + place.width / 2, y - place.height, -TILE_DEPTH];
@@ -88,6 +91,15 @@ export function buildRack(
     });
   });
   return parts;
+}
+
+/** Where a new tile is between the skyline, where its word was chosen, and its place among the tokens. */
+function flightOf(place: TilePlace, layout: Layout, share: number): Vec3 {
+  const from: Vec3 = [-place.width / 2, layout.skyline.corner[1] - layout.skyline.height * 0.4, 0];
+  return [0, 1, 2].map((axis) => {
+    const start = from[axis] as number;
+    return start + ((place.corner[axis] as number) - start) * share;
+  }) as unknown as Vec3;
 }
 
 /** Ids under the texts, once a tile is near enough to carry two lines. */

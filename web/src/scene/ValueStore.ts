@@ -16,6 +16,9 @@ export const ATLAS_SIDE = 1024;
 /** Stands in the texture for a masked or missing cell, which is drawn clear: NaN does not survive every driver. */
 export const ABSENT = 3e38;
 
+/** 192 MiB: beyond it, tensors that the camera has left are let go. */
+const BUDGET_ROWS = 48 * ATLAS_SIDE;
+
 const GROWING = ["pos", "query", "key"];
 
 /** Where a tensor lies in the atlas, and how its indices run through it. */
@@ -66,6 +69,18 @@ export class ValueStore {
     if (this.entries.size === 0) {
       this.free.length = 0;
       this.nextRow = 0;
+    }
+  }
+
+  /** Lets go of what is not wanted, oldest first, once the atlas holds more than its budget. */
+  trim(wanted: ReadonlySet<string>): void {
+    let rows = [...this.entries.values()].reduce((sum, entry) => sum + entry.rows, 0);
+    for (const [name, entry] of this.entries) {
+      if (rows <= BUDGET_ROWS) return;
+      if (wanted.has(name)) continue;
+      this.free.push({ row: entry.row, rows: entry.rows });
+      this.entries.delete(name);
+      rows -= entry.rows;
     }
   }
 

@@ -81,7 +81,8 @@ vec4 colorOf(float positive, float negative) {
   vec4 light = vec4(0.0);
   if (positive > 0.0) light += ink(uPositive[0], uPositive[1], uPositive[2], positive);
   if (negative > 0.0) light += ink(uNegative[0], uNegative[1], uNegative[2], negative);
-  return light;
+  // Ink does not add up as light does: where both hues are, it is their mean.
+  return uGlow > 0.5 ? light : light / max(1.0, light.a);
 }
 
 float line(float distancePx, float widthPx) {
@@ -103,7 +104,8 @@ void main() {
 
   if (vFace > 1.5) {
     // The sides of the glass carry light: a bright line where the plate is cut.
-    float shine = (0.35 + 0.5 * fresnel) * edgeLight;
+    float depth = vFace < 3.5 ? vUv.x : vUv.y;
+    float shine = (0.35 + 0.5 * fresnel) * edgeLight * mix(1.0, 0.4, depth);
     vec4 cut = vec4(uEdge * shine, mix(0.25, 0.5, uBody));
     outColor = cut * cover * quiet * vState.z;
     return;
