@@ -12,7 +12,7 @@ export interface QueueListener {
 }
 
 /** Below the browser's six connections a host, so that a click's own request never waits behind the scenery. */
-const PARALLEL = 3;
+const PARALLEL = 4;
 
 /**
  * Reads what is wanted, in the order wanted. Each new list replaces the last: what fell out of it is cancelled,

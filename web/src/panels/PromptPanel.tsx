@@ -3,6 +3,7 @@ import { useTranslation } from "react-i18next";
 import { isBusy, whyNotRun } from "../state/selectors";
 import { useApp, useAppStore, useCommands } from "./AppContext";
 import { formatCount } from "./formatNumber";
+import { NumberField } from "./NumberField";
 import { Panel } from "./Panel";
 import { PromptTokens } from "./PromptTokens";
 import { RunStatus } from "./RunStatus";
@@ -159,20 +160,15 @@ function NewTokensField() {
   const store = useAppStore();
   const maxNewTokens = useApp((state) => state.maxNewTokens);
   return (
-    <input
+    <NumberField
       className="input mono new-tokens"
       data-testid="max-new-tokens"
-      type="number"
-      inputMode="numeric"
       aria-label={t("prompt.maxNewTokens")}
       title={t("prompt.maxNewTokens")}
       min={1}
       max={MAX_NEW_TOKENS}
       value={maxNewTokens}
-      onChange={(event) => {
-        const value = Math.round(event.target.valueAsNumber);
-        if (value >= 1) store.setState({ maxNewTokens: Math.min(value, MAX_NEW_TOKENS) });
-      }}
+      onValue={(value) => value !== null && store.setState({ maxNewTokens: value })}
     />
   );
 }

@@ -3,6 +3,7 @@ import { useTranslation } from "react-i18next";
 import type { Sampling } from "../protocol/schema.generated";
 import { useApp, useAppStore } from "./AppContext";
 import { DistributionChart } from "./DistributionChart";
+import { NumberField } from "./NumberField";
 import { Panel } from "./Panel";
 
 const LARGEST_TEMPERATURE = 2;
@@ -114,19 +115,16 @@ function SeedField({ seed, onChange }: { seed: number | null; onChange: (seed: n
   return (
     <div className="slider" title={t("sampling.seedHint")}>
       <label htmlFor={id}>{t("sampling.seed")}</label>
-      <input
+      <NumberField
         id={id}
         data-testid="seed"
         className="input mono seed"
-        type="number"
-        inputMode="numeric"
         min={0}
+        max={Number.MAX_SAFE_INTEGER}
+        clearable
         placeholder={t("sampling.random")}
-        value={seed ?? ""}
-        onChange={(event) => {
-          const value = Math.round(event.target.valueAsNumber);
-          onChange(value >= 0 && Number.isSafeInteger(value) ? value : null);
-        }}
+        value={seed}
+        onValue={onChange}
       />
     </div>
   );

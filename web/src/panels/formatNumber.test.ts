@@ -31,6 +31,9 @@ test("counts have thin spaces, sizes have units", () => {
   expect(formatCount(1234)).toBe("1234");
   expect(formatCount(50257)).toBe("50\u2009257");
   expect(formatLarge(1_312_000)).toBe("1.3 M");
+  expect(formatLarge(1_020_000)).toBe("1.0 M");
+  expect(formatLarge(99_900)).toBe("100 k");
+  expect(formatLarge(999_999)).toBe("1000 k");
   expect(formatLarge(134_515_008)).toBe("135 M");
   expect(formatLarge(85)).toBe("85");
 });

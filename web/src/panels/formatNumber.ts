@@ -35,7 +35,8 @@ export function formatLarge(count: number): string {
     [1e6, "M"],
     [1e3, "k"],
   ] as const) {
-    if (count >= size) return `${trimZeros((count / size).toPrecision(count / size >= 100 ? 3 : 2))} ${unit}`;
+    const amount = count / size;
+    if (amount >= 1) return `${amount >= 99.5 ? Math.round(amount) : amount.toPrecision(2)} ${unit}`;
   }
   return String(count);
 }
@@ -55,10 +56,6 @@ function toDigits(magnitude: number, digits: number): string {
   return magnitude.toPrecision(digits).includes("e")
     ? magnitude.toFixed(0)
     : Number(magnitude).toPrecision(digits);
-}
-
-function trimZeros(text: string): string {
-  return text.includes(".") ? text.replace(/\.?0+$/, "") : text;
 }
 
 function groupThousands(text: string): string {
