@@ -6,6 +6,7 @@ new measurement.
 
 from collections.abc import Mapping
 
+import torch
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from transformers import PreTrainedModel
 
@@ -54,7 +55,8 @@ decoding, an answer counts only if all of it is right, full stop included.
 {scores}
 
 ## What it cannot do
-It knows the words of its grammar and nothing else. It invents, and it reads long or unusual stories badly.
+It knows the words of its grammar and nothing else. Its stories have one thing to follow, and their people stay
+together: with two things, or with people in two places, it guesses. It reads long or unusual stories badly.
 """
 
 SORTER = """\
@@ -107,7 +109,7 @@ def write(
         "steps": done.step,
         "tokens": done.tokens,
         "minutes": done.secs / 60,
-        "device": "a GPU" if device == "cuda" else "two CPU cores shared with other work",
+        "device": "a GPU" if device == "cuda" else f"CPU ({torch.get_num_threads()} thread)",
         "decay": decay_share,
         "scores": _table(scores),
     }
