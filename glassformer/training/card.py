@@ -56,7 +56,8 @@ decoding, an answer counts only if all of it is right, full stop included.
 
 ## What it cannot do
 It knows the words of its grammar and nothing else. Its stories have one thing to follow, and their people stay
-together: with two things, or with people in two places, it guesses. It reads long or unusual stories badly.
+together: with two things, or with people in two places, it guesses. It reads long or unusual stories badly,
+and in the stories it tells it sometimes mixes up who is who ("Leo gave Leo two more").
 """
 
 SORTER = """\
