@@ -69,6 +69,8 @@ export class Tensors {
     const now = { traceId: trace?.id ?? "", positions: trace?.positions ?? 0 };
     const before = this.#read;
     if (now.traceId !== before.traceId) {
+      const { anatomy } = this.#store.getState();
+      for (const name of this.#exact.keys()) if (!findWeight(anatomy, name)) this.#exact.delete(name);
       this.#rows.clear();
       this.#complete.clear();
       this.#epoch += 1;

@@ -8,10 +8,12 @@ import { formatNumber } from "./formatNumber";
 export function RunStatus() {
   const { t } = useTranslation();
   const text = useApp((state) => describe(state, t));
+  const writing = useApp((state) => state.activity === "generating");
   const error = useApp((state) => (state.connection === "lost" ? null : state.runError));
   return (
     <>
-      <p className="status" role="status" data-testid="status">
+      {/* Counting tokens aloud would drown what they say. */}
+      <p className="status" role="status" aria-live={writing ? "off" : "polite"} data-testid="status">
         {text}
       </p>
       {error && (

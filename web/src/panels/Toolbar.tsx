@@ -17,7 +17,7 @@ export function Toolbar() {
   const toggle = (name: PanelName) =>
     store.setState((state) => ({ panels: { ...state.panels, [name]: !state.panels[name] } }));
   return (
-    <div className="toolbar panel" data-inset="top" role="toolbar" aria-label={t("toolbar.label")}>
+    <section className="toolbar panel" data-inset="top" aria-label={t("toolbar.label")}>
       <Tool icon="play" label={t("toolbar.play")} shortcut="P" onClick={commands.play} />
       <input
         className="scrub"
@@ -55,7 +55,7 @@ export function Toolbar() {
         testId="guide-toggle"
         onClick={() => toggle("guide")}
       />
-    </div>
+    </section>
   );
 }
 
