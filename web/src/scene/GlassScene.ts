@@ -283,6 +283,8 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
     meshes.setViewport(rig.width, rig.height, buffer.x, buffer.y);
   }
 
+  const restored = () => redraw("context restored");
+  canvas.addEventListener("webglcontextrestored", restored);
   resize();
   return {
     setAnatomy(next) {
@@ -385,6 +387,7 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
     }),
     resize,
     dispose() {
+      canvas.removeEventListener("webglcontextrestored", restored);
       for (const part of [scheduler, controls, fidelity, wanted, meshes, atlas, store]) part.dispose();
       renderer.dispose();
     },

@@ -16,6 +16,7 @@ export interface Glyph {
 const SIDE = 1024;
 const FONT_PX = 36;
 const BUFFER_PX = 8;
+const RIGHT_TO_LEFT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff]/;
 /** Distance that one unit of the field spans, in atlas pixels; the shader needs it to find one screen pixel. */
 export const FIELD_PX = 12;
 const FAMILIES: Record<Face, string> = {
@@ -82,6 +83,8 @@ export class GlyphAtlas {
     let parts = this.segments.get(text);
     if (!parts) {
       parts = [...this.segmenter.segment(text)].map((part) => part.segment);
+      // Tokens are short and of one script: those written from right to left are laid out from their end.
+      if (RIGHT_TO_LEFT.test(text)) parts.reverse();
       if (this.segments.size > 5000) this.segments.clear();
       this.segments.set(text, parts);
     }
