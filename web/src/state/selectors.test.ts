@@ -36,6 +36,8 @@ test("the shown position follows the newest unless one is chosen", () => {
   expect(shownPosition(store.getState())).toBe(1);
   store.setState({ position: 99 });
   expect(shownPosition(store.getState())).toBe(2);
+  store.setState({ position: null, trace: { ...trace, prompt_count: 1 } });
+  expect(shownPosition(store.getState())).toBe(1);
 });
 
 test("only axes that count tokens have tokens", () => {

@@ -2,11 +2,15 @@ import type { Cell } from "../layout/Cell";
 import type { Anatomy, Site, Token, TraceState, Weight } from "../protocol/schema.generated";
 import type { AppState } from "./AppState";
 
-/** The position whose next-token distribution is shown: the selected one, else the last recorded. */
+/** The position whose next-token distribution is shown: the selected one, else the one the newest token was drawn at. */
 export function shownPosition(state: AppState): number | null {
-  const recorded = state.trace?.positions ?? 0;
-  if (recorded === 0) return null;
-  return state.position === null ? recorded - 1 : Math.min(state.position, recorded - 1);
+  const { trace, position } = state;
+  if (!trace || trace.positions === 0) return null;
+  const last = trace.positions - 1;
+  if (position !== null) return Math.min(position, last);
+  // A finished text may be recorded to its very end; what would follow an end is no answer to anything.
+  const wasWritten = isEnded(trace) && trace.tokens.length > trace.prompt_count;
+  return wasWritten ? Math.min(trace.tokens.length - 2, last) : last;
 }
 
 export function hasRecording(state: AppState): boolean {
