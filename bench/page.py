@@ -1,7 +1,7 @@
 """What does the page cost? Bytes over the wire, draw calls, triangles, and frames drawn while nobody touches it.
 
-Real server, real Chromium with software rendering, each bundled model opened once warm. Budgets are those that the
-browser tests enforce. Writes bench/results/page.md.
+Real server, real Chromium with software rendering, each bundled model opened once warm. The browser tests enforce
+the budgets too, all but that of the first numbers. Writes bench/results/page.md.
 """
 
 from __future__ import annotations
@@ -18,7 +18,14 @@ sys.path.insert(0, str(ROOT))
 
 from hatch_build import find_node  # noqa: E402
 
-BUDGETS = {"transferred bytes": 1_200_000, "draw calls": 80, "triangles": 120_000, "frames while idle": 0}
+TRANSFER_BUDGET = 1_200_000
+BUDGETS = {
+    "transferred bytes, page": TRANSFER_BUDGET,
+    "transferred bytes, page and first numbers": TRANSFER_BUDGET,
+    "draw calls": 80,
+    "triangles": 120_000,
+    "frames while idle": 0,
+}
 
 
 def measure() -> dict[str, object]:
@@ -29,7 +36,8 @@ def measure() -> dict[str, object]:
 
 def tabulate(model: str, found: dict[str, float]) -> list[str]:
     counts = {
-        "transferred bytes": found["assetBytes"] + found["dataBytes"],
+        "transferred bytes, page": found["assetBytes"],
+        "transferred bytes, page and first numbers": found["assetBytes"] + found["dataBytes"],
         "draw calls": found["drawCalls"],
         "triangles": found["triangles"],
         "frames while idle": found["idleFrames"],
@@ -40,8 +48,6 @@ def tabulate(model: str, found: dict[str, float]) -> list[str]:
         ratio = f"{count / budget:.2f}" if budget else "-"
         rows.append(f"| {what} | {count:,.0f} | {budget:,} | {ratio} |")
     rows += [
-        f"| of these bytes: assets | {found['assetBytes']:,.0f} | | |",
-        f"| of these bytes: numbers of the picture | {found['dataBytes']:,.0f} | | |",
         f"| textures on the GPU, bytes | {found['textureBytes']:,.0f} | | |",
         f"| full picture after opening, s | {found['fullPictureMs'] / 1000:.2f} | | |",
         f"| a frame while orbiting, ms | {found['frameMs']:.0f} | | |",
