@@ -21,7 +21,7 @@ export interface Label {
   span: number;
   /** The world height its drawable must have on the screen to carry a name; 0: none. */
   rise: number;
-  role: "block" | "site" | "head" | "weight" | "title" | "reason";
+  role: "block" | "site" | "head" | "weight" | "title" | "reason" | "token";
   /** The drawable it names, if any. */
   name: string | null;
 }

@@ -8,6 +8,10 @@ import { type Plate, pointAt, type Station } from "./Plate";
 const LATER_BLOCKS = 2.2;
 /** A shelf is seen at a slant. */
 const SLANTED = 2.2;
+/** How much nearer one must come before the parts of a head are named. */
+const HEAD_NEAR = 3.2;
+/** A plate this much longer than wide is a strip. */
+const STRIP_SHARE = 0.3;
 const PRIORITY: Record<Station, number> = {
   stream: 30,
   end: 30,
@@ -20,6 +24,7 @@ const PRIORITY: Record<Station, number> = {
 
 /** A plate's name, to appear when it is large enough to carry it; a refused plate says why. */
 export function labelsOf(plate: Plate): Label[] {
+  if (plate.station === "head") return headLabels(plate);
   if (plate.lead > 0) return [];
   const span = Math.hypot(...plate.right);
   const base = { at: pointAt(plate, 0, 0), align: "left" as const, name: plate.name };
@@ -35,6 +40,34 @@ export function labelsOf(plate: Plate): Label[] {
   return [
     { ...base, text, priority: PRIORITY[plate.station], span, rise, role: isWeight ? "weight" : "site" },
   ];
+}
+
+/** Heads are many: their parts are named once they are large, the patterns with the number of their head. */
+function headLabels(plate: Plate): Label[] {
+  const [width, height] = [Math.hypot(...plate.right), Math.hypot(...plate.down)];
+  const isStrip = Math.min(width, height) < Math.max(width, height) * STRIP_SHARE;
+  const base = { at: pointAt(plate, 0, 0), align: "left" as const, name: plate.lead > 0 ? null : plate.name };
+  if (plate.refused) {
+    return plate.lead > 0
+      ? []
+      : [
+          {
+            ...base,
+            text: `${plate.name}: ${plate.refused}`,
+            priority: 20,
+            span: width,
+            rise: 0,
+            role: "reason",
+          },
+        ];
+  }
+  // A strip carries its short name beside it; what counts is how long it is.
+  if (isStrip) {
+    const rise = Math.max(width, height) / HEAD_NEAR;
+    return [{ ...base, text: plate.name, priority: PRIORITY.head + 4, span: 0, rise, role: "site" }];
+  }
+  const text = `${plate.name} · head ${plate.lead}`;
+  return [{ ...base, text, priority: PRIORITY.head, span: width, rise: height / HEAD_NEAR, role: "site" }];
 }
 
 /** The last words of a parameter's name: where it lies says the rest. */

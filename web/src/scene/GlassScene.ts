@@ -12,6 +12,7 @@ import type { Vec3 } from "../layout/Vec3";
 import type { Anatomy, Distribution, Site, Token } from "../protocol/schema.generated";
 import { CameraRig } from "./CameraRig";
 import { Controls } from "./Controls";
+import { columnNames } from "./columnNames";
 import { collectDrawables, NOTHING } from "./Drawables";
 import { Fidelity } from "./Fidelity";
 import { GlyphAtlas } from "./GlyphAtlas";
@@ -190,7 +191,8 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
         (layout.tiles.size * view.height) / (2 * Math.tan(FIELD_OF_VIEW / 2) * view.pose.distance);
       if (tilePx > ID_PX) lines.push(...tileIds(tokens, tiles, palette));
       lines.push(...writeNumbers(drawables.plates, view, store, palette));
-      lines.push(...writeLabels(drawables.labels, view, atlas, palette, emphasized));
+      const labels = [...drawables.labels, ...columnNames(layout, tokens, view, rig.insets.top)];
+      lines.push(...writeLabels(labels, view, atlas, palette, emphasized));
       lines.push(...operandDots(placeOf(selected), operandPlaces(), palette));
     }
     lineCount = lines.length;

@@ -5,12 +5,13 @@ import { cellOn, normalOfPlate, type Plate, pointAt } from "../layout/Plate";
 import { fractionsAt } from "../layout/pickCell";
 import { type Box, type Candidate, placeLabels } from "../layout/placeLabels";
 import { dot, length, normalize, scale, subtract } from "../layout/Vec3";
-import type { GlyphAtlas } from "./GlyphAtlas";
+import type { Face, GlyphAtlas } from "./GlyphAtlas";
 import type { Palette } from "./palette";
 import type { TextLine } from "./TextMesh";
 
 const SIZE_PX: Record<Label["role"], number> = {
   title: 12.5,
+  token: 12.5,
   block: 13,
   site: 11.5,
   reason: 11.5,
@@ -20,6 +21,7 @@ const SIZE_PX: Record<Label["role"], number> = {
 /** How high a drawable must stand on the screen before its name is worth the ink. */
 const RISE_PX: Record<Label["role"], number> = {
   title: 30,
+  token: 0,
   block: 0,
   site: 26,
   reason: 0,
@@ -55,8 +57,10 @@ export function writeLabels(
     if (!at || at.x < -80 || at.y < -20 || at.x > view.width + 80 || at.y > view.height + 20) continue;
     const sizePx = SIZE_PX[label.role];
     const face = label.role === "weight" || label.role === "site" ? "mono" : "sans";
-    const width = atlas.measure(label.text, face) * sizePx;
     const room = (label.span * focal) / at.depth;
+    const mayShorten = label.role === "token" || label.role === "reason";
+    const text = mayShorten ? shorten(label.text, room / sizePx, face, atlas) : label.text;
+    const width = atlas.measure(text, face) * sizePx;
     const wanted = label.name !== null && emphasized.has(label.name);
     const risePx = (label.rise * focal) / at.depth;
     if (!wanted && ((label.span > 0 && room < width) || (label.rise > 0 && risePx < RISE_PX[label.role])))
@@ -79,7 +83,7 @@ export function writeLabels(
       box,
       priority: wanted ? 0 : label.priority,
       line: {
-        text: label.text,
+        text,
         face,
         at: label.at,
         color: quiet && !wanted ? palette.quietText : palette.text,
@@ -92,6 +96,15 @@ export function writeLabels(
     });
   }
   return placeLabels(candidates, LABELS_MAX).map((index) => (candidates[index] as { line: TextLine }).line);
+}
+
+/** As much of a text as fits into so many ems. */
+function shorten(text: string, ems: number, face: Face, atlas: GlyphAtlas): string {
+  const parts = atlas.split(text);
+  const full = atlas.measure(text, face);
+  if (full <= ems || parts.length < 3) return text;
+  const kept = Math.floor((parts.length * ems) / full) - 1;
+  return kept < 1 ? text : `${parts.slice(0, kept).join("")}…`;
 }
 
 /** The numbers of the cells in view, where cells are large enough to carry them. */

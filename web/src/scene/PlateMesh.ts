@@ -59,7 +59,6 @@ export class PlateMesh {
       uSelect: { value: new Vector3(-1, -1, -1) },
       uToken: { value: -1 },
       uNewest: { value: new Vector2(-1, 0) },
-      uPixel: { value: new Vector2(1, 1) },
     });
     this.mesh = new Mesh(box, this.material);
     this.mesh.frustumCulled = false;

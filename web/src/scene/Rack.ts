@@ -12,6 +12,8 @@ import { tileText } from "./tileText";
 /** More threads than this are a curtain: only the one in question is drawn. */
 const THREADS_MAX = 160;
 const TILE_DEPTH = 5;
+/** Tiles light one after the other in the first moments of the pass of light. */
+const SLIDE_SHARE = 0.04;
 /** Threads run behind the plates of the stream. */
 const BEHIND = 6;
 
@@ -46,7 +48,7 @@ export function buildRack(
       color: token.special ? palette.quietText : own ? palette.probability[1] : palette.glass,
       light: pos === lit ? 0.75 : own ? 0.34 : token.special ? 0.1 : 0.17,
       edge: pos === lit ? 1 : 0.3,
-      order: 0,
+      order: (pos / tokens.length) * SLIDE_SHARE,
     });
     const { size } = place;
     parts.lines.push({
@@ -71,7 +73,7 @@ export function buildRack(
         [column, top + Math.min(26, drop * 0.8), -BEHIND],
         [column, top, -BEHIND],
       ],
-      order: [0, 0.001],
+      order: [(pos / tokens.length) * SLIDE_SHARE, SLIDE_SHARE * 1.1],
       widthPx: 1,
       strength: 0.3,
       token: pos,

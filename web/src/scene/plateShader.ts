@@ -51,7 +51,6 @@ uniform vec3 uHover;     // plate number, column, row; -1: none
 uniform vec3 uSelect;
 uniform float uToken;    // highlighted token column; -1: none
 uniform vec2 uNewest;    // newest column, how fresh it is
-uniform vec2 uPixel;
 
 in vec2 vUv;
 in float vFace;
