@@ -15,11 +15,15 @@ export class Fidelity {
   private slow = false;
   private timer: ReturnType<typeof setTimeout> | undefined;
   private readonly refine: () => void;
-  private full = true;
 
   /** `refine` asks for one frame in full. */
   constructor(refine: () => void) {
     this.refine = refine;
+  }
+
+  /** Whether motion has been found to be dear here. */
+  get isSlow(): boolean {
+    return this.slow;
   }
 
   /** The share of the device's pixels to draw this frame with. */
@@ -29,15 +33,14 @@ export class Fidelity {
     clearTimeout(this.timer);
     if (!moving) {
       this.interval = 0;
-      this.full = true;
       return 1;
     }
     if (gap < PAUSE_MS) this.interval = this.interval === 0 ? gap : this.interval * 0.6 + gap * 0.4;
     if (this.interval > SLOW_MS) this.slow = true;
     if (this.interval > 0 && this.interval < FAST_MS) this.slow = false;
-    this.full = !this.slow;
-    if (!this.full) this.timer = setTimeout(this.refine, REST_MS);
-    return this.full ? 1 : COARSE;
+    if (!this.slow) return 1;
+    this.timer = setTimeout(this.refine, REST_MS);
+    return COARSE;
   }
 
   dispose(): void {

@@ -16,6 +16,7 @@ import { columnNames } from "./columnNames";
 import { collectDrawables, NOTHING } from "./Drawables";
 import { Fidelity } from "./Fidelity";
 import { GlyphAtlas } from "./GlyphAtlas";
+import { guarded } from "./guarded";
 import { writeLabels, writeNumbers } from "./Labeller";
 import { type Light, LightPass } from "./LightPass";
 import { Meshes } from "./Meshes";
@@ -34,8 +35,8 @@ import { WantedNotice } from "./WantedNotice";
 const PIXEL_RATIO_MAX = 2;
 /** Tiles show their ids once their text is this large on the screen. */
 const ID_PX = 30;
-/** Reasons to draw that come many times a second. */
-const IN_MOTION = new Set(["camera", "flight", "light", "scrub"]);
+/** Reasons to draw that come many times a second while a hand moves. */
+const IN_MOTION = new Set(["camera", "scrub"]);
 /** `focus` leaves this much around what it shows. */
 const FOCUS_ROOM = 1.35;
 
@@ -150,10 +151,10 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
 
   function draw(now: number, reason: string): string | null {
     if (rig.width < 2 || rig.height < 2) return null;
-    setPixels(fidelity.choose(now, IN_MOTION.has(reason)));
     guarded(buildLayout);
     const flying = rig.advance(now);
     const lit = light.advance(now);
+    setPixels(fidelity.choose(now, flying || light.isPlaying || IN_MOTION.has(reason)));
     if (lit.arriving || arriving) stale.parts = true;
     arriving = lit.arriving;
     rig.apply();
@@ -172,15 +173,6 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
     renderer.render(meshes.graph, rig.camera);
     if (layout) wanted.update(now);
     return flying ? "flight" : lit.running ? "light" : null;
-  }
-
-  /** One drawable's failure must not take the picture with it. */
-  function guarded(part: () => void): void {
-    try {
-      part();
-    } catch (error) {
-      console.error("a part of the scene could not be drawn", error);
-    }
   }
 
   function writeText(): void {
@@ -202,6 +194,11 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
   function tellWanted(next: Wanted[]): void {
     store.trim(new Set(next.map((each) => each.name)));
     options.onWanted(next);
+  }
+
+  /** Where frames are dear, a new column appears without a glow: the machine may be the one that is generating. */
+  function freshen(column: number): void {
+    if (!fidelity.isSlow) light.freshen(column);
   }
 
   // --- pointing ------------------------------------------------------------------------------------
@@ -307,8 +304,9 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
       const grew = next.length >= tokens.length && tokens.every((each, at) => each.id === next[at]?.id);
       if (!grew || recorded < positions) store.clear((name) => !sites.has(name));
       if (recorded !== positions) wanted.forget();
-      if (grew && recorded > positions && positions > 0) light.freshen(recorded - 1);
-      if (grew && next.length === tokens.length + 1 && next.length > prompt) light.arrive(next.length - 1);
+      if (grew && recorded > positions && positions > 0) freshen(recorded - 1);
+      if (grew && next.length === tokens.length + 1 && next.length > prompt && !fidelity.isSlow)
+        light.arrive(next.length - 1);
       atlas.request(next.map((each) => each.text).join(""));
       tokens = next;
       promptCount = prompt;
@@ -324,7 +322,7 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
       if (!site) return;
       const sizes = site.shape.map((size) => size ?? 0);
       store.append(nameOf(address), site.axes, sizes, start, stop, values, layout?.columns ?? 0);
-      light.freshen(stop - 1);
+      freshen(stop - 1);
       redraw("rows");
     },
     setDistribution(next) {

@@ -28,6 +28,10 @@ export class LightPass {
   private arrival: { token: number; start: number | null } | null = null;
   private fresh: { column: number; start: number | null } | null = null;
 
+  get isPlaying(): boolean {
+    return this.playing !== null;
+  }
+
   play(durationSecs = DURATION_SECS): void {
     this.fraction = this.reducedMotion ? AFTER : 0;
     this.playing = this.reducedMotion ? null : { start: null, durationSecs };
