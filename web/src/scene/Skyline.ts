@@ -42,7 +42,7 @@ export function buildSkyline(
     const middle = slot * pitch;
     const x = middle - own / 2;
     const tall = Math.max(size * 0.16, height * FULL * candidate.probability);
-    const light = pruned ? 0.12 : 0.3 + 0.7 * Math.sqrt(candidate.probability);
+    const light = pruned ? 0.22 : 0.3 + 0.7 * Math.sqrt(candidate.probability);
     parts.slabs.push({
       corner: [x, ground, 0],
       width: own,

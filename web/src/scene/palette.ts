@@ -66,7 +66,7 @@ export const PALETTES: Record<Theme, Palette> = {
     refused: raw("#b5b7ba"),
     selection: raw("#10161f"),
     text: raw("#1a2330"),
-    quietText: raw("#65748a"),
+    quietText: raw("#55647a"),
     thread: raw("#8197b0"),
     opacity: 1,
     body: 0.3,
