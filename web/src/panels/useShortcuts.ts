@@ -36,7 +36,7 @@ function runCombination(event: KeyboardEvent, commands: Commands): boolean {
 }
 
 function runLetter(event: KeyboardEvent, store: AppStore, commands: Commands): boolean {
-  if (event.key === "Escape") return closeOne(store);
+  if (event.key === "Escape") return closeOne(store) || leaveField(event.target);
   if (isTyping(event.target)) return false;
   const toggle = (name: PanelName) =>
     store.setState(({ panels }) => ({ panels: { ...panels, [name]: !panels[name] } }));
@@ -72,6 +72,13 @@ function closeOne(store: AppStore): boolean {
   else if (selection) store.setState({ selection: null });
   else if (panels.outline) store.setState({ panels: { ...panels, outline: false } });
   else return false;
+  return true;
+}
+
+/** The prompt box has the focus from the start; this gives the keys back to the page. */
+function leaveField(target: EventTarget | null): boolean {
+  if (!(target instanceof HTMLElement) || !isTyping(target)) return false;
+  target.blur();
   return true;
 }
 
