@@ -116,3 +116,20 @@ export function titlesOf(anatomy: Anatomy, place: Place): Label[] {
     name: null,
   }));
 }
+
+/** Why nothing can be drawn of a model that is served all the same. */
+export function refusalOf(anatomy: Anatomy, place: Place): Label[] {
+  if (!anatomy.refused) return [];
+  return [
+    {
+      text: anatomy.refused,
+      at: [place.x, place.top - place.metrics.floor / 2, 0],
+      align: "center",
+      priority: 0,
+      span: place.metrics.tilesWidth,
+      rise: 0,
+      role: "reason",
+      name: null,
+    },
+  ];
+}

@@ -28,7 +28,8 @@ export function layoutBlock(block: Block, place: Place): BlockDetail {
   const height = metrics.floor - FOOT - below;
 
   const heads = layoutFan(block, stack, shifted(attention, 0, below), height, place);
-  const isWing = (site: Site) => !isStream(site) && !["head", "kv_head"].includes(site.axes[0] ?? "");
+  const isOfHead = (site: Site) => block.heads != null && ["head", "kv_head"].includes(site.axes[0] ?? "");
+  const isWing = (site: Site) => !isStream(site) && !isOfHead(site);
   const wings = layoutWing(sites.filter(isWing), shifted(mlp, 0, below), metrics.wingWidth, height, maker);
   const norms = block.weights.filter(isNorm);
   const ofHeads = block.weights.filter((weight) => HEAD_ROLES.includes(weight.role));

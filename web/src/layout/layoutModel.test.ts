@@ -144,6 +144,49 @@ test("a refused site is marked with its reason and keeps its place", () => {
   expect(labels.some((label) => label.text.includes("does not hold"))).toBe(true);
 });
 
+test("a model that cannot be read says so, and still has tiles and skyline", () => {
+  const anatomy = {
+    ...sampleAnatomy(TALES),
+    blocks: [],
+    before: [],
+    after: [],
+    weights: [],
+    refused: "its trunk was not found",
+  };
+  const layout = layoutModel(anatomy, 4, { free: FREE, ems: [1, 1, 1, 1] });
+  expect(layout.labels.map((label) => label.text)).toContain("its trunk was not found");
+  expect([...layout.bounds.min, ...layout.bounds.max].every(Number.isFinite)).toBe(true);
+});
+
+test("what no layout foresaw still has a place", () => {
+  const anatomy = sampleAnatomy(TALES);
+  const block = anatomy.blocks[1];
+  const model = block?.sites.find((site) => site.point === "mlp_pre");
+  if (!block || !model) throw new Error("no such site");
+  block.heads = block.kv_heads = null;
+  block.sites.splice(11, 0, {
+    ...model,
+    address: "router.1",
+    point: "router",
+    axes: ["pos", "expert"],
+    shape: [null, 8],
+  });
+  block.weights.push({
+    name: "blocks.1.experts.weight",
+    role: "other",
+    block: 1,
+    axes: ["expert", "row", "column"],
+    shape: [8, 64, 128],
+    dtype: "float32",
+    tied_to: null,
+  });
+  const names = new Set(
+    platesOf(layoutModel(anatomy, 8, { free: FREE, ems: EMS.slice(0, 8) })).map((plate) => plate.name),
+  );
+  expect(names).toContain("router.1");
+  expect(names).toContain("blocks.1.experts.weight");
+});
+
 test("a giant lays out at once, and from afar is few drawables", () => {
   const anatomy = sampleAnatomy(GIANT);
   const start = performance.now();

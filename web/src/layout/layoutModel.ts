@@ -2,7 +2,7 @@ import type { Anatomy, Block, Site } from "../protocol/schema.generated";
 import { aliasesOf } from "./aliasesOf";
 import { shifted } from "./Frame";
 import type { BlockDetail, BlockPlace, Bounds, Edge, Layout, TilePlace, Tower } from "./Layout";
-import { blockLabel, labelsOf, titlesOf } from "./labelsOf";
+import { blockLabel, labelsOf, refusalOf, titlesOf } from "./labelsOf";
 import { layoutBlock } from "./layoutBlock";
 import { layoutBase, layoutRoof } from "./layoutEnds";
 import { isStream, layoutStack } from "./layoutStack";
@@ -86,7 +86,11 @@ export function layoutModel(anatomy: Anatomy, tokenCount: number, options: Layou
     ...partial,
     plates,
     edges: linksOf(partial),
-    labels: [...plates.flatMap(labelsOf), ...titlesOf(anatomy, placeAt(0, 0))],
+    labels: [
+      ...plates.flatMap(labelsOf),
+      ...titlesOf(anatomy, placeAt(0, 0)),
+      ...refusalOf(anatomy, placeAt(0, 0)),
+    ],
     blocks,
     aliases,
     tiles: {
