@@ -71,6 +71,7 @@ def test_tokenize(client: httpx.Client) -> None:
     prompt = "Mia gives\n 漢字 🎉 "
     body = ask(client, "/tokenize", prompt=prompt, temperature=0.1, max_new_tokens=5, whatever=[1]).json()
     assert body["token_ids"] == tokenizer(prompt)["input_ids"]
+    assert body["special"] == [id_ in tokenizer.all_special_ids for id_ in body["token_ids"]]
     assert body["tokens"] == [tokenizer.decode([token_id]) for token_id in body["token_ids"]]
     assert body["count"] == len(body["token_ids"])
 

@@ -77,6 +77,7 @@ class TokenizeAnswer(BaseModel):
     token_ids: list[int]
     tokens: list[str] = Field(description="each id decoded alone")
     count: int
+    special: list[bool]
 
 
 class Usage(BaseModel):
@@ -99,7 +100,12 @@ async def tokenize(body: TokenizeRequest, services: ServicesOf) -> TokenizeAnswe
     loaded = await services.load(body.model_id)
     ids = await services.quick(loaded.tokenize, body.prompt)
     tokens = await services.quick(loaded.tokens, ids)
-    return TokenizeAnswer(token_ids=ids, tokens=[token.text for token in tokens], count=len(ids))
+    return TokenizeAnswer(
+        token_ids=ids,
+        tokens=[token.text for token in tokens],
+        count=len(ids),
+        special=[token.special for token in tokens],
+    )
 
 
 @router.post("/config")
