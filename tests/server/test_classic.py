@@ -78,9 +78,14 @@ def test_tokenize(client: httpx.Client) -> None:
 
 def test_tokenize_gives_the_special_tokens(client: httpx.Client) -> None:
     body = ask(client, "/tokenize", model_id="tales", prompt="Mia").json()
-    assert body["tokens"][0] == "<|bos|>"
+    assert (body["tokens"][0], body["special"][0]) == ("<|bos|>", True)
     assert ask(client, "/tokenize", model_id="tales", prompt="").json()["tokens"] == ["<|bos|>"]
-    assert ask(client, "/tokenize", prompt="").json() == {"token_ids": [], "tokens": [], "count": 0}
+    assert ask(client, "/tokenize", prompt="").json() == {
+        "token_ids": [],
+        "tokens": [],
+        "count": 0,
+        "special": [],
+    }
 
 
 @pytest.mark.parametrize(("name", "width", "heads", "blocks", "context"), [
