@@ -105,6 +105,9 @@ void main() {
     // The sides of the glass carry light: a bright line where the plate is cut.
     float depth = vFace < 3.5 ? vUv.x : vUv.y;
     float shine = (0.35 + 0.5 * fresnel) * edgeLight * mix(1.0, 0.4, depth);
+    // A cut thinner than a pixel would break into dashes.
+    float thickPx = 1.0 / (vFace < 3.5 ? perPixel.x : perPixel.y);
+    cover *= smoothstep(0.5, 1.8, thickPx);
     vec4 cut = vec4(uEdge * shine, mix(0.25, 0.5, uBody));
     outColor = cut * cover * quiet * vState.z;
     return;
