@@ -1,7 +1,6 @@
 import { fetchAnatomy, fetchModels, startLoad } from "../data/client";
 import { watchLoad } from "../data/events";
-import { EMPTY } from "../state/AppState";
-import type { AppStore } from "../state/createAppStore";
+import { type AppStore, NOTHING_RECORDED } from "../state/createAppStore";
 import { describeFailure } from "./describeFailure";
 
 export interface ModelOpener {
@@ -31,19 +30,7 @@ export function createModelOpener(store: AppStore, onReplace: () => void): Model
         connection: "online",
         anatomy,
         opening: null,
-        trace: null,
-        tracePrompt: null,
-        drawnSeed: null,
-        steps: {},
-        runError: null,
-        position: null,
-        distribution: EMPTY,
-        hover: null,
-        selection: null,
-        inspected: EMPTY,
-        explanation: EMPTY,
-        legend: null,
-        inspectedLegend: null,
+        ...NOTHING_RECORDED,
       });
       void refreshModels(store);
       return true;

@@ -15,17 +15,8 @@ export const DEFAULT_SAMPLING: Sampling = {
 
 export const DEFAULT_MAX_NEW_TOKENS = 24;
 
-const INITIAL_STATE: AppState = {
-  connection: "connecting",
-  models: [],
-  anatomy: null,
-  opening: null,
-  modelFailure: null,
-  prompt: "",
-  liveTokens: { ...EMPTY, prompt: "" },
-  maxNewTokens: DEFAULT_MAX_NEW_TOKENS,
-  sampling: DEFAULT_SAMPLING,
-  activity: "idle",
+/** The part of the state that belongs to one recording of one model; another model starts with this. */
+export const NOTHING_RECORDED = {
   trace: null,
   tracePrompt: null,
   drawnSeed: null,
@@ -40,6 +31,20 @@ const INITIAL_STATE: AppState = {
   legend: null,
   inspectedLegend: null,
   heatMapLegend: null,
+} satisfies Partial<AppState>;
+
+const INITIAL_STATE: AppState = {
+  connection: "connecting",
+  models: [],
+  anatomy: null,
+  opening: null,
+  modelFailure: null,
+  prompt: "",
+  liveTokens: { ...EMPTY, prompt: "" },
+  maxNewTokens: DEFAULT_MAX_NEW_TOKENS,
+  sampling: DEFAULT_SAMPLING,
+  activity: "idle",
+  ...NOTHING_RECORDED,
   light: 1,
   themeChoice: "system",
   theme: "dark",
