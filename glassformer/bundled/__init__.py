@@ -21,7 +21,7 @@ TALES = Bundled(
     name="tales",
     description="Tells small stories and follows who holds what (Llama-shaped, 5 blocks, 1.0M parameters).",
     prompts=(
-        "Mia and Tom are in the garden. Mia has a red ball. She gives the ball to Tom. Mia laughs. Who has the ball?",
+        "Mia and Tom are in the garden. Mia has a new ball. She gives the ball to Tom. Mia is glad. Who has the ball?",
         "Ana has three apples. Ben gives Ana two more. How many apples does Ana have?",
         "Zoe finds a key under the bench. Zoe hides the key behind the tree. Leo wants it. Where is the key?",
         "One day, Nina and Hugo are in the forest. Nina finds a lantern.",
