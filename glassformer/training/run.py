@@ -4,11 +4,11 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from rich.console import Console
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from glassformer.errors import BadValue
+from glassformer.model.load import choose_device
 from glassformer.training import card, loop, score, sorter, tales
 from glassformer.training.loop import Progression, Recipe
 
@@ -52,7 +52,7 @@ def train(
     if steps is not None and steps < 1:
         raise BadValue("The number of steps must be at least 1.", field="steps")
     console = console or Console()
-    chosen = chosen_device(device)
+    chosen = choose_device(device)
     tokenizer = sorter.tokenizer() if name == "sorter" else tales.tokenizer(seed)
     recipe = recipe_of(name, tokenizer, seed=seed)
     checkpoint = out_dir / "checkpoint.pt"
@@ -114,17 +114,6 @@ def recipe_of(name: str, tokenizer: PreTrainedTokenizerFast, *, seed: int) -> Re
         score_every=250,
         can_compile=True,
     )
-
-
-def chosen_device(device: str) -> torch.device:
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-        torch.empty(0, device=chosen)
-    except (RuntimeError, AssertionError) as error:
-        raise BadValue(f"There is no device {device!r} here.", field="device") from error
-    return chosen
 
 
 def export(
