@@ -10,20 +10,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from glassformer.engine.request import DecodedToken, FinishReason, GenerationRequest
 from glassformer.engine.sampling import Sampler
 from glassformer.engine.text import Detokenizer, StopStrings
 from glassformer.errors import BadValue, TooLong
 from glassformer.model.load import LoadedModel
-from glassformer.protocol.messages import Sampling
-
-FinishReason = Literal["stop", "length", "context"]
 
 
 class Watcher(Protocol):
@@ -36,25 +33,10 @@ class Watcher(Protocol):
         """The logits that forward gave, Float[Tensor, "pos vocab"], the first for position `start`."""
 
 
-@dataclass(frozen=True, slots=True)
-class DecodedToken:
-    """One generated token. `text` is what became certain with it; the last one carries the `finish_reason`."""
-
-    pos: int
-    token_id: int
-    text: str
-    probability: float
-    model_probability: float
-    finish_reason: FinishReason | None = None
-
-
 def decode(
     loaded: LoadedModel,
-    token_ids: Sequence[int],
-    sampling: Sampling,
+    request: GenerationRequest,
     *,
-    max_new_tokens: int,
-    stop: Sequence[str] = (),
     cancelled: threading.Event | None = None,
     watcher: Watcher | None = None,
 ) -> Iterator[DecodedToken]:
@@ -64,33 +46,34 @@ def decode(
     position the context holds is computed, the last token's too, and `max_new_tokens` may be 0. Raises BadValue
     and TooLong at the first `next` and ModelFailed where the model's output is unusable.
     """
-    ids = check_prompt(loaded, token_ids)
+    ids = check_prompt(loaded, request.token_ids)
     prompt_count = len(ids)
-    sampler, forward = Sampler(sampling), Forward(loaded, watcher)
-    detokenizer, stops = Detokenizer(loaded.decode, ids), StopStrings(stop)
-    if max_new_tokens == 0:
+    sampler, forward = Sampler(request.sampling), Forward(loaded, watcher)
+    detokenizer, stops = Detokenizer(loaded.decode, ids), StopStrings(request.stop)
+    end_ids = loaded.eos_ids | request.stop_token_ids
+    if request.max_new_tokens == 0:
         if watcher is not None:
             forward.run(ids)
         return
     while cancelled is None or not cancelled.is_set():
-        draw = sampler.draw(forward.run(ids), ids)
+        draw = sampler.draw(forward.run(ids), ids, top=request.top_logprobs)
         pos = len(ids)
         ids.append(draw.token_id)
         reason: FinishReason | None = None
-        if draw.token_id in loaded.eos_ids:
+        if draw.token_id in end_ids:
             reason = "stop"
-        elif len(ids) - prompt_count >= max_new_tokens:
+        elif len(ids) - prompt_count >= request.max_new_tokens:
             reason = "length"
         elif len(ids) > loaded.context:
             # The token drawn from the last position is the last: there is no position to read it at.
             reason = "context"
         # An end token says nothing, even where the tokenizer does not know it as a special one.
-        text = "" if draw.token_id in loaded.eos_ids else stops.add(detokenizer.add(draw.token_id))
+        text = "" if draw.token_id in end_ids else stops.add(detokenizer.add(draw.token_id))
         if stops.found:
             reason = "stop"
         elif reason is not None:
             text += stops.add(detokenizer.finish()) + stops.finish()
-        yield DecodedToken(pos, draw.token_id, text, draw.probability, draw.model_probability, reason)
+        yield DecodedToken(pos, draw.token_id, text, draw.probability, draw.logprob, draw.top, reason)
         if reason is not None:
             break
     else:

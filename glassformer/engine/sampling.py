@@ -6,7 +6,6 @@ top-p. Knows nothing about text or models beyond one row of logits.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,11 +33,15 @@ LARGEST_SCORE = 1e30
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """A drawn token with its probability after the filters and under the model's own distribution."""
+    """A drawn token with its probability after the filters and its log probability under the model's own distribution.
+
+    `top` lists (id, log probability) of the likeliest tokens of the latter, as many as were asked for.
+    """
 
     token_id: int
     probability: float
-    model_probability: float
+    logprob: float
+    top: tuple[tuple[int, float], ...] = ()
 
 
 class Sampler:
@@ -52,7 +55,7 @@ class Sampler:
         else:
             self.generator.manual_seed(sampling.seed)
 
-    def draw(self, logits: Tensor, previous_ids: list[int]) -> Draw:
+    def draw(self, logits: Tensor, previous_ids: list[int], *, top: int = 0) -> Draw:
         """Draw from `logits` (Float[Tensor, "vocab"]), after the tokens `previous_ids`. Raises ModelFailed."""
         row = check_row(logits)
         scores = filter_scores(row, previous_ids, self.sampling)
@@ -63,8 +66,10 @@ class Sampler:
             probabilities = scores.softmax(-1)
             token_id = int(torch.multinomial(probabilities, 1, generator=self.generator))
             probability = float(probabilities[token_id])
-        model_probability = math.exp(float(row[token_id] - row.logsumexp(-1)))
-        return Draw(token_id, probability, min(1.0, model_probability))
+        logprobs = row.log_softmax(-1)
+        best = logprobs.topk(min(top, len(row)))
+        likeliest = tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True))
+        return Draw(token_id, probability, float(logprobs[token_id]), likeliest)
 
 
 def is_greedy(sampling: Sampling) -> bool:

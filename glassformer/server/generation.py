@@ -10,11 +10,11 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, suppress
 from typing import TypeVar
 
-from glassformer.engine.generation import DecodedToken, check_prompt, decode
+from glassformer.engine.generation import check_prompt, decode
+from glassformer.engine.request import DecodedToken, GenerationRequest
 from glassformer.engine.turns import Job
 from glassformer.errors import BadValue, DeadlinePassed, GlassformerError, TooLong, TooMany
 from glassformer.model.load import LoadedModel
-from glassformer.protocol.messages import Sampling
 from glassformer.server.services import Services
 
 T = TypeVar("T")
@@ -42,18 +42,14 @@ def check_count(services: Services, max_new_tokens: int) -> None:
 async def generate(
     services: Services,
     loaded: LoadedModel,
-    token_ids: Sequence[int],
-    sampling: Sampling,
-    *,
-    max_new_tokens: int,
-    stop: Sequence[str] = (),
+    request: GenerationRequest,
 ) -> AsyncIterator[AsyncIterator[DecodedToken]]:
     """Queue a generation; leaving the block ends it within one step.
 
     Raises TooMany, TooLong and InUse on entry, before anything is answered; the iterator raises DeadlinePassed
     and what the engine raises.
     """
-    check_request(services, loaded, token_ids)
+    check_request(services, loaded, request.token_ids)
     loop = asyncio.get_running_loop()
     found: asyncio.Queue[DecodedToken | BaseException | None] = asyncio.Queue()
     lease = ExitStack()
@@ -70,15 +66,13 @@ async def generate(
         pass_on(error)
 
     job = Job[DecodedToken](steps=iter(()), on_step=pass_on, on_end=end)
-    job.steps = decode(
-        loaded, token_ids, sampling, max_new_tokens=max_new_tokens, stop=stop, cancelled=job.cancelled
-    )
+    job.steps = decode(loaded, request, cancelled=job.cancelled)
     try:
         services.turns(loaded).submit(job)
     except GlassformerError:
         lease.close()
         raise
-    services.metrics.tokens.labels("prompt").inc(len(token_ids))
+    services.metrics.tokens.labels("prompt").inc(len(request.token_ids))
 
     async def read() -> AsyncIterator[DecodedToken]:
         deadline_secs = loop.time() + services.settings.request_timeout_secs

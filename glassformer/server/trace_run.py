@@ -7,6 +7,7 @@ Imports torch; import it only where a model has been loaded.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
@@ -14,11 +15,12 @@ from typing import Literal
 
 import structlog
 
-from glassformer.engine.generation import DecodedToken, decode
+from glassformer.engine.generation import decode
+from glassformer.engine.request import DecodedToken, GenerationRequest
 from glassformer.engine.turns import Job
 from glassformer.errors import GlassformerError
 from glassformer.model.load import LoadedModel
-from glassformer.protocol.messages import Sampling, Step, TraceState, TraceStatus
+from glassformer.protocol.messages import Step, TraceState, TraceStatus
 from glassformer.server.errors import FAULT, error_body
 from glassformer.server.framing import event, json_event
 from glassformer.server.services import Services
@@ -50,13 +52,13 @@ class TraceRun:
     def is_over(self) -> bool:
         return self._is_over
 
-    def start(self, sampling: Sampling, *, max_new_tokens: int, stop: list[str]) -> None:
-        """Queue the run. Raises TooMany or InUse; the recording is then forgotten."""
+    def start(self, request: GenerationRequest) -> None:
+        """Queue the run of `request`. Raises TooMany or InUse; the recording is then forgotten."""
         lease = ExitStack()
         job = Job[DecodedToken](
             steps=iter(()), on_step=self._take, on_end=lambda error: self._end(error, lease)
         )
-        job.steps = self._steps(job, sampling, max_new_tokens, stop)
+        job.steps = self._steps(job, request)
         self.job = job
         self.trace.is_running = True
         try:
@@ -84,19 +86,9 @@ class TraceRun:
 
     # --- what happens on the model's thread ------------------------------------------------------
 
-    def _steps(
-        self, job: Job[DecodedToken], sampling: Sampling, max_new_tokens: int, stop: list[str]
-    ) -> Iterator[DecodedToken]:
+    def _steps(self, job: Job[DecodedToken], request: GenerationRequest) -> Iterator[DecodedToken]:
         self._post(self._begin)
-        yield from decode(
-            self.trace.loaded,
-            self.trace.token_ids,
-            sampling,
-            max_new_tokens=max_new_tokens,
-            stop=stop,
-            cancelled=job.cancelled,
-            watcher=self.trace.recording,
-        )
+        yield from decode(self.trace.loaded, request, cancelled=job.cancelled, watcher=self.trace.recording)
 
     def _take(self, token: DecodedToken) -> None:
         # Here, so that the event loop finds it decoded and never waits for a tokenizer.
@@ -133,7 +125,7 @@ class TraceRun:
             pos=token.pos,
             token=self.trace.loaded.token(token.token_id),
             probability=token.probability,
-            model_probability=token.model_probability,
+            model_probability=min(1.0, math.exp(token.logprob)),
         )
         self._tell("step", step.model_dump_json())
 

@@ -1,5 +1,6 @@
 """The generation loop against transformers' own `generate()`, and what a watcher sees of it."""
 
+import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from glassformer.engine.generation import decode
+from glassformer.engine.generation import Watcher as WatcherProtocol
+from glassformer.engine.generation import decode as decode_request
+from glassformer.engine.request import DecodedToken, GenerationRequest
 from glassformer.errors import BadValue, TooLong
 from glassformer.model.load import LoadedModel, load_model
 from glassformer.model.source import Catalog
@@ -26,6 +29,20 @@ def generate(loaded: LoadedModel, ids: list[int], count: int, **options: object)
         **options,
     )
     return out[0, len(ids) :].tolist()
+
+
+def decode(
+    loaded: LoadedModel,
+    ids: list[int],
+    sampling: Sampling,
+    *,
+    max_new_tokens: int,
+    stop: tuple[str, ...] = (),
+    cancelled: threading.Event | None = None,
+    watcher: WatcherProtocol | None = None,
+) -> Iterator[DecodedToken]:
+    request = GenerationRequest(ids, sampling, max_new_tokens=max_new_tokens, stop=stop)
+    return decode_request(loaded, request, cancelled=cancelled, watcher=watcher)
 
 
 def run(loaded: LoadedModel, ids: list[int], sampling: Sampling, count: int, **options: object) -> list[int]:
@@ -126,7 +143,7 @@ def test_stop_strings_end_and_are_never_seen(llama: LoadedModel) -> None:
     whole = "".join(step.text for step in decode(llama, ids, sampling, max_new_tokens=60))
     for start in range(4, 40, 7):
         stop = whole[start : start + 3]
-        steps = list(decode(llama, ids, sampling, max_new_tokens=60, stop=["never there", stop]))
+        steps = list(decode(llama, ids, sampling, max_new_tokens=60, stop=("never there", stop)))
         assert "".join(step.text for step in steps) == whole[: whole.index(stop)]
         assert steps[-1].finish_reason == "stop"
 
@@ -156,5 +173,5 @@ def test_probabilities_are_those_of_the_logits(llama: LoadedModel) -> None:
         logits = llama.model(torch.tensor([[*ids, *(step.token_id for step in steps)]])).logits[0].softmax(-1)
     for step in steps:
         expected = float(logits[step.pos - 1, step.token_id])
-        assert step.model_probability == pytest.approx(expected, rel=1e-4)
+        assert math.exp(step.logprob) == pytest.approx(expected, rel=1e-4)
         assert step.probability == pytest.approx(expected, rel=1e-4)

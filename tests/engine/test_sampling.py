@@ -37,7 +37,7 @@ def test_without_a_seed_draws_differ() -> None:
 def test_no_temperature_is_greedy(temperature: float) -> None:
     draw = Sampler(Sampling(temperature=temperature)).draw(ROW, [0])
     assert (draw.token_id, draw.probability) == (4, 1.0)
-    assert draw.model_probability == pytest.approx(float(ROW.softmax(-1)[4]))
+    assert draw.logprob == pytest.approx(float(ROW.log_softmax(-1)[4]))
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from glassformer.server.stream import ClientLeft, EventStream, unless_left
 from glassformer.server.text import Text, check_text
 
 if TYPE_CHECKING:
-    from glassformer.engine.generation import DecodedToken
+    from glassformer.engine.request import DecodedToken
 
 router = APIRouter(tags=["classic"])
 
@@ -164,13 +164,13 @@ async def start(
 ) -> tuple[int, AsyncIterator[DecodedToken]]:
     """Load, tokenize and queue; the prompt's length and the tokens to come. All refusals happen here."""
     loaded = await services.load(body.model_id)
+    from glassformer.engine.request import GenerationRequest
     from glassformer.server.generation import check_count, generate
 
     check_count(services, body.max_new_tokens)
     ids = await services.quick(loaded.encode, body.prompt)
-    tokens = await stack.enter_async_context(
-        generate(services, loaded, ids, body.sampling, max_new_tokens=body.max_new_tokens, stop=body.stop)
-    )
+    request = GenerationRequest(ids, body.sampling, max_new_tokens=body.max_new_tokens, stop=tuple(body.stop))
+    tokens = await stack.enter_async_context(generate(services, loaded, request))
     return len(ids), tokens
 
 

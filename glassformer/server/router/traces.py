@@ -44,6 +44,7 @@ async def create_trace(body: TraceRequest, services: ServicesOf) -> TraceState:
     """Record a prompt, and what the model writes after it. Answers at once; the run goes on behind it."""
     check_request(body)
     loaded = await services.load(body.model_id)
+    from glassformer.engine.request import GenerationRequest
     from glassformer.server.generation import check_count
     from glassformer.server.generation import check_request as check_length
     from glassformer.server.trace_run import TraceRun
@@ -54,7 +55,9 @@ async def create_trace(body: TraceRequest, services: ServicesOf) -> TraceState:
     await services.quick(loaded.tokens, token_ids)  # so that telling the state never waits for a tokenizer
     make_room(services)
     run = TraceRun(services, loaded, token_ids)
-    run.start(body.sampling, max_new_tokens=body.max_new_tokens, stop=body.stop)
+    run.start(
+        GenerationRequest(token_ids, body.sampling, max_new_tokens=body.max_new_tokens, stop=tuple(body.stop))
+    )
     services.metrics.tokens.labels("prompt").inc(len(token_ids))
     return run.state()
 
