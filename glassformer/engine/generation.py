@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from glassformer.engine.request import DecodedToken, FinishReason, GenerationRequest
-from glassformer.engine.sampling import Sampler
+from glassformer.engine.sampling import make_sampler
 from glassformer.engine.text import Detokenizer, StopStrings
 from glassformer.errors import BadValue, TooLong
 from glassformer.model.load import LoadedModel
@@ -48,7 +48,7 @@ def decode(
     """
     ids = check_prompt(loaded, request.token_ids)
     prompt_count = len(ids)
-    sampler, forward = Sampler(request.sampling), Forward(loaded, watcher)
+    sampler, forward = make_sampler(request, loaded), Forward(loaded, watcher)
     detokenizer, stops = Detokenizer(loaded.decode, ids), StopStrings(request.stop)
     end_ids = loaded.eos_ids | request.stop_token_ids
     if request.max_new_tokens == 0:

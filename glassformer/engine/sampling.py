@@ -7,7 +7,7 @@ top-p. Knows nothing about text or models beyond one row of logits.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
@@ -21,6 +21,10 @@ from transformers import (
 
 from glassformer.errors import ModelFailed
 from glassformer.protocol.messages import Sampling
+
+if TYPE_CHECKING:
+    from glassformer.engine.request import GenerationRequest
+    from glassformer.model.load import LoadedModel
 
 Pruner = Literal["top_k", "top_p"]
 PRUNERS: dict[type[LogitsProcessor], Pruner] = {TopKLogitsWarper: "top_k", TopPLogitsWarper: "top_p"}
@@ -42,6 +46,11 @@ class Draw:
     probability: float
     logprob: float
     top: tuple[tuple[int, float], ...] = ()
+
+
+def make_sampler(request: GenerationRequest, loaded: LoadedModel) -> Sampler:
+    """The sampler of one request to one model. Raises BadValue for what that model cannot do."""
+    return Sampler(request.sampling)
 
 
 class Sampler:
