@@ -1,13 +1,15 @@
 """A Zarr v3 store answered on demand: keys in, bytes out (Zarr core specification 3.0).
 
 Layout in `protocol/SPEC.md`: a group with consolidated metadata, a group for each address, an array for each level.
-Knows arrays only through `ArrayView`. Costs one level chunk of memory for each answer.
+Knows arrays only through `ArrayView`. Costs one chunk of memory for each answer, what `read_level` states for one of
+a coarse level, and the cache it is given.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,20 +17,31 @@ from typing import Any
 import numpy as np
 
 from glassformer.errors import UnknownKey
+from glassformer.tiles.cache import ByteCache
 from glassformer.tiles.level import Array, Pooling, Region, count_levels, level_shape, read_level
 
 ROWS, COLUMNS, PATTERN_SIDE = 64, 512, 64
+# One spelling for one chunk, or caches would keep it several times.
+CHUNK_INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
+# Axes that get longer while a model writes.
+GROWING = frozenset({"pos", "query", "key"})
+# Attributes of an address that each of its levels repeats, so that one array alone says what its numbers are.
+SHARED_ATTRIBUTES = ("address", "units", "provenance")
 JSON_TYPE, BYTES_TYPE = "application/json", "application/octet-stream"
 
 
 @dataclass(frozen=True, slots=True)
 class ArrayView:
-    """One array of the store; `read` gives float32 cells of a region of level 0."""
+    """One array of the store; `read` gives float32 cells of a region of level 0.
+
+    Levels finer than `first_level` are left out of the store: what an export of coarse weights holds.
+    """
 
     shape: tuple[int, ...]
     axes: tuple[str, ...]
     read: Callable[[Region], Array]
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    first_level: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +55,29 @@ class ZarrReply:
 
 
 class ZarrStore:
-    """The keys of a set of arrays; `growing` says whether arrays may still get more rows."""
+    """The keys of a set of arrays; `growing` says whether arrays may still get more rows.
+
+    `coarse` keeps chunks of coarse levels, which cost a pass over the cells below them. Safe to ask from several
+    threads as long as the arrays are.
+    """
 
     def __init__(
-        self, arrays: Mapping[str, ArrayView], attributes: Mapping[str, Any], *, growing: bool
+        self,
+        arrays: Mapping[str, ArrayView],
+        attributes: Mapping[str, Any],
+        *,
+        growing: bool,
+        coarse: ByteCache | None = None,
     ) -> None:
         self._arrays = arrays
         self._attributes = dict(attributes)
         self._growing = growing
+        self._coarse = coarse
+        self._root: ZarrReply | None = None
+
+    def settle(self) -> ZarrStore:
+        """The same arrays as they are now, for good: chunks end where the arrays do, and never change."""
+        return ZarrStore(self._arrays, self._attributes, growing=False) if self._growing else self
 
     def list_keys(self) -> list[str]:
         """Every key there is, metadata first: what an export writes."""
@@ -59,52 +87,66 @@ class ZarrStore:
             for array_name, level, _ in _level_names(view):
                 found.append(f"{name}/{array_name}/zarr.json")
                 shape = level_shape(view.shape, level)
-                grid = [
-                    -(-size // chunk) for size, chunk in zip(shape, chunk_shape(view, level), strict=True)
-                ]
+                sides = zip(shape, self._chunk_shape(view, level), strict=True)
+                grid = [-(-size // side) for size, side in sides]
                 found += [f"{name}/{array_name}/c/{'/'.join(map(str, i))}" for i in np.ndindex(*grid)]
         return found
 
     def get(self, key: str) -> ZarrReply:
         """Answer a key. Raises UnknownKey for one that is not in the store."""
         if key == "zarr.json":
-            return self._json(self._describe_root())
+            # Seven hundred arrays of an eight-block model: described once, however many pages ask.
+            if self._root is None:
+                self._root = self._json(self._describe_root())
+            return self._root
         name, _, rest = key.partition("/")
         view = self._arrays.get(name)
         if view is None:
             raise UnknownKey(key)
         if rest == "zarr.json":
-            return self._json(_describe_group(self._group_attributes(view)))
+            members = self._describe_levels(view)
+            return self._json({**_describe_group(_group_attributes(view)), **_consolidate(members)})
         array_name, _, rest = rest.partition("/")
         known = {label: (level, pooling) for label, level, pooling in _level_names(view)}
         if array_name not in known:
             raise UnknownKey(key)
         level, pooling = known[array_name]
         if rest == "zarr.json":
-            return self._json(_describe_array(view, level, pooling))
+            return self._json(self._describe_array(view, level, pooling))
         return self._chunk(key, view, level, pooling, rest)
 
     def _chunk(self, key: str, view: ArrayView, level: int, pooling: Pooling, rest: str) -> ZarrReply:
-        parts = rest.split("/")
-        shape, chunk = level_shape(view.shape, level), chunk_shape(view, level)
-        if (
-            parts[0] != "c"
-            or len(parts) != len(shape) + 1
-            or not all(p.isdecimal() and len(p) < 10 for p in parts[1:])
-        ):
+        shape, chunk = level_shape(view.shape, level), self._chunk_shape(view, level)
+        place = rest.split("/")
+        if place[0] != "c" or len(place) != len(shape) + 1 or not all(map(CHUNK_INDEX.fullmatch, place[1:])):
             raise UnknownKey(key)
-        starts = [int(part) * size for part, size in zip(parts[1:], chunk, strict=True)]
+        starts = [int(part) * size for part, size in zip(place[1:], chunk, strict=True)]
         if any(start >= size for start, size in zip(starts, shape, strict=True)):
             raise UnknownKey(key)
         region = tuple(
             slice(start, min(start + side, size))
             for start, side, size in zip(starts, chunk, shape, strict=True)
         )
-        cells = read_level(view.read, view.shape, level, region, pooling)
-        whole = np.full(chunk, np.nan, dtype="<f4")
-        whole[tuple(slice(0, size) for size in cells.shape)] = cells
-        return _reply(
-            whole.tobytes(), BYTES_TYPE, immutable=not self._growing or self._is_full(view, region, chunk)
+        kept = self._coarse if level > 0 else None
+        body = None if kept is None else kept.find(key)
+        if body is None:
+            cells = read_level(view.read, view.shape, level, region, pooling)
+            whole = np.full(chunk, np.nan, dtype="<f4")
+            whole[tuple(slice(0, size) for size in cells.shape)] = cells
+            body = whole.tobytes()
+            if kept is not None:
+                kept.keep(key, body)
+        return _reply(body, BYTES_TYPE, immutable=not self._growing or self._is_full(view, region, chunk))
+
+    def _chunk_shape(self, view: ArrayView, level: int) -> tuple[int, ...]:
+        """Chunks of a level: leading axes whole, the last two by at most `ROWS` x `COLUMNS` (square for patterns)."""
+        columns = PATTERN_SIDE if view.axes[-1] == "key" else COLUMNS
+        shape = level_shape(view.shape, level)
+        limits = [*shape[:-2], ROWS, columns][-len(shape) :]
+        # Growing axes keep their chunk size while they grow, so that a finished chunk stays what it was.
+        return tuple(
+            limit if self._growing and axis in GROWING else max(1, min(limit, size))
+            for limit, size, axis in zip(limits, shape, view.axes, strict=True)
         )
 
     def _is_full(self, view: ArrayView, region: Region, chunk: tuple[int, ...]) -> bool:
@@ -112,21 +154,40 @@ class ZarrStore:
         return all(
             part.stop - part.start == side
             for part, side, axis in zip(region, chunk, view.axes, strict=True)
-            if axis in ("pos", "query", "key")
+            if axis in GROWING
         )
 
-    def _group_attributes(self, view: ArrayView) -> dict[str, Any]:
-        return {**view.attributes, "axes": list(view.axes), "levels": count_levels(view.shape)}
-
     def _describe_root(self) -> dict[str, Any]:
-        metadata: dict[str, Any] = {}
+        members: dict[str, Any] = {}
         for name, view in self._arrays.items():
-            metadata[name] = _describe_group(self._group_attributes(view))
-            for array_name, level, pooling in _level_names(view):
-                metadata[f"{name}/{array_name}"] = _describe_array(view, level, pooling)
-        root = _describe_group(self._attributes)
-        root["consolidated_metadata"] = {"kind": "inline", "must_understand": False, "metadata": metadata}
-        return root
+            members[name] = _describe_group(_group_attributes(view))
+            for label, array in self._describe_levels(view).items():
+                members[f"{name}/{label}"] = array
+        return {**_describe_group(self._attributes), **_consolidate(members)}
+
+    def _describe_levels(self, view: ArrayView) -> dict[str, Any]:
+        return {
+            label: self._describe_array(view, level, pooling) for label, level, pooling in _level_names(view)
+        }
+
+    def _describe_array(self, view: ArrayView, level: int, pooling: Pooling) -> dict[str, Any]:
+        grid = {"chunk_shape": list(self._chunk_shape(view, level))}
+        return {
+            "zarr_format": 3,
+            "node_type": "array",
+            "shape": list(level_shape(view.shape, level)),
+            "data_type": "float32",
+            "chunk_grid": {"name": "regular", "configuration": grid},
+            "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+            "fill_value": "NaN",
+            "codecs": [{"name": "bytes", "configuration": {"endian": "little"}}],
+            "dimension_names": _dimension_names(view, level),
+            "attributes": {
+                **{name: view.attributes[name] for name in SHARED_ATTRIBUTES if name in view.attributes},
+                "level": level,
+                "pooling": pooling if level else "none",
+            },
+        }
 
     def _json(self, document: dict[str, Any]) -> ZarrReply:
         return _reply(
@@ -134,41 +195,36 @@ class ZarrStore:
         )
 
 
-def chunk_shape(view: ArrayView, level: int) -> tuple[int, ...]:
-    """Chunks of a level: leading axes whole, the last two by at most `ROWS` x `COLUMNS` (square for patterns)."""
-    columns = PATTERN_SIDE if view.axes[-1] == "key" else COLUMNS
-    limits = [*level_shape(view.shape, level)[:-2], ROWS, columns][-len(view.shape) :]
-    # Growing axes keep their chunk size while they grow, so that a finished chunk stays what it was.
-    return tuple(
-        limit if axis in ("pos", "query", "key") else max(1, min(limit, size))
-        for limit, size, axis in zip(limits, level_shape(view.shape, level), view.axes, strict=True)
-    )
-
-
 def _level_names(view: ArrayView) -> list[tuple[str, int, Pooling]]:
-    names: list[tuple[str, int, Pooling]] = [("0", 0, "magnitude")]
-    for level in range(1, count_levels(view.shape)):
-        names += [(str(level), level, "magnitude"), (f"{level}_mean", level, "mean")]
+    names: list[tuple[str, int, Pooling]] = []
+    for level in range(view.first_level, count_levels(view.shape)):
+        names.append((str(level), level, "magnitude"))
+        if level > 0:
+            names.append((f"{level}_mean", level, "mean"))
     return names
+
+
+def _dimension_names(view: ArrayView, level: int) -> list[str]:
+    """The axes; a pooled one says by how much, since xarray wants one length for one name: `key`, `key_2`, `key_4`."""
+    pooled = len(view.axes) - 2
+    return [f"{axis}_{2**level}" if level and at >= pooled else axis for at, axis in enumerate(view.axes)]
+
+
+def _group_attributes(view: ArrayView) -> dict[str, Any]:
+    return {
+        **view.attributes,
+        "axes": list(view.axes),
+        "levels": count_levels(view.shape),
+        "first_level": view.first_level,
+    }
+
+
+def _consolidate(members: dict[str, Any]) -> dict[str, Any]:
+    return {"consolidated_metadata": {"kind": "inline", "must_understand": False, "metadata": members}}
 
 
 def _describe_group(attributes: dict[str, Any]) -> dict[str, Any]:
     return {"zarr_format": 3, "node_type": "group", "attributes": attributes}
-
-
-def _describe_array(view: ArrayView, level: int, pooling: Pooling) -> dict[str, Any]:
-    return {
-        "zarr_format": 3,
-        "node_type": "array",
-        "shape": list(level_shape(view.shape, level)),
-        "data_type": "float32",
-        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(chunk_shape(view, level))}},
-        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
-        "fill_value": "NaN",
-        "codecs": [{"name": "bytes", "configuration": {"endian": "little"}}],
-        "dimension_names": list(view.axes),
-        "attributes": {"level": level, "pooling": pooling if level else "none"},
-    }
 
 
 def _reply(body: bytes, media_type: str, *, immutable: bool) -> ZarrReply:

@@ -9,7 +9,8 @@ import zarr
 from zarr.storage import MemoryStore
 
 from glassformer.errors import UnknownKey
-from glassformer.tiles.level import count_levels, pool, read_level
+from glassformer.tiles.cache import ByteCache
+from glassformer.tiles.level import Pooling, count_levels, read_level
 from glassformer.tiles.store import ArrayView, ZarrStore
 
 
@@ -69,21 +70,68 @@ async def test_odd_shapes(shape: tuple[int, ...]) -> None:
     np.testing.assert_array_equal(np.asarray(group["q.3/0"]), cells)
 
 
-def test_strips_give_what_one_read_gives(monkeypatch: pytest.MonkeyPatch) -> None:
-    cells = np.random.default_rng(1).normal(size=(2, 300, 80)).astype(np.float32)
-    region = (slice(0, 2), slice(0, 75), slice(0, 20))
-    whole = read_level(lambda r: cells[r], cells.shape, 2, region, "magnitude")
-    monkeypatch.setattr("glassformer.tiles.level.STRIP_CELLS", 1)
-    strips = read_level(lambda r: cells[r], cells.shape, 2, region, "magnitude")
-    np.testing.assert_array_equal(whole, strips)
-    np.testing.assert_array_equal(whole, pool(cells, "magnitude", 4))
+def pool_plainly(cells: np.ndarray[Any, Any], factor: int, pooling: Pooling) -> np.ndarray[Any, Any]:
+    """Pool by pool, as the definition says it."""
+    rows, columns = (-(-size // factor) for size in cells.shape[-2:])
+    pooled = np.full((*cells.shape[:-2], rows, columns), np.nan, np.float32)
+    for at in np.ndindex(*pooled.shape):
+        *lead, row, column = at
+        down, across = (slice(i * factor, (i + 1) * factor) for i in (row, column))
+        pool = cells[(*lead, down, across)].ravel()
+        pool = pool[np.isfinite(pool)]
+        if pool.size:
+            largest = max(pool, key=lambda value: (abs(value), value))
+            pooled[at] = largest if pooling == "magnitude" else pool.mean(dtype=np.float64)
+    return pooled
+
+
+@pytest.mark.parametrize("pooling", ["magnitude", "mean"])
+@pytest.mark.parametrize("strip_cells", [1, 700, 5000, 10**9])
+@pytest.mark.parametrize("shape", [(2, 101, 43), (64, 70), (3, 1)])
+def test_strips_of_any_size_give_the_pools(
+    shape: tuple[int, ...], strip_cells: int, pooling: Pooling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("glassformer.tiles.level.STRIP_CELLS", strip_cells)
+    cells = np.random.default_rng(1).normal(size=shape).astype(np.float32)
+    cells[..., :3, :9] = -np.inf
+    cells[..., 2, 0] = np.nan
+    asked: list[int] = []
+
+    def read(region: tuple[slice, ...]) -> np.ndarray[Any, Any]:
+        found = cells[region]
+        asked.append(found.size)
+        return found
+
+    for level in (1, 2, 3):
+        region = tuple(
+            slice(0, size if axis < len(shape) - 2 else -(-size // 2**level))
+            for axis, size in enumerate(shape)
+        )
+        found = read_level(read, shape, level, region, pooling)
+        np.testing.assert_array_equal(np.isfinite(found), np.isfinite(pool_plainly(cells, 2**level, pooling)))
+        finite = np.isfinite(found)
+        np.testing.assert_allclose(
+            found[finite],
+            pool_plainly(cells, 2**level, pooling)[finite],
+            rtol=0 if pooling == "magnitude" else 1e-6,
+        )
+    row = cells.size // shape[-2]
+    assert max(asked) <= max(strip_cells, row)
+
+
+def test_vectors_are_pooled_too() -> None:
+    cells = np.random.default_rng(2).normal(size=301).astype(np.float32)
+    found = read_level(lambda region: cells[region], cells.shape, 3, (slice(5, 38),), "magnitude")
+    np.testing.assert_array_equal(found, pool_plainly(np.repeat(cells[:, None], 1, 1), 8, "magnitude")[5:, 0])
 
 
 def test_masked_cells_do_not_win_a_pool() -> None:
     cells = np.array([[1.0, -np.inf], [-3.0, -np.inf]], dtype=np.float32)
-    assert pool(cells, "magnitude", 2) == [[-3.0]]
-    assert pool(cells, "mean", 2) == [[-1.0]]
-    assert not np.isfinite(pool(np.full((2, 2), -np.inf, np.float32), "magnitude", 2)).any()
+    region = (slice(0, 1), slice(0, 1))
+    assert read_level(lambda r: cells[r], (2, 2), 1, region, "magnitude") == [[-3.0]]
+    assert read_level(lambda r: cells[r], (2, 2), 1, region, "mean") == [[-1.0]]
+    cells[:] = -np.inf
+    assert not np.isfinite(read_level(lambda r: cells[r], (2, 2), 1, region, "magnitude")).any()
 
 
 def test_only_finished_chunks_are_immutable() -> None:
@@ -93,6 +141,55 @@ def test_only_finished_chunks_are_immutable() -> None:
     assert not store.get("zarr.json").immutable
     _, finished = make_store((3, 150, 700), growing=False)
     assert finished.get("q.3/0/c/0/2/0").immutable
+    assert store.settle().get("q.3/0/c/0/2/0").immutable
+
+
+@pytest.mark.anyio
+async def test_a_settled_store_has_the_same_keys_without_padding() -> None:
+    cells, store = make_store((3, 10, 70))
+    assert store.settle().list_keys() == store.list_keys()
+    assert (
+        len(store.settle().get("q.3/0/c/0/0/0").body) == cells.nbytes < len(store.get("q.3/0/c/0/0/0").body)
+    )
+    group = zarr.open_group(await copy_into_memory(store.settle()), mode="r")
+    np.testing.assert_array_equal(np.asarray(group["q.3/0"]), cells)
+
+
+def test_levels_that_are_too_fine_can_be_left_out() -> None:
+    cells = np.ones((300, 300), np.float32)
+    view = ArrayView(cells.shape, ("row", "column"), lambda region: cells[region], first_level=2)
+    store = ZarrStore({"w": view}, {}, growing=False)
+    assert json.loads(store.get("w/zarr.json").body)["attributes"]["first_level"] == 2
+    assert {key.split("/")[1] for key in store.list_keys() if "/" in key} == {
+        "zarr.json",
+        "2",
+        "2_mean",
+        "3",
+        "3_mean",
+    }
+    with pytest.raises(UnknownKey):
+        store.get("w/0/c/0/0")
+
+
+def test_coarse_chunks_are_made_once() -> None:
+    cells, reads = np.ones((300, 300), np.float32), 0
+
+    def read(region: tuple[slice, ...]) -> np.ndarray[Any, Any]:
+        nonlocal reads
+        reads += 1
+        return cells[region]
+
+    view = ArrayView(cells.shape, ("row", "column"), read)
+    cache = ByteCache(64 * 1024)
+    store = ZarrStore({"w": view}, {}, growing=False, coarse=cache)
+    first = store.get("w/2/c/0/0")
+    assert (store.get("w/2/c/0/0"), reads) == (first, 1)
+    store.get("w/0/c/0/0")
+    assert store.get("w/2_mean/c/0/0").body == first.body
+    assert reads == 3
+    for key in store.list_keys():
+        store.get(key)
+    assert 0 < cache.nbytes <= 64 * 1024
 
 
 def test_etags_follow_the_bytes() -> None:
@@ -115,6 +212,10 @@ def test_etags_follow_the_bytes() -> None:
         "q.3/0/c/0/-1/0",
         "../zarr.json",
         "q.3/0/c/0/0/0/0",
+        "q.3/0/c/00/0/0",
+        "q.3/0/c/٠/0/0",
+        "q.3/0/c/0/0/99999999999",
+        "q.3/1_max/zarr.json",
     ],
 )
 def test_keys_outside_the_store(key: str) -> None:

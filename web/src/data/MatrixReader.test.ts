@@ -17,7 +17,7 @@ import sys
 import numpy as np
 import zarr
 root = zarr.open_group(sys.argv[1], mode="w", zarr_format=3)
-group = root.create_group("attn_scores.0", attributes={"levels": 2})
+group = root.create_group("attn_scores.0", attributes={"levels": 2, "axes": ["head", "query", "key"]})
 values = np.arange(2 * 3 * 5, dtype="f4").reshape(2, 3, 5)
 values[1, 0, 4] = -np.inf
 for level, array in [("0", values), ("1", values[:, ::2, ::2])]:

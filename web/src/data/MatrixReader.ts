@@ -66,7 +66,7 @@ export class MatrixReader {
     const chunk = await zarr.get(array, null, { signal });
     return {
       address: address.name,
-      axes: (array.dimensionNames ?? []).map(String),
+      axes: Array.isArray(group.attrs.axes) ? group.attrs.axes.map(String) : [],
       shape: chunk.shape,
       level,
       values: chunk.data as Float32Array,
