@@ -148,3 +148,38 @@ def models(
     for source in Catalog(settings.model_dirs).list():
         table.add_row(source.model_id, source.kind, read_family(source) or "?", source.description)
     Console().print(table)
+
+
+@app.command()
+def export(
+    model: Annotated[str, typer.Argument(help="A bundled model, one of your own, or a hub id.")],
+    prompt: Annotated[str, typer.Argument(help="What the model reads.")],
+    out: Annotated[Path, typer.Option(help="Folder to write.")],
+    max_new_tokens: Annotated[int, typer.Option(min=0, help="How many tokens it writes at most.")] = 24,
+    temperature: Annotated[float, typer.Option(min=0, max=100, help="0 takes the likeliest.")] = 0.0,
+    top_p: Annotated[float, typer.Option(min=0.0, max=1, help="As in the page.")] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, help="Decides the draws.")] = 0,
+    weights: Annotated[str, typer.Option(help="none, coarse, full, or auto: full where small.")] = "auto",
+    max_mb: Annotated[int, typer.Option(min=1, help="Refuse to write more than this.")] = 2000,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export.")] = False,
+    model_dir: Annotated[list[Path] | None, typer.Option(help="Folders with models of your own.")] = None,
+) -> None:
+    """Write a recording as a folder that any static host can serve: the page, no server."""
+    settings = read_settings(model_dirs=model_dir)
+    from glassformer.export import run_export
+
+    try:
+        size = run_export(
+            settings,
+            model,
+            prompt,
+            out=out,
+            max_new_tokens=max_new_tokens,
+            sampling={"temperature": temperature, "top_p": top_p, "seed": seed},
+            weights=weights,
+            largest_bytes=max_mb * 10**6,
+            overwrite=overwrite,
+        )
+    except GlassformerError as error:
+        raise stop(error) from None
+    typer.echo(f"{out}: {size / 1e6:.1f} MB. To look at it: python -m http.server -d {out}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -79,6 +80,15 @@ class ZarrStore:
         """The same arrays as they are now, for good: chunks end where the arrays do, and never change."""
         return ZarrStore(self._arrays, self._attributes, growing=False) if self._growing else self
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all chunks, padding included, metadata not."""
+        return sum(
+            4 * math.prod(-(-size // side) * side for size, side in self._sides(view, level))
+            for view in self._arrays.values()
+            for _, level, _ in _level_names(view)
+        )
+
     def list_keys(self) -> list[str]:
         """Every key there is, metadata first: what an export writes."""
         found = ["zarr.json"]
@@ -86,9 +96,7 @@ class ZarrStore:
             found.append(f"{name}/zarr.json")
             for array_name, level, _ in _level_names(view):
                 found.append(f"{name}/{array_name}/zarr.json")
-                shape = level_shape(view.shape, level)
-                sides = zip(shape, self._chunk_shape(view, level), strict=True)
-                grid = [-(-size // side) for size, side in sides]
+                grid = [-(-size // side) for size, side in self._sides(view, level)]
                 found += [f"{name}/{array_name}/c/{'/'.join(map(str, i))}" for i in np.ndindex(*grid)]
         return found
 
@@ -137,6 +145,10 @@ class ZarrStore:
             if kept is not None:
                 kept.keep(key, body)
         return _reply(body, BYTES_TYPE, immutable=not self._growing or self._is_full(view, region, chunk))
+
+    def _sides(self, view: ArrayView, level: int) -> list[tuple[int, int]]:
+        """The length of each axis of a level, with that of its chunks."""
+        return [*zip(level_shape(view.shape, level), self._chunk_shape(view, level), strict=True)]
 
     def _chunk_shape(self, view: ArrayView, level: int) -> tuple[int, ...]:
         """Chunks of a level: leading axes whole, the last two by at most `ROWS` x `COLUMNS` (square for patterns)."""

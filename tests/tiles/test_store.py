@@ -148,6 +148,8 @@ def test_only_finished_chunks_are_immutable() -> None:
 async def test_a_settled_store_has_the_same_keys_without_padding() -> None:
     cells, store = make_store((3, 10, 70))
     assert store.settle().list_keys() == store.list_keys()
+    for each in (store, store.settle()):
+        assert each.nbytes == sum(len(each.get(key).body) for key in each.list_keys() if "/c/" in key)
     assert (
         len(store.settle().get("q.3/0/c/0/0/0").body) == cells.nbytes < len(store.get("q.3/0/c/0/0/0").body)
     )

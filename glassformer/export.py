@@ -1,0 +1,240 @@
+"""A recording as a folder that any static host can serve: the page, the stores, and what the page would ask a server.
+
+```
+index.html, assets/             the built page; a note inside index.html tells it that it has no server
+data/recording.json             the recording's state, its steps, how they were drawn, the model's summary
+data/anatomy.json               the model as data
+data/distributions/{pos}.json   what the model expected after each position
+data/recording.zarr/            every site of the recording, level by level; opens with zarr-python and xarray
+data/weights.zarr/              the weights: none, coarse pictures of them, or all
+```
+
+All addresses in it are relative, so it works from any folder of a host, and offline. Knows no HTTP. Costs what the
+recording costs in memory; on disk each site takes five thirds of its cells in float32, attention patterns
+heads x positions x positions of them: `check_size` says so before anything is written.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import secrets
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, cast, get_args
+
+from pydantic import ValidationError
+
+from glassformer.engine.distribution import describe
+from glassformer.engine.generation import decode
+from glassformer.engine.request import GenerationRequest
+from glassformer.errors import BadValue, ModelFailed
+from glassformer.model.load import LoadedModel
+from glassformer.model.registry import Registry
+from glassformer.model.source import Catalog
+from glassformer.protocol.messages import ModelSummary, Sampling, Step, TraceState
+from glassformer.settings import Settings
+from glassformer.tiles.folder import write_store
+from glassformer.tiles.store import ZarrStore
+from glassformer.trace.store import TraceStore
+from glassformer.trace.trace import Trace
+from glassformer.trace.weights import coarse_weight_store, weight_store
+
+WeightDetail = Literal["auto", "none", "coarse", "full"]
+
+# `auto` takes weights along whole up to this size: explanations need them, and a page can be sent so much.
+WHOLE_WEIGHT_BYTES = 64 * 10**6
+
+PAGE = Path(__file__).parent / "server" / "page"
+# Where the page's build expects to be served; an exported page stands wherever its folder does.
+BUILT_BASE = "/llm/"
+# The page looks for a script of this id; its content is the version of the layout above.
+NOTE = '<script type="application/json" id="glassformer-export">{"version": 1}</script>'
+# As many as the page's chart and skyline show.
+LISTED_CANDIDATES = 40
+RECORDING = Path("data") / "recording.json"
+# The recording of one export is all there is: its residuals are never given up.
+BUDGET_BYTES = 2**40
+
+
+def run_export(
+    settings: Settings,
+    model_id: str,
+    prompt: str,
+    *,
+    out: Path,
+    max_new_tokens: int,
+    sampling: Mapping[str, float],
+    weights: str,
+    largest_bytes: int,
+    overwrite: bool,
+) -> int:
+    """Load a model, record `prompt` and write the folder `out`; its size in bytes. Raises GlassformerError."""
+    if weights not in get_args(WeightDetail):
+        raise BadValue("weights is auto, none, coarse or full.", field="weights")
+    try:
+        drawn = Sampling.model_validate(dict(sampling))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise BadValue(f"{first['loc'][0]}: {first['msg']}.", field=str(first["loc"][0])) from None
+    check_place(out.expanduser().absolute(), overwrite=overwrite)
+    catalog = Catalog(settings.model_dirs, offline=settings.offline, hub_endpoint=settings.hub_endpoint)
+    registry = Registry(catalog, device=settings.device, dtype=settings.dtype)
+    loaded = registry.load(model_id).result()
+    made = record(loaded, registry.summary(model_id), prompt, max_new_tokens=max_new_tokens, sampling=drawn)
+    detail = cast(WeightDetail, weights)
+    return export(made, out, weights=detail, largest_bytes=largest_bytes, overwrite=overwrite)
+
+
+@dataclass(frozen=True, slots=True)
+class Exportable:
+    """A finished recording with what its server would know of it."""
+
+    trace: Trace
+    steps: list[Step]
+    sampling: Sampling
+    model: ModelSummary
+    finish_reason: Literal["stop", "length", "context"] | None = None
+
+
+def record(
+    loaded: LoadedModel, model: ModelSummary, prompt: str, *, max_new_tokens: int, sampling: Sampling
+) -> Exportable:
+    """Run `prompt` and keep everything the page shows of it. Raises BadValue, TooLong or ModelFailed."""
+    token_ids = loaded.encode(prompt)
+    trace = TraceStore(BUDGET_BYTES).create(loaded, token_ids, len(token_ids))
+    steps: list[Step] = []
+    finish_reason = None
+    request = GenerationRequest(token_ids, sampling, max_new_tokens=max_new_tokens)
+    for token in decode(loaded, request, watcher=trace.recording):
+        trace.append_token(token.token_id)
+        finish_reason = token.finish_reason or finish_reason
+        steps.append(
+            Step(
+                pos=token.pos,
+                token=loaded.token(token.token_id),
+                probability=token.probability,
+                model_probability=min(1.0, math.exp(token.logprob)),
+            )
+        )
+    return Exportable(trace, steps, sampling, model, finish_reason)
+
+
+def export(
+    exportable: Exportable, out: Path, *, weights: WeightDetail, largest_bytes: int, overwrite: bool = False
+) -> int:
+    """Write the folder `out`, all of it or nothing; the answer is its size in bytes.
+
+    `overwrite` replaces an earlier export and nothing else. Raises BadValue for a place that cannot be written and
+    for more than `largest_bytes`, and ModelFailed where the page has not been built.
+    """
+    target = out.expanduser().absolute()
+    check_place(target, overwrite=overwrite)
+    if not (PAGE / "index.html").is_file():
+        raise ModelFailed("The page has not been built; `make page` builds it.", field=None)
+    stores = {"recording.zarr": exportable.trace.zarr_store().settle()}
+    whole = weight_store(exportable.trace.loaded)
+    if weights == "auto":
+        weights = "full" if whole.nbytes <= WHOLE_WEIGHT_BYTES else "coarse"
+    if weights != "none":
+        stores["weights.zarr"] = whole if weights == "full" else coarse_weight_store(exportable.trace.loaded)
+    check_size(stores, largest_bytes)
+    unfinished = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    try:
+        write_page(unfinished)
+        for name, store in stores.items():
+            write_store(store, unfinished / "data" / name)
+        write_answers(exportable, unfinished / "data", weights)
+        size = sum(file.stat().st_size for file in unfinished.rglob("*") if file.is_file())
+        if target.exists():
+            shutil.rmtree(target)
+        unfinished.rename(target)
+    except OSError as error:
+        raise BadValue(
+            f"The folder {target.name!r} cannot be written: {error.strerror}.", field="out"
+        ) from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return size
+
+
+def check_place(target: Path, *, overwrite: bool) -> None:
+    """Raise BadValue where `target` is taken by something that must not be replaced."""
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+        return
+    if not (target / RECORDING).is_file():
+        raise BadValue(f"{target.name!r} exists and is not an export, so it is not replaced.", field="out")
+    if not overwrite:
+        raise BadValue(f"{target.name!r} exists already; say overwrite to replace it.", field="out")
+
+
+def check_size(stores: dict[str, ZarrStore], largest_bytes: int) -> None:
+    """Raise BadValue where the stores hold more than `largest_bytes`."""
+    size = sum(store.nbytes for store in stores.values())
+    if size > largest_bytes:
+        raise BadValue(
+            f"The export would take {size / 1e6:,.0f} MB, more than the {largest_bytes / 1e6:,.0f} MB allowed; "
+            "record fewer tokens, leave weights out, or allow more.",
+            field="max_mb",
+        )
+
+
+def write_page(folder: Path) -> None:
+    """The built page without the compressed copies, which static hosts do not look for."""
+    shutil.copytree(PAGE, folder, ignore=shutil.ignore_patterns("*.br", "*.gz", ".*"))
+    index = folder / "index.html"
+    page = index.read_text(encoding="utf-8").replace(f'"{BUILT_BASE}', '"./')
+    index.write_text(page.replace("</head>", f"  {NOTE}\n  </head>", 1), encoding="utf-8")
+
+
+def write_answers(exportable: Exportable, folder: Path, weights: WeightDetail) -> None:
+    """What the page would ask a server, as files."""
+    trace = exportable.trace
+    anatomy = trace.loaded.anatomy
+    assert anatomy is not None
+    document = {
+        "model": exportable.model.model_dump(mode="json"),
+        "recording": describe_recording(exportable).model_dump(mode="json"),
+        "steps": [step.model_dump(mode="json") for step in exportable.steps],
+        "sampling": exportable.sampling.model_dump(mode="json"),
+        "weights": weights,
+    }
+    (folder / "anatomy.json").write_text(anatomy.model_dump_json(), encoding="utf-8")
+    (folder / "recording.json").write_text(json.dumps(document), encoding="utf-8")
+    distributions = folder / "distributions"
+    distributions.mkdir()
+    for pos in range(trace.positions):
+        (distributions / f"{pos}.json").write_text(describe_position(exportable, pos), encoding="utf-8")
+
+
+def describe_recording(exportable: Exportable) -> TraceState:
+    """The state a server would tell, now that the run is over."""
+    trace = exportable.trace
+    return TraceState(
+        id=trace.id,
+        model_id=trace.loaded.model_id,
+        status="done",
+        finish_reason=exportable.finish_reason or "length",
+        tokens=trace.loaded.tokens(trace.token_ids),
+        prompt_count=trace.prompt_count,
+        positions=trace.positions,
+        bytes=trace.nbytes,
+        batched_difference=trace.batched_difference,
+    )
+
+
+def describe_position(exportable: Exportable, pos: int) -> str:
+    """The distribution after one position as it was drawn from, in JSON."""
+    trace = exportable.trace
+    token_ids = trace.token_ids
+    return describe(
+        trace.read_logits(pos),
+        token_ids[: pos + 1],
+        exportable.sampling,
+        limit=LISTED_CANDIDATES,
+        pos=pos,
+        token=trace.loaded.token,
+        chosen=token_ids[pos + 1] if pos + 1 < len(token_ids) else None,
+    ).model_dump_json()
