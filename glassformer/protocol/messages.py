@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Axis = Literal[
     "batch",
@@ -246,14 +246,104 @@ class ChatMessage(Message):
     content: str
 
 
+TokenId = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Choice = Annotated[str, Field(min_length=1, max_length=1000)]
+
+
+class Constraint(Message):
+    """What the generated text must be, all of it: exactly one of the fields."""
+
+    json_schema: dict[str, Any] | None = Field(default=None, description="JSON that fits this schema")
+    regex: str | None = Field(
+        default=None, min_length=1, max_length=4000, description="text that matches from end to end"
+    )
+    choices: list[Choice] | None = Field(
+        default=None, min_length=1, max_length=1000, description="one of these texts"
+    )
+
+    @model_validator(mode="after")
+    def require_one(self) -> Constraint:
+        if sum(value is not None for value in (self.json_schema, self.regex, self.choices)) != 1:
+            raise ValueError("takes exactly one of json_schema, regex and choices")
+        return self
+
+
 class Sampling(Message):
-    """How the next token is drawn. `temperature` 0 is greedy decoding."""
+    """How the next token is drawn. `temperature` 0 is greedy decoding.
+
+    The filters apply in the order of `Filter`. The repetition penalty counts the prompt's tokens too, the presence
+    and frequency penalties only generated ones.
+    """
 
     temperature: float = Field(default=0.7, ge=0, le=100)
     top_k: int = Field(default=0, ge=0, le=1_000_000, description="0 = off")
-    top_p: float = Field(default=0.95, gt=0, le=1)
-    repetition_penalty: float = Field(default=1.0, gt=0, le=100)
+    top_p: float = Field(default=0.95, gt=0, le=1, description="1 = off")
+    min_p: float = Field(
+        default=0.0, ge=0, le=1, description="share of the best token's probability; 0 = off"
+    )
+    typical_p: float = Field(default=1.0, gt=0, le=1, description="1 = off")
+    repetition_penalty: float = Field(default=1.0, gt=0, le=100, description="1 = off")
+    presence_penalty: float = Field(default=0.0, ge=-2, le=2, description="once for each token written")
+    frequency_penalty: float = Field(default=0.0, ge=-2, le=2, description="for each time it was written")
+    logit_bias: dict[TokenId, Annotated[float, Field(ge=-100, le=100)]] = Field(
+        default_factory=dict, max_length=1024, description="added to the logit of a token id"
+    )
     seed: int | None = Field(default=None, ge=0, le=2**63 - 1)
+    forced_token_ids: list[TokenId] = Field(
+        default_factory=list, max_length=4096, description="the first generated tokens are these"
+    )
+    constraint: Constraint | None = None
+
+
+class Span(Message):
+    """The places from `start` to before `stop` of an axis; without a `stop`, all that come."""
+
+    start: int = Field(default=0, ge=0)
+    stop: int | None = Field(default=None, ge=0)
+
+
+class Intervention(Message):
+    """A change to some cells of one site whenever the model runs for a recording.
+
+    `zero` takes no `value`; `scale` multiplies by one number; `set` and `add` take one number, or as many as there
+    are chosen places on the site's last axis. Positions count from the start of the prompt through what is generated.
+    """
+
+    address: str = Field(min_length=1, max_length=200)
+    operation: Literal["zero", "scale", "set", "add"]
+    value: float | list[float] | None = None
+    index: dict[str, list[int] | Span] = Field(
+        default_factory=dict,
+        description="places chosen on an axis, by its name; an axis left out is all of it",
+    )
+
+    @field_validator("value", mode="before")
+    @classmethod
+    def check_value(cls, value: object) -> object:
+        """One sentence for every way in which a number or a list of numbers can be wrong."""
+        numbers = value if isinstance(value, list) else [] if value is None else [value]
+        for number in numbers:
+            # A comparison that NaN and integers too long for a float fail as well.
+            if (
+                isinstance(number, bool)
+                or not isinstance(number, (int, float))
+                or not -1e300 < number < 1e300
+            ):
+                raise ValueError("must be a finite number or a list of finite numbers")
+        return value
+
+    @field_validator("index", mode="before")
+    @classmethod
+    def check_index(cls, value: object) -> object:
+        """As above, for places."""
+        for chosen in value.values() if isinstance(value, dict) else []:
+            is_list = isinstance(chosen, list) and all(
+                isinstance(place, int) and not isinstance(place, bool) and 0 <= place < 2**31
+                for place in chosen
+            )
+            if not is_list and not isinstance(chosen, (dict, Span)):
+                raise ValueError("each axis takes a list of whole numbers from 0, or a start and a stop")
+        return value
 
 
 class TraceRequest(Message):
@@ -268,27 +358,56 @@ class TraceRequest(Message):
     stop: list[str] = Field(default_factory=list, max_length=16)
 
 
+Filter = Literal[
+    "logit_bias",
+    "repetition_penalty",
+    "presence_penalty",
+    "frequency_penalty",
+    "constraint",
+    "temperature",
+    "top_k",
+    "top_p",
+    "min_p",
+    "typical_p",
+]
+Pruner = Literal["constraint", "top_k", "top_p", "min_p", "typical_p"]
+
+
+class Stage(Message):
+    """A filter that is on, and the whole distribution after it."""
+
+    filter: Filter
+    kept: int = Field(description="how many tokens are possible after it")
+    entropy_bits: float
+
+
 class Candidate(Message):
     """A possible next token, before and after the filters."""
 
     token: Token
     logit: float
     probability: float = Field(description="softmax of the model's own logits")
-    filtered_probability: float = Field(
-        description="after temperature, penalties, top-k and top-p; 0 = pruned"
+    filtered_probability: float = Field(description="after all filters; 0 = pruned")
+    stages: list[float] = Field(
+        default_factory=list, description="its probability after each of the distribution's stages"
     )
-    pruned_by: Literal["top_k", "top_p"] | None = None
+    pruned_by: Pruner | None = None
 
 
 class Distribution(Message):
-    """The next-token distribution at one position, best first, with what is not listed summed."""
+    """The next-token distribution at one position, best first, with what is not listed summed.
+
+    Listed are the most probable tokens before the filters, pruned ones too, and those after.
+    """
 
     pos: int
     entropy_bits: float
+    stages: list[Stage] = Field(default_factory=list, description="the filters that are on, in their order")
     candidates: list[Candidate]
     rest_count: int
     rest_probability: float
     chosen: int | None = Field(default=None, description="the id that stands at pos + 1, if any")
+    forced: bool = Field(default=False, description="the chosen token was asked for, not drawn")
 
 
 class Step(Message):
@@ -319,10 +438,40 @@ class TraceState(Message):
     batched_difference: float | None = Field(
         None, description="largest difference between the residuals decoded and those of one whole forward"
     )
+    interventions: list[Intervention] = Field(default_factory=list)
 
 
 class TraceList(Message):
     traces: list[TraceState]
+
+
+# --- lenses --------------------------------------------------------------------------------------
+
+
+class LensCandidate(Message):
+    """A token the model would write if it stopped there."""
+
+    token: Token
+    logit: float
+    probability: float
+
+
+class LensRow(Message):
+    """What one site's residual says at one position, through the final norm and the head."""
+
+    address: str
+    block: int = Field(
+        description="blocks that have written to it: 0 before the first, their number after the last"
+    )
+    pos: int
+    entropy_bits: float
+    candidates: list[LensCandidate] = Field(description="best first")
+
+
+class Lens(Message):
+    """The logit lens (nostalgebraist 2020): from the embeddings to the model's own prediction."""
+
+    rows: list[LensRow]
 
 
 # --- explain -------------------------------------------------------------------------------------

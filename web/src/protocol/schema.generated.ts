@@ -112,7 +112,7 @@ export interface components {
         Candidate: {
             /**
              * Filtered Probability
-             * @description after temperature, penalties, top-k and top-p; 0 = pruned
+             * @description after all filters; 0 = pruned
              */
             filtered_probability: number;
             /** Logit */
@@ -126,7 +126,12 @@ export interface components {
              * Pruned By
              * @default null
              */
-            pruned_by: ("top_k" | "top_p") | null;
+            pruned_by: ("constraint" | "top_k" | "top_p" | "min_p" | "typical_p") | null;
+            /**
+             * Stages
+             * @description its probability after each of the distribution's stages
+             */
+            stages?: number[];
             token: components["schemas"]["Token"];
         };
         /** ChatMessage */
@@ -166,6 +171,32 @@ export interface components {
              */
             tolerance: number | null;
         };
+        /**
+         * Constraint
+         * @description What the generated text must be, all of it: exactly one of the fields.
+         */
+        Constraint: {
+            /**
+             * Choices
+             * @description one of these texts
+             * @default null
+             */
+            choices: string[] | null;
+            /**
+             * Json Schema
+             * @description JSON that fits this schema
+             * @default null
+             */
+            json_schema: {
+                [key: string]: unknown;
+            } | null;
+            /**
+             * Regex
+             * @description text that matches from end to end
+             * @default null
+             */
+            regex: string | null;
+        };
         /** Dimensions */
         Dimensions: {
             /** Blocks */
@@ -191,6 +222,8 @@ export interface components {
         /**
          * Distribution
          * @description The next-token distribution at one position, best first, with what is not listed summed.
+         *
+         *     Listed are the most probable tokens before the filters, pruned ones too, and those after.
          */
         Distribution: {
             /** Candidates */
@@ -203,12 +236,23 @@ export interface components {
             chosen: number | null;
             /** Entropy Bits */
             entropy_bits: number;
+            /**
+             * Forced
+             * @description the chosen token was asked for, not drawn
+             * @default false
+             */
+            forced: boolean;
             /** Pos */
             pos: number;
             /** Rest Count */
             rest_count: number;
             /** Rest Probability */
             rest_probability: number;
+            /**
+             * Stages
+             * @description the filters that are on, in their order
+             */
+            stages?: components["schemas"]["Stage"][];
         };
         /**
          * Equation
@@ -329,6 +373,75 @@ export interface components {
             trace_id: string;
         };
         /**
+         * Intervention
+         * @description A change to some cells of one site whenever the model runs for a recording.
+         *
+         *     `zero` takes no `value`; `scale` multiplies by one number; `set` and `add` take one number, or as many as there
+         *     are chosen places on the site's last axis. Positions count from the start of the prompt through what is generated.
+         */
+        Intervention: {
+            /** Address */
+            address: string;
+            /**
+             * Index
+             * @description places chosen on an axis, by its name; an axis left out is all of it
+             */
+            index?: {
+                [key: string]: number[] | components["schemas"]["Span"];
+            };
+            /**
+             * Operation
+             * @enum {string}
+             */
+            operation: "zero" | "scale" | "set" | "add";
+            /**
+             * Value
+             * @default null
+             */
+            value: number | number[] | null;
+        };
+        /**
+         * Lens
+         * @description The logit lens (nostalgebraist 2020): from the embeddings to the model's own prediction.
+         */
+        Lens: {
+            /** Rows */
+            rows: components["schemas"]["LensRow"][];
+        };
+        /**
+         * LensCandidate
+         * @description A token the model would write if it stopped there.
+         */
+        LensCandidate: {
+            /** Logit */
+            logit: number;
+            /** Probability */
+            probability: number;
+            token: components["schemas"]["Token"];
+        };
+        /**
+         * LensRow
+         * @description What one site's residual says at one position, through the final norm and the head.
+         */
+        LensRow: {
+            /** Address */
+            address: string;
+            /**
+             * Block
+             * @description blocks that have written to it: 0 before the first, their number after the last
+             */
+            block: number;
+            /**
+             * Candidates
+             * @description best first
+             */
+            candidates: components["schemas"]["LensCandidate"][];
+            /** Entropy Bits */
+            entropy_bits: number;
+            /** Pos */
+            pos: number;
+        };
+        /**
          * LoadProgress
          * @description One event of `GET /api/models/{model_id}/load` (SSE event `progress`).
          */
@@ -423,10 +536,46 @@ export interface components {
         /**
          * Sampling
          * @description How the next token is drawn. `temperature` 0 is greedy decoding.
+         *
+         *     The filters apply in the order of `Filter`. The repetition penalty counts the prompt's tokens too, the presence
+         *     and frequency penalties only generated ones.
          */
         Sampling: {
+            /** @default null */
+            constraint: components["schemas"]["Constraint"] | null;
+            /**
+             * Forced Token Ids
+             * @description the first generated tokens are these
+             */
+            forced_token_ids?: number[];
+            /**
+             * Frequency Penalty
+             * @description for each time it was written
+             * @default 0
+             */
+            frequency_penalty: number;
+            /**
+             * Logit Bias
+             * @description added to the logit of a token id
+             */
+            logit_bias?: {
+                [key: string]: number;
+            };
+            /**
+             * Min P
+             * @description share of the best token's probability; 0 = off
+             * @default 0
+             */
+            min_p: number;
+            /**
+             * Presence Penalty
+             * @description once for each token written
+             * @default 0
+             */
+            presence_penalty: number;
             /**
              * Repetition Penalty
+             * @description 1 = off
              * @default 1
              */
             repetition_penalty: number;
@@ -448,9 +597,16 @@ export interface components {
             top_k: number;
             /**
              * Top P
+             * @description 1 = off
              * @default 0.95
              */
             top_p: number;
+            /**
+             * Typical P
+             * @description 1 = off
+             * @default 1
+             */
+            typical_p: number;
         };
         /**
          * Site
@@ -497,6 +653,40 @@ export interface components {
              * @enum {string}
              */
             kind: "site";
+        };
+        /**
+         * Span
+         * @description The places from `start` to before `stop` of an axis; without a `stop`, all that come.
+         */
+        Span: {
+            /**
+             * Start
+             * @default 0
+             */
+            start: number;
+            /**
+             * Stop
+             * @default null
+             */
+            stop: number | null;
+        };
+        /**
+         * Stage
+         * @description A filter that is on, and the whole distribution after it.
+         */
+        Stage: {
+            /** Entropy Bits */
+            entropy_bits: number;
+            /**
+             * Filter
+             * @enum {string}
+             */
+            filter: "logit_bias" | "repetition_penalty" | "presence_penalty" | "frequency_penalty" | "constraint" | "temperature" | "top_k" | "top_p" | "min_p" | "typical_p";
+            /**
+             * Kept
+             * @description how many tokens are possible after it
+             */
+            kept: number;
         };
         /**
          * Step
@@ -598,8 +788,15 @@ export interface components {
              *       "temperature": 0.7,
              *       "top_k": 0,
              *       "top_p": 0.95,
+             *       "min_p": 0,
+             *       "typical_p": 1,
              *       "repetition_penalty": 1,
-             *       "seed": null
+             *       "presence_penalty": 0,
+             *       "frequency_penalty": 0,
+             *       "logit_bias": {},
+             *       "seed": null,
+             *       "forced_token_ids": [],
+             *       "constraint": null
              *     }
              */
             sampling: components["schemas"]["Sampling"];
@@ -639,6 +836,8 @@ export interface components {
             finish_reason: ("stop" | "length" | "cancelled" | "context") | null;
             /** Id */
             id: string;
+            /** Interventions */
+            interventions?: components["schemas"]["Intervention"][];
             /** Model Id */
             model_id: string;
             /** Positions */
@@ -723,6 +922,7 @@ export type Block = components['schemas']['Block'];
 export type Candidate = components['schemas']['Candidate'];
 export type ChatMessage = components['schemas']['ChatMessage'];
 export type Check = components['schemas']['Check'];
+export type Constraint = components['schemas']['Constraint'];
 export type Dimensions = components['schemas']['Dimensions'];
 export type Distribution = components['schemas']['Distribution'];
 export type Equation = components['schemas']['Equation'];
@@ -730,6 +930,10 @@ export type EquationInput = components['schemas']['EquationInput'];
 export type Explanation = components['schemas']['Explanation'];
 export type FrameArray = components['schemas']['FrameArray'];
 export type FrameHeader = components['schemas']['FrameHeader'];
+export type Intervention = components['schemas']['Intervention'];
+export type Lens = components['schemas']['Lens'];
+export type LensCandidate = components['schemas']['LensCandidate'];
+export type LensRow = components['schemas']['LensRow'];
 export type LoadProgress = components['schemas']['LoadProgress'];
 export type ModelList = components['schemas']['ModelList'];
 export type ModelSummary = components['schemas']['ModelSummary'];
@@ -737,6 +941,8 @@ export type Operand = components['schemas']['Operand'];
 export type Sampling = components['schemas']['Sampling'];
 export type Site = components['schemas']['Site'];
 export type SiteInput = components['schemas']['SiteInput'];
+export type Span = components['schemas']['Span'];
+export type Stage = components['schemas']['Stage'];
 export type Step = components['schemas']['Step'];
 export type Subscribe = components['schemas']['Subscribe'];
 export type Term = components['schemas']['Term'];

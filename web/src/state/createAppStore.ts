@@ -9,8 +9,13 @@ export const DEFAULT_SAMPLING: Sampling = {
   temperature: 0.7,
   top_k: 0,
   top_p: 0.95,
+  min_p: 0,
+  typical_p: 1,
   repetition_penalty: 1,
+  presence_penalty: 0,
+  frequency_penalty: 0,
   seed: null,
+  constraint: null,
 };
 
 export const DEFAULT_MAX_NEW_TOKENS = 24;
