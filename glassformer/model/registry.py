@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from glassformer.errors import BadValue, GlassformerError, InUse, ModelFailed, NoRoom
+from glassformer.model.imports import import_torch
 from glassformer.model.safety import check_folder, read_json_object
 from glassformer.model.source import Catalog, ModelSource
 from glassformer.protocol.messages import LoadProgress, ModelSummary
@@ -37,7 +38,6 @@ MOST_PENDING = 16
 MOST_FAILED = 64
 # Share of the machine's memory for weights where no number is set; the rest is for caches and recordings.
 WEIGHT_SHARE = 0.6
-IMPORTING = threading.Lock()
 
 
 @dataclass(eq=False)
@@ -288,17 +288,6 @@ class Registry:
             prompts=list(source.prompts),
             error=entry.error.message if entry and entry.error else None,
         )
-
-
-def import_torch() -> None:
-    """Bring torch and transformers in, which takes seconds and which nothing needed before the first model.
-
-    One thread at a time: transformers imports its parts lazily, and two threads can meet one half imported.
-    """
-    with IMPORTING:
-        import glassformer.model.anatomy
-        import glassformer.model.attention
-        import glassformer.model.load  # noqa: F401
 
 
 def look_into(loaded: LoadedModel) -> None:

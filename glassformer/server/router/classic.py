@@ -10,12 +10,13 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 from starlette.responses import Response
 
-from glassformer.model.registry import import_torch
+from glassformer.model.imports import import_torch
 from glassformer.protocol.messages import Sampling
+from glassformer.protocol.text import check_text
 from glassformer.server.framing import TextFramer
 from glassformer.server.services import Services, ServicesOf
 from glassformer.server.stream import ClientLeft, EventStream, unless_left
-from glassformer.server.text import Text, check_text
+from glassformer.server.text import Text
 
 if TYPE_CHECKING:
     from glassformer.engine.request import DecodedToken
