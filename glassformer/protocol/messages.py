@@ -356,6 +356,7 @@ class TraceRequest(Message):
     max_new_tokens: int = Field(default=0, ge=0, le=1_000_000)
     sampling: Sampling = Sampling()
     stop: list[str] = Field(default_factory=list, max_length=16)
+    interventions: list[Intervention] = Field(default_factory=list, max_length=64)
 
 
 Filter = Literal[

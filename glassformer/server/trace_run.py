@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Literal
 
@@ -19,7 +19,6 @@ from glassformer.engine.generation import decode
 from glassformer.engine.request import DecodedToken, GenerationRequest
 from glassformer.engine.turns import Job
 from glassformer.errors import GlassformerError
-from glassformer.model.load import LoadedModel
 from glassformer.protocol.messages import Step, TraceState, TraceStatus
 from glassformer.server.errors import FAULT, error_body
 from glassformer.server.framing import event, json_event
@@ -32,11 +31,11 @@ FinishReason = Literal["stop", "length", "cancelled", "context"]
 
 
 class TraceRun:
-    """One generation that records itself."""
+    """One generation that records itself into `trace`."""
 
-    def __init__(self, services: Services, loaded: LoadedModel, token_ids: list[int]) -> None:
+    def __init__(self, services: Services, trace: Trace) -> None:
         self.services = services
-        self.trace: Trace = services.store.create(loaded, token_ids, len(token_ids))
+        self.trace = trace
         self.created_at_secs = time.monotonic()
         self.status: TraceStatus = "queued"
         self.finish_reason: FinishReason | None = None
@@ -71,6 +70,16 @@ class TraceRun:
             raise
         self.services.runs[self.trace.id] = self
 
+    def replay(self, tokens: Sequence[DecodedToken]) -> None:
+        """Tell of a trace that was recorded elsewhere, `tokens` being what it wrote. On the event loop's thread."""
+        self.services.runs[self.trace.id] = self
+        self.status, self.finish_reason = "done", "length"
+        for token in tokens:
+            self._tell("step", self._describe_step(token).model_dump_json())
+            self.finish_reason = token.finish_reason or self.finish_reason
+        self._tell_state()
+        self._close()
+
     def stop(self) -> None:
         """End the generation within one step; what was recorded stays."""
         if self.job is not None:
@@ -88,7 +97,7 @@ class TraceRun:
 
     def _steps(self, job: Job[DecodedToken], request: GenerationRequest) -> Iterator[DecodedToken]:
         self._post(self._begin)
-        yield from decode(self.trace.loaded, request, cancelled=job.cancelled, watcher=self.trace.recording)
+        yield from decode(self.trace.loaded, request, cancelled=job.cancelled, watcher=self.trace.watcher)
 
     def _take(self, token: DecodedToken) -> None:
         # Here, so that the event loop finds it decoded and never waits for a tokenizer.
@@ -121,13 +130,15 @@ class TraceRun:
         self.services.metrics.tokens.labels("generated").inc()
         if token.finish_reason is not None:
             self.finish_reason = token.finish_reason
-        step = Step(
+        self._tell("step", self._describe_step(token).model_dump_json())
+
+    def _describe_step(self, token: DecodedToken) -> Step:
+        return Step(
             pos=token.pos,
             token=self.trace.loaded.token(token.token_id),
             probability=token.probability,
             model_probability=min(1.0, math.exp(token.logprob)),
         )
-        self._tell("step", step.model_dump_json())
 
     def _finish(self, error: BaseException | None) -> None:
         if error is not None:
@@ -180,6 +191,7 @@ class TraceRun:
             tokens_per_sec=self.tokens_per_sec(),
             bytes=trace.nbytes,
             batched_difference=trace.batched_difference,
+            interventions=list(trace.interventions),
         )
 
     def tokens_per_sec(self) -> float | None:

@@ -7,6 +7,7 @@ heads x T x T exists unless someone asks for all of it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -45,10 +46,12 @@ def materialise_block(
     token_ids: Tensor,
     residual: Tensor,
     following: Tensor,
+    *,
+    into_next: Callable[[Tensor], Tensor],
 ) -> BlockSites:
     """Run block `block` again on `residual` [pos, d_model]; `following` is what was recorded after it.
 
-    The caller holds the model's lock.
+    `into_next` gives what the next block reads of what this one leaves. The caller holds the model's lock.
     """
     capture = Capture(structure, addresses)
     device = structure.model.device
@@ -65,7 +68,7 @@ def materialise_block(
             sinks=None if call.sinks is None else call.sinks.cpu().float(),
         )
     after = values.get(f"resid_post.{block}")
-    difference = 0.0 if after is None else float((after - following).abs().max())
+    difference = 0.0 if after is None else float((into_next(after) - following).abs().max())
     tables = capture.rotary.get(block)
     rotary = None if tables is None else (tables[0].cpu().float(), tables[1].cpu().float())
     return BlockSites(residual.shape[0], values, call, rotary, difference)

@@ -8,9 +8,11 @@ from __future__ import annotations
 import secrets
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 
 from glassformer.errors import UnknownTrace
 from glassformer.model.load import LoadedModel
+from glassformer.protocol.messages import Intervention
 from glassformer.trace.materialise import BlockSites
 from glassformer.trace.trace import Trace
 
@@ -29,16 +31,29 @@ class TraceStore:
         self._sites: OrderedDict[tuple[str, int], BlockSites] = OrderedDict()
         self._lock = threading.RLock()
 
-    def create(self, loaded: LoadedModel, token_ids: list[int], prompt_count: int) -> Trace:
-        """A new, empty trace of `token_ids`; the run fills it."""
-        trace = Trace(secrets.token_hex(8), loaded, token_ids, prompt_count, self)
+    def create(
+        self,
+        loaded: LoadedModel,
+        token_ids: list[int],
+        prompt_count: int,
+        *,
+        interventions: Sequence[Intervention] = (),
+    ) -> Trace:
+        """A new, empty trace of `token_ids`; the run fills it. Raises BadValue as `Trace` does."""
+        trace = Trace(
+            secrets.token_hex(8), loaded, token_ids, prompt_count, self, interventions=interventions
+        )
+        self.keep_trace(trace)
+        return trace
+
+    def keep_trace(self, trace: Trace) -> None:
+        """Count a trace among those of this store, which may have been made by another one."""
         with self._lock:
             self._traces[trace.id] = trace
             idle = [held.id for held in self._traces.values() if not held.is_running and held is not trace]
             for oldest in idle[: max(0, len(self._traces) - MAX_TRACES)]:
                 self.delete(oldest)
         self._shrink(keep=trace.id)
-        return trace
 
     def get(self, trace_id: str) -> Trace:
         """The trace of that id, now the most recently used. Raises UnknownTrace."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
@@ -17,10 +17,17 @@ from glassformer.errors import BadValue, UnknownAddress
 from glassformer.model.capture import Capture
 from glassformer.model.load import LoadedModel
 from glassformer.model.rerun import rerun_tail
-from glassformer.protocol.messages import Anatomy, Explanation, Site
+from glassformer.protocol.messages import Anatomy, Explanation, Intervention, Site
 from glassformer.tiles.level import Array, Region
 from glassformer.tiles.store import ArrayView, ZarrReply, ZarrStore
 from glassformer.trace.explain import explain_cell
+from glassformer.trace.intervention import (
+    Intervened,
+    applied,
+    change_input,
+    check_interventions,
+    inside_block,
+)
 from glassformer.trace.materialise import BlockSites, materialise_block
 from glassformer.trace.recording import Recording, Send, to_numpy
 
@@ -39,10 +46,21 @@ class BlockCache(Protocol):
 
 
 class Trace:
-    """A recording with everything needed to answer questions about it. Safe to ask from several threads."""
+    """A recording with everything needed to answer questions about it. Safe to ask from several threads.
+
+    `watcher` is what a run gives to the engine: it records, and applies the interventions, if there are any.
+    Raises BadValue for a model that cannot be looked into, and for interventions that cannot be applied.
+    """
 
     def __init__(
-        self, trace_id: str, loaded: LoadedModel, token_ids: list[int], prompt_count: int, cache: BlockCache
+        self,
+        trace_id: str,
+        loaded: LoadedModel,
+        token_ids: list[int],
+        prompt_count: int,
+        cache: BlockCache,
+        *,
+        interventions: Sequence[Intervention] = (),
     ) -> None:
         if loaded.anatomy is None:
             raise BadValue("The model has no anatomy yet.", field="model_id")
@@ -53,6 +71,7 @@ class Trace:
         self.token_ids = list(token_ids)
         self.prompt_count = prompt_count
         self.recording = Recording(loaded.structure, trace_id)
+        self.interventions = tuple(interventions)
         self.batched_difference: float | None = None
         self.is_running = False
         self._anatomy: Anatomy = loaded.anatomy
@@ -66,6 +85,10 @@ class Trace:
             *self._anatomy.after,
         ]
         self.sites: dict[str, Site] = {site.address: site for site in sites}
+        self.watcher: Recording | Intervened = self.recording
+        if self.interventions:
+            check_interventions(loaded.structure, self.sites, self.interventions, context=loaded.context)
+            self.watcher = Intervened(self.recording, loaded.structure, self.interventions)
 
     @property
     def positions(self) -> int:
@@ -154,14 +177,17 @@ class Trace:
                 and site.check.status != "refused"
                 and site.point not in PATTERNS
             ]
-            sites = materialise_block(
-                self.loaded.structure,
-                block,
-                wanted,
-                torch.tensor(self.token_ids[:positions]),
-                self.recording.residual(block, positions),
-                self.recording.residual(block + 1, positions),
-            )
+            structure = self.loaded.structure
+            with applied(structure, inside_block(self.interventions, block), 0, positions):
+                sites = materialise_block(
+                    structure,
+                    block,
+                    wanted,
+                    torch.tensor(self.token_ids[:positions]),
+                    self.recording.residual(block, positions),
+                    self.recording.residual(block + 1, positions),
+                    into_next=lambda after: change_input(structure, self.interventions, block + 1, after),
+                )
         self.batched_difference = max(self.batched_difference or 0.0, sites.difference)
         self._cache.keep(self.id, block, sites)
         return sites
@@ -182,7 +208,7 @@ class Trace:
         with self._lock, self.loaded.lock, torch.inference_mode():
             count = self.positions
             token_ids = torch.tensor([self.token_ids[:count]], device=self.loaded.device)
-            with self.recording.watch(0, count):
+            with self.watcher.watch(0, count):
                 self.loaded.model(input_ids=token_ids, use_cache=False)
 
     # --- answers -----------------------------------------------------------------------------------
@@ -194,7 +220,12 @@ class Trace:
         if len(index) != len(shape) or any(not 0 <= i < size for i, size in zip(index, shape, strict=False)):
             ranges = ", ".join(f"{axis} 0..{size - 1}" for axis, size in zip(site.axes, shape, strict=True))
             raise BadValue(f"{address} takes the indices {ranges}.", field="index")
-        return explain_cell(self, site, index)
+        explanation = explain_cell(self, site, index)
+        changes = [given.operation for given in self.interventions if given.address == address]
+        if changes:
+            note = f"An intervention changed it ({', '.join(changes)}); the terms are what the model computed before."
+            explanation.note = f"{explanation.note} {note}".strip()
+        return explanation
 
     def value(self, address: str, index: list[int]) -> float:
         """One cell of a site."""
@@ -222,6 +253,8 @@ class Trace:
             "model_id": self.loaded.model_id,
             "token_ids": self.token_ids[:positions],
             "prompt_count": self.prompt_count,
+            "tokens": [token.text for token in self.loaded.tokens(self.token_ids[:positions])],
+            "interventions": [given.model_dump() for given in self.interventions],
         }
         return ZarrStore(arrays, attributes, growing=True)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import APIRouter, Header, Query
 from starlette.responses import Response
 
-from glassformer.errors import BadValue, UnknownTrace
+from glassformer.errors import UnknownTrace
 from glassformer.protocol.messages import (
     Distribution,
     Explanation,
@@ -19,15 +19,12 @@ from glassformer.protocol.messages import (
 )
 from glassformer.server.services import Services, ServicesOf
 from glassformer.server.stream import EventStream
-from glassformer.server.text import require_text
+from glassformer.trace.request import check_request, encode_request
 
 if TYPE_CHECKING:
-    from glassformer.model.load import LoadedModel
     from glassformer.server.trace_run import TraceRun
 
 router = APIRouter(prefix="/api/traces", tags=["recordings"])
-
-LONGEST_STOP = 500
 
 
 def find_run(services: Services, trace_id: str) -> TraceRun:
@@ -54,40 +51,15 @@ async def create_trace(body: TraceRequest, services: ServicesOf) -> TraceState:
     check_length(services, loaded, token_ids, field=field)
     await services.quick(loaded.tokens, token_ids)  # so that telling the state never waits for a tokenizer
     make_room(services)
-    run = TraceRun(services, loaded, token_ids)
+    trace = await services.quick(
+        services.store.create, loaded, token_ids, len(token_ids), interventions=body.interventions
+    )
+    run = TraceRun(services, trace)
     run.start(
         GenerationRequest(token_ids, body.sampling, max_new_tokens=body.max_new_tokens, stop=tuple(body.stop))
     )
     services.metrics.tokens.labels("prompt").inc(len(token_ids))
     return run.state()
-
-
-def check_request(body: TraceRequest) -> None:
-    """What the message's own types leave open. Raises BadValue."""
-    given = [name for name in ("prompt", "messages", "token_ids") if getattr(body, name) is not None]
-    if len(given) != 1:
-        raise BadValue(
-            "Exactly one of prompt, messages and token_ids is needed.", field=(given or ["prompt"])[-1]
-        )
-    if body.prompt is not None:
-        require_text(body.prompt, "prompt")
-    for message in body.messages or []:
-        require_text(message.content, "messages")
-    for stop in body.stop:
-        require_text(stop, "stop")
-        if len(stop) > LONGEST_STOP:
-            raise BadValue(f"A stop string has at most {LONGEST_STOP} characters.", field="stop")
-
-
-def encode_request(body: TraceRequest, loaded: LoadedModel) -> tuple[list[int], str]:
-    """The token ids to run, and the field they came from."""
-    if body.token_ids is not None:
-        return loaded.check_ids(body.token_ids), "token_ids"
-    if body.messages is not None:
-        if not body.messages:
-            raise BadValue("messages must not be empty.", field="messages")
-        return loaded.encode_chat(body.messages), "messages"
-    return loaded.encode(body.prompt or ""), "prompt"
 
 
 def make_room(services: Services) -> None:

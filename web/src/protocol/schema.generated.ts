@@ -766,6 +766,8 @@ export interface components {
          * @description Exactly one of `prompt`, `messages`, `token_ids`. `max_new_tokens` 0 records the prompt alone.
          */
         TraceRequest: {
+            /** Interventions */
+            interventions?: components["schemas"]["Intervention"][];
             /**
              * Max New Tokens
              * @default 0
