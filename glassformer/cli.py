@@ -118,12 +118,23 @@ def train(
     steps: Annotated[int | None, typer.Option(min=1, help="Fewer or more steps than the recipe's.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda...")] = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the folder's checkpoint.")] = False,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Train tales faster; on a CPU that needs a C++ compiler.")
+    ] = False,
 ) -> None:
     """Train a bundled model from its seed."""
     from glassformer import training
 
     try:
-        training.train(name, out_dir=out or Path(name), seed=seed, steps=steps, device=device, resume=resume)
+        training.train(
+            name,
+            out_dir=out or Path(name),
+            seed=seed,
+            steps=steps,
+            device=device,
+            resume=resume,
+            compile_model=compiled,
+        )
     except (GlassformerError, ValueError, OSError) as error:
         typer.echo(f"glassformer: {error}", err=True)
         raise typer.Exit(1) from None

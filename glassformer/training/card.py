@@ -10,7 +10,7 @@ import torch
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from transformers import PreTrainedModel
 
-from glassformer.training import lexicon, plot, sorter, tales
+from glassformer.training import lexicon, plot, score, sorter, tales
 from glassformer.training.loop import Progression
 
 QUESTIONS = {
@@ -23,6 +23,18 @@ QUESTIONS = {
     "how_many": "How many apples does Mia have?",
     "why": "Why is Tom sad?",
     "sorted": "sequences sorted exactly",
+    "told": "stories told without a slip",
+}
+SLIPS = {
+    "form": "a sentence that the grammar could not write",
+    "pronoun": "a pronoun for nobody",
+    "twice": "one person in two parts of a sentence",
+    "thing": "a thing that was never introduced, or twice",
+    "holder": "a thing handed over by someone who does not have it",
+    "place": "going to where one is",
+    "count": "a wrong sum",
+    "end": "no end",
+    "wish": "somebody or something asked for is missing",
 }
 
 TALES = """\
@@ -34,19 +46,21 @@ story, so attention, a logit lens or an ablation has something true to show.
 
 ## Shape
 {blocks} blocks, width {width}, {heads} query heads and {kv_heads} key/value heads of {head}, SwiGLU of {mlp}, RMSNorm,
-rotary positions, tied embeddings; {vocabulary:,} byte-level BPE tokens, so that any text round-trips; {context} tokens
-of context, the longest it was trained on. Weights: f32, {megabytes:.1f} MB.
+rotary positions, tied embeddings; {vocabulary:,} byte-level BPE tokens: every word of the tales is one, and any other
+text round-trips; {context} tokens of context, the longest it was trained on. Weights: f32, {megabytes:.1f} MB.
 
 ## Data
 Endless documents from a seeded grammar in this repository (`glassformer/training`): {people} names, {objects} objects,
 {places} places, {shapes} story shapes, in the present and in the past, with pronouns, quotes, feelings and small
-sums; questions inside stories, after them, and as a chat. No text by anyone else. The tokenizer was trained on the
+sums; questions inside stories, after them, and as a chat. No text by anyone else. The tokenizer was made from the
 same grammar.
 
 ## Training
 Seed {seed}, {steps:,} steps of {batch:,} tokens: {tokens:,} without padding, {minutes:.0f} minutes on {device}.
-Muon for matrices, AdamW for the rest, linear decay over the last {decay:.0%}. Answers weigh {weight:g} times as much as
-other text. Reproduce with `glassformer train tales --seed {seed} --steps {steps}`.
+Muon for matrices, AdamW for the rest, linear decay over the last {decay:.0%}. Answers weigh {first_weight:g} times as
+much as other text until step {weight_from:,}, {last_weight:g} times from step {weight_to:,} on: it learns to follow
+stories first and to tell them second. Stories with several things or places ({late_share:.0%} of all in the end) come
+in from step {late_from:,} on. Reproduce with `glassformer train tales --seed {seed} --steps {steps}`.
 
 ## Held-out scores
 {documents:,} documents that training could not have seen (their text hashes to a bucket that training skips), greedy
@@ -54,10 +68,17 @@ decoding, an answer counts only if all of it is right, full stop included.
 
 {scores}
 
+## Stories told freely
+{whole} of {told} stories sampled at temperature {temperature:g} on requests of their own ("Tell me a story about Mia
+and a kite.") have no slip: each sentence is one that the grammar could write, whoever hands a thing over has it and
+nobody takes it from anyone else, things are the ones introduced, pronouns stand for somebody, sums are right, and the
+story has what was asked for and an end. Stories with a slip, by its kind (one can have several):
+
+{slips}
+
 ## What it cannot do
-It knows the words of its grammar and nothing else. Its stories have one thing to follow, and their people stay
-together: with two things, or with people in two places, it guesses. It reads long or unusual stories badly,
-and in the stories it tells it sometimes mixes up who is who ("Leo gave Leo two more").
+It knows the words of its grammar and nothing else. Its stories are as short as those it was trained on; it reads longer
+or unusual ones badly, and it follows two things, or people in two places, less surely than one.
 """
 
 SORTER = """\
@@ -91,12 +112,13 @@ def write(
     done: Progression,
     scores: Mapping[str, tuple[int, int]],
     *,
+    told: Mapping[str, int] | None = None,
     seed: int,
     documents: int,
     decay_share: float,
     device: str,
 ) -> ModelCard:
-    """The card; scores are (right, asked) by question kind."""
+    """The card; scores are (right, asked) by question kind, `told` what score.told returns."""
     parameters = sum(parameter.numel() for parameter in model.parameters())
     config = model.config
     common = {
@@ -124,6 +146,7 @@ def write(
             rows=sorter.BATCH,
         )
     else:
+        assert told is not None
         text = TALES.format(
             **common,
             kv_heads=config.num_key_value_heads,
@@ -133,10 +156,19 @@ def write(
             people=len(lexicon.WOMEN) + len(lexicon.MEN),
             objects=len(lexicon.OBJECTS),
             places=sum(map(len, lexicon.PLACES.values())),
-            shapes=len(plot.SHAPES),
+            shapes=len(plot.SHAPES) + len(plot.LATE_SHAPES),
             batch=tales.TOKENS,
-            weight=tales.ANSWER_WEIGHT,
+            first_weight=tales.ANSWER_WEIGHTS[0],
+            last_weight=tales.ANSWER_WEIGHTS[1],
+            weight_from=tales.WEIGHT_STEPS[0],
+            weight_to=tales.WEIGHT_STEPS[1],
+            late_share=plot.LATE_SHARE,
+            late_from=tales.LATE_STEPS[0],
             documents=documents,
+            whole=scores["told"][0],
+            told=scores["told"][1],
+            temperature=score.TEMPERATURE,
+            slips=_slips(told),
         )
     data = ModelCardData(
         license="mit",
@@ -163,7 +195,13 @@ def _result(kind: str, right: int, asked: int) -> EvalResult:
 def _table(scores: Mapping[str, tuple[int, int]]) -> str:
     rows = ["| question | right | of | share |", "|---|---|---|---|"]
     for kind, question in QUESTIONS.items():
-        if kind in scores:
+        if kind in scores and kind != "told":
             right, asked = scores[kind]
             rows.append(f"| {question} | {right:,} | {asked:,} | {right / asked:.2%} |")
+    return "\n".join(rows)
+
+
+def _slips(told: Mapping[str, int]) -> str:
+    rows = ["| slip | stories |", "|---|---|"]
+    rows += [f"| {text} | {told[kind]} |" for kind, text in SLIPS.items()]
     return "\n".join(rows)

@@ -17,7 +17,7 @@ HELD_OUT_ONE_IN = 50
 # Shares of the documents; those left over are stories told on request, or told with no question.
 INLINE_SHARE, CHAT_SHARE = 0.55, 0.3
 ANTHOLOGY_SHARE = 0.04  # of all, within the inline ones: they alone reach the far end of the context
-ANTHOLOGY_CHARS = 870  # about 250 tokens
+ANTHOLOGY_CHARS = 930  # at most 250 tokens
 
 
 def is_held_out(document: Document) -> bool:
@@ -32,11 +32,9 @@ def tell(
     rng: random.Random, *, level: float, cast: plot.Cast | None = None
 ) -> tuple[str, Narrator, plot.Cast]:
     """One story: its shape, how it was told (with its world), and who was in it."""
-    names = list(plot.SHAPES)
-    shape = rng.choices(names, [weight for _, weight in plot.SHAPES.values()])[0]
     tale = Narrator(rng, is_past=rng.random() < 0.5, level=level)
     cast = cast or plot.Cast(rng, level=level)
-    plot.SHAPES[shape][0](tale, cast, level)
+    shape = plot.tell(tale, cast, level)
     return shape, tale, cast
 
 
@@ -53,7 +51,7 @@ class Page:
         self.answers.append(Answer(asked, form, start, len(self.text)))
 
 
-def write(rng: random.Random, *, level: float = 1.0) -> Document:
+def write(rng: random.Random, *, level: float = plot.FULL_LEVEL) -> Document:
     """One document: a story with questions inside or after it, a chat about a story, or a story on request."""
     draw = rng.random()
     if draw < ANTHOLOGY_SHARE:
@@ -120,7 +118,8 @@ REQUESTS = (
 )
 
 
-def _request(rng: random.Random, level: float) -> Document:
+def _wish(rng: random.Random, level: float) -> tuple[str, tuple[Person, ...], tuple[Thing, ...]]:
+    """What a request names, and who and what that is."""
     wanted: list[str] = []
     people: tuple[Person, ...] = ()
     things: tuple[Thing, ...] = ()
@@ -132,34 +131,53 @@ def _request(rng: random.Random, level: float) -> Document:
         noun = plot.draw_thing(rng, level=level).noun
         things = (Thing(noun, rng.choice(lexicon.ADJECTIVES) if rng.random() < 0.6 else ""),)
         wanted.append(f"a{'n' if noun[0] in 'aeiou' else ''} {noun}")
+    return " and ".join(wanted), people, things
+
+
+def requests(seed: int, number: int) -> list[tuple[str, tuple[str, ...]]]:
+    """(request for a story, the names and nouns that the story must have), of a stream of its own."""
+    rng = random.Random(f"tales/requests/{seed}")
+    drawn = [(rng.choice(REQUESTS), *_wish(rng, plot.FULL_LEVEL)) for _ in range(number)]
+    return [
+        (request.format(wanted), (*(p.name for p in people), *(t.noun for t in things)))
+        for request, wanted, people, things in drawn
+    ]
+
+
+def _request(rng: random.Random, level: float) -> Document:
+    wanted, people, things = _wish(rng, level)
     while True:
         cast = plot.Cast(rng, level=level, people=people, things=things)
         shape, tale, cast = tell(rng, level=level, cast=cast)
-        if cast.things or not things:
+        story = " ".join(tale.sentences)
+        if all(word in story for word in (*(p.name for p in people), *(thing.noun for thing in things))):
             break
-    if rng.random() < 0.6:
-        event.end(tale)
-    story = " ".join(tale.sentences)
-    text = f"{USER}{rng.choice(REQUESTS).format(' and '.join(wanted))}{ASSISTANT}{story}{EOS}"
+    story = _end(tale, cast, story)
+    text = f"{USER}{rng.choice(REQUESTS).format(wanted)}{ASSISTANT}{story}{EOS}"
     return Document(shape, text, (), question.people_of(cast.people), story)
 
 
 def _plain(rng: random.Random, level: float) -> Document:
     shape, tale, cast = tell(rng, level=level)
-    if rng.random() < 0.6:
-        event.end(tale)
-    story = " ".join(tale.sentences)
-    if cast.things and rng.random() < 0.5:
+    story = _end(tale, cast, " ".join(tale.sentences))
+    if cast.things and cast.people[0].name in story and rng.random() < 0.5:
         title = f"{cast.people[0].name} and the {cast.things[0].noun}"
         return _finish(Page(f"{title}\n\n{story}"), shape, cast, story)
     return _finish(Page(story), shape, cast, story)
+
+
+def _end(tale: Narrator, cast: plot.Cast, story: str) -> str:
+    """The story, perhaps with an ending."""
+    if tale.rng.random() < 0.6:
+        event.end(tale, people=sum(person.name in story for person in cast.people))
+    return " ".join(tale.sentences)
 
 
 def _finish(page: Page, shape: str, cast: plot.Cast, story: str) -> Document:
     return Document(shape, page.text + EOS, tuple(page.answers), question.people_of(cast.people), story)
 
 
-def training_documents(seed: int, step: int, *, level: float = 1.0) -> Iterator[Document]:
+def training_documents(seed: int, step: int, *, level: float = plot.FULL_LEVEL) -> Iterator[Document]:
     """The endless documents of one training step."""
     rng = random.Random(f"tales/{seed}/{step}")
     while True:
@@ -168,7 +186,7 @@ def training_documents(seed: int, step: int, *, level: float = 1.0) -> Iterator[
             yield document
 
 
-def held_out_documents(seed: int, number: int, *, level: float = 1.0) -> list[Document]:
+def held_out_documents(seed: int, number: int, *, level: float = plot.FULL_LEVEL) -> list[Document]:
     """The first `number` held-out documents of this seed."""
     rng = random.Random(f"tales/held-out/{seed}")
     documents: list[Document] = []

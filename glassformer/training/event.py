@@ -37,7 +37,7 @@ def own(tale: Narrator, person: Person, thing: Thing) -> None:
     if not tale.sentences:
         subject = tale.opening() + subject
     verb = tale.verb(tale.rng.choice(lexicon.OWN))
-    tale.say(f"{subject} {verb} {tale.new(thing)}", people=[person], things=[thing])
+    tale.say(f"{subject} {verb} {tale.new(thing)}", people=[person], things=[thing], lead=False)
 
 
 def find(tale: Narrator, person: Person, thing: Thing) -> None:
@@ -50,7 +50,8 @@ def find(tale: Narrator, person: Person, thing: Thing) -> None:
     tale.say(f"{subject} {verb} {tale.new(thing)}{where}", people=[person], things=[thing])
 
 
-def give(tale: Narrator, giver: Person, taker: Person, thing: Thing) -> None:
+def give(tale: Narrator, giver: Person, taker: Person, thing: Thing) -> bool:
+    """Whether that was kind of the giver: not if the taker just took it."""
     tale.world.move(thing.noun, taker.name, giver=giver.name)
     form = tale.rng.random()
     if form < 0.6:
@@ -62,12 +63,14 @@ def give(tale: Narrator, giver: Person, taker: Person, thing: Thing) -> None:
         else:
             tale.say(f"{subject} {verb} {to} {what}", people=[giver, taker], things=[thing])
     elif form < 0.9:
-        verb, subject, what = tale.verb(tale.rng.choice(lexicon.TAKE)), tale.subject(taker), tale.the(thing)
+        forms = tale.rng.choice(lexicon.TAKE)
+        verb, subject, what = tale.verb(forms), tale.subject(taker), tale.the(thing)
         tale.say(
             f"{subject} {verb} {what} from {tale.indirect(giver, taker)}",
             people=[taker, giver],
             things=[thing],
         )
+        return forms[0] not in lexicon.UNKIND
     else:
         say, give_verb = tale.verb(lexicon.SAY[0]), tale.verb(lexicon.GIVE[0])
         what = tale.named(thing)
@@ -76,6 +79,21 @@ def give(tale: Narrator, giver: Person, taker: Person, thing: Thing) -> None:
             people=[giver, taker],
             things=[thing],
         )
+    return True
+
+
+def swap(tale: Narrator, first: Person, second: Person, mine: Thing, yours: Thing) -> None:
+    """Two things change hands at once."""
+    tale.world.move(mine.noun, second.name, giver=first.name)
+    tale.world.move(yours.noun, first.name, giver=second.name)
+    if tale.rng.random() < 0.6:
+        verb, subject = tale.verb(tale.rng.choice(lexicon.SWAP)), tale.subject(first)
+        text = f"{subject} {verb} {tale.named(mine)} for {second.name}'s {yours.noun}"
+    else:
+        verb = tale.verb(lexicon.GIVE[0])
+        text = f"{first.name} {verb} {tale.named(mine)} to {second.name}"
+        text += f" and {second.name} {verb} {tale.named(yours)} to {first.name}"
+    tale.say(text, people=[first, second], things=[mine, yours])
 
 
 def put(tale: Narrator, person: Person, thing: Thing) -> None:
@@ -130,6 +148,13 @@ def go(tale: Narrator, people: Sequence[Person]) -> None:
     tale.say(text, people=people)
 
 
+def follow(tale: Narrator, person: Person, other: Person) -> None:
+    """`person` goes to where `other` is."""
+    place = tale.world.place[person.name] = tale.world.place[other.name]
+    verb = tale.verb(("follows", "followed"))
+    tale.say(f"{tale.subject(person)} {verb} {other.name} to the {place.noun}", people=[person, other])
+
+
 def want(tale: Narrator, person: Person, thing: Thing) -> None:
     """Named together, but nothing changes hands."""
     holder = tale.world.holder.get(thing.noun)
@@ -139,7 +164,10 @@ def want(tale: Narrator, person: Person, thing: Thing) -> None:
         text = f'"Can I have {tale.named(thing)}?" {ask} {person.name}. "No, not today," {say} {holder}'
         tale.say(text, people=[], things=[thing])
         return
-    verb, subject = tale.verb(tale.rng.choice(lexicon.WANT)), tale.subject(person)
+    choices: Sequence[tuple[str, str]] = lexicon.MISS
+    if holder is not None:
+        choices = lexicon.LIKE if holder == person.name else (*lexicon.LIKE, *lexicon.WANT)
+    verb, subject = tale.verb(tale.rng.choice(choices)), tale.subject(person)
     tale.say(f"{subject} {verb} {tale.the(thing)}", people=[person], things=[thing])
 
 
@@ -173,16 +201,19 @@ def describe(tale: Narrator) -> None:
     tale.say(tale.tensed(tale.rng.choice(lexicon.SETTINGS)))
 
 
-def end(tale: Narrator) -> None:
-    tale.say(tale.tensed(tale.rng.choice(lexicon.ENDINGS)), lead=False)
+def end(tale: Narrator, *, people: int) -> None:
+    """The last sentence of a story with so many people in it."""
+    endings = (*lexicon.ENDINGS, *lexicon.ENDINGS_TOGETHER) if people > 1 else lexicon.ENDINGS
+    tale.say(tale.tensed(tale.rng.choice(endings)), lead=False)
 
 
 def count(tale: Narrator, person: Person, other: Person, noun: str) -> None:
     """Two or three steps of adding and taking away, never past what NUMBERS can say."""
     rng, numbers = tale.rng, lexicon.NUMBERS
     amount = rng.randint(1, 6)
+    ways = [("loses", "lost"), ("sells", "sold"), *([("eats", "ate")] if noun in lexicon.EATEN else [])]
     subject = tale.subject(person) if tale.sentences else tale.opening() + person.name
-    tale.say(f"{subject} {tale.verb(lexicon.OWN[0])} {phrase(amount, noun)}", people=[person])
+    tale.say(f"{subject} {tale.verb(lexicon.OWN[0])} {phrase(amount, noun)}", people=[person], lead=False)
     for _ in range(1 if rng.random() < 0.8 else 2):
         loses = amount > 1 and rng.random() < 0.45
         change = rng.randint(1, min(3, amount - 1)) if loses else rng.randint(1, 3)
@@ -192,7 +223,7 @@ def count(tale: Narrator, person: Person, other: Person, noun: str) -> None:
             verb, tail = (
                 (tale.verb(lexicon.GIVE[0]), f" to {other.name}")
                 if rng.random() < 0.6
-                else (tale.verb(rng.choice((("loses", "lost"), ("sells", "sold"), ("eats", "ate")))), "")
+                else (tale.verb(rng.choice(ways)), "")
             )
             tale.say(f"{tale.subject(person)} {verb} {word} of them{tail}", people=[person])
         else:
@@ -206,7 +237,7 @@ def count(tale: Narrator, person: Person, other: Person, noun: str) -> None:
     tale.world.count[person.name] = (noun, amount)
     if rng.random() < 0.25:
         tale.say(
-            f"now {person.name} {tale.verb(lexicon.OWN[0])} {phrase(amount, noun)}",
+            f"{'then' if tale.is_past else 'now'} {person.name} {tale.verb(lexicon.OWN[0])} {phrase(amount, noun)}",
             people=[person],
             lead=False,
         )

@@ -20,19 +20,19 @@ OBJECTS: Final = tuple(
     """ball kite drum hat book cup lamp key rope bell map coin ring box flute doll boat train robot puzzle
     whistle trumpet guitar violin marble crayon pencil brush candle lantern compass basket bucket shovel hammer saw
     wrench ladder broom mop sponge towel pillow blanket scarf glove boot sock coat jacket belt button ribbon needle
-    thread purse wallet backpack suitcase umbrella mirror comb clock watch vase plate bowl spoon fork kettle teapot
+    spool purse wallet backpack suitcase umbrella mirror comb clock watch vase plate bowl spoon fork kettle teapot
     jug jar bottle mug pan pot tray napkin apron cake pie cookie muffin pancake sandwich carrot potato onion tomato
     pepper pumpkin melon lemon peach pear plum cherry banana mango grape fig walnut acorn feather shell stone pebble
     leaf flower rose tulip daisy seed stick branch log pinecone crystal gem pearl diamond crown medal trophy flag
     banner poster ticket stamp letter postcard envelope notebook diary newspaper magazine card dice token magnet
     battery wire radio camera telescope microscope magnifier globe model puppet mask cape wand sword shield helmet
-    bow arrow anchor oar paddle net hook bait lure skate sled ski scooter bicycle helm saddle bridle horseshoe
-    wheel spring gear bolt nail screw brick tile plank ruler eraser chalk slate easel canvas painting statue
+    bow arrow anchor oar paddle net hook buoy lure skate sled ski scooter bicycle helm saddle bridle horseshoe
+    wheel spring gear bolt nail screw brick tile plank ruler eraser sharpener slate easel canvas painting statue
     necklace bracelet brooch earring fan parasol slipper sandal sweater shirt dress cardigan vest tie cap bonnet
     turban quilt rug curtain cushion stool chair teddy yoyo top balloon bubble pinwheel frisbee hoop racket bat
     puck glider rocket drone tractor truck wagon cart crane canoe raft snowglobe harp cello banjo tambourine
     harmonica accordion fiddle gong triangle cymbal bagpipe loaf bun bagel waffle donut tart pretzel dumpling noodle
-    honeycomb cheese egg jam syrup popcorn lollipop chocolate candy toffee gingerbread cupcake pickle mushroom
+    honeycomb cheese egg kiwi strawberry biscuit lollipop chocolate candy caramel meringue cupcake pickle mushroom
     radish turnip cabbage coconut pineapple papaya apricot thimble spade rake hoe trowel hose sieve funnel
     """.split()
 )
@@ -41,6 +41,9 @@ COUNTED: Final = tuple(
     beads cards stickers balloons feathers acorns plums pears candles keys cups spoons ribbons bricks seeds leaves
     cherries lemons carrots muffins tickets postcards crayons socks hats kites boats bells ducks hens rabbits
     """.split()
+)
+EATEN: Final = frozenset(
+    "apples oranges cookies eggs nuts berries plums pears cherries lemons carrots muffins".split()
 )
 NUMBERS: Final = tuple(
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen".split()
@@ -58,12 +61,12 @@ PLACES: Final = {
     "in": tuple(
         """garden park kitchen forest school library barn village town castle cave museum bakery attic cellar
         meadow valley desert jungle harbor workshop theater hospital bedroom hall yard orchard tower stable zoo
-        classroom greenhouse courtyard""".split()
+        classroom greenhouse courtyard field""".split()
     ),
     "at": tuple(
         "market station lake river beach farm bridge pond well inn fair shop dock playground".split()
     ),
-    "on": tuple("hill roof island balcony porch mountain stage field".split()),
+    "on": tuple("hill roof island balcony porch mountain stage".split()),
 }
 SPOTS: Final = {
     "on": tuple("shelf table bench chest counter stairs sofa carpet wall windowsill desk piano".split()),
@@ -100,6 +103,7 @@ GIVE: Final = (
     ("delivers", "delivered"),
 )
 GIVE_TO_ONLY: Final = frozenset({"returns", "delivers"})
+SWAP: Final = (("swaps", "swapped"), ("trades", "traded"), ("exchanges", "exchanged"))
 TAKE: Final = (
     ("takes", "took"),
     ("grabs", "grabbed"),
@@ -136,19 +140,19 @@ PUT: Final = (
 )
 LOSE: Final = (("loses", "lost"),)
 CARRY: Final = (("carries", "carried"), ("takes", "took"), ("brings", "brought"))
-WANT: Final = (
-    ("wants", "wanted"),
+UNKIND: Final = frozenset({"grabs", "snatches", "steals"})  # ways to take that nobody says thanks for
+# What a thing can be to someone: LIKE where it can be seen, WANT where someone else has it, MISS where it lies.
+LIKE: Final = (
     ("likes", "liked"),
     ("looks at", "looked at"),
-    ("asks for", "asked for"),
     ("admires", "admired"),
     ("touches", "touched"),
-    ("dreams of", "dreamed of"),
     ("points at", "pointed at"),
-    ("misses", "missed"),
     ("draws", "drew"),
     ("praises", "praised"),
 )
+WANT: Final = (("wants", "wanted"), ("asks for", "asked for"), ("dreams of", "dreamed of"))
+MISS: Final = (("misses", "missed"), ("dreams of", "dreamed of"), ("thinks of", "thought of"))
 # (third person present, past, plural present)
 GO: Final = (
     ("goes", "went", "go"),
@@ -272,11 +276,11 @@ LEADS: Final = (
     "After that,",
     "Next,",
     "Soon",
-    "Now",
     "A little later,",
     "Suddenly",
     "At last,",
 )
+LEADS_PRESENT: Final = (*LEADS, "Now")
 THANKS: Final = ("Thank you!", "Thanks a lot!", "How kind of you!", "You are a good friend!", "I love it!")
 REMARKS: Final = (
     "What a lovely day!",
@@ -309,17 +313,20 @@ REMARKS: Final = (
 ENDINGS: Final = (
     "Everyone {is|was} happy",
     "It {is|was} a good day",
-    "They all {laugh|laughed} together",
     "Then everyone {goes|went} to sleep",
     "And that {is|was} that",
     "It {is|was} time to rest",
     "The stars {come|came} out",
     "Everyone {goes|went} home with a smile",
     "What a day it {is|was}",
-    "They {promise|promised} to meet again",
     "The {role} {writes|wrote} a song about it",
-    "From then on, they {are|were} good friends",
     "The sun {sets|set} behind the hills",
     "And the {animal} {sees|saw} it all",
     "Nobody {forgets|forgot} that day",
 )
+ENDINGS_TOGETHER: Final = (
+    "They all {laugh|laughed} together",
+    "They {promise|promised} to meet again",
+    "From then on, they {are|were} good friends",
+)
+"""Where more than one person is in the story."""

@@ -95,7 +95,7 @@ class Narrator:
     ) -> None:
         """Append one sentence; `people[0]` is its subject. A sentence that names nobody keeps the last ones in mind."""
         if lead and self.sentences and sentence[0] != '"' and self.rng.random() < LEAD_SHARE:
-            lead_in = self.rng.choice(lexicon.LEADS)
+            lead_in = self.rng.choice(lexicon.LEADS if self.is_past else lexicon.LEADS_PRESENT)
             sentence = f"{lead_in} {sentence}"
         if sentence[-1] not in '.!?"':
             sentence += "."

@@ -1,7 +1,8 @@
 """Story shapes: which events happen, in which order. `level` 0..1 lengthens them (the curriculum of the training).
 
-A shape draws its people and its one thing, tells its events, and leaves the world as the questions will find it. Its
-people stay together. Several things, or people in several places, would need many times the training.
+A shape draws its people and things, tells its events, and leaves the world as the questions will find it. In SHAPES
+there is one thing, and people stay together: a model learns to follow those first. LATE_SHAPES have several things, or
+people in several places; met too early, they keep it from learning anything.
 """
 
 import random
@@ -104,9 +105,9 @@ def relay(tale: Narrator, cast: Cast, level: float) -> None:
     for _ in range(some(tale, level, 1, 2)):
         pause(tale, cast, level)
         taker = tale.rng.choice([person for person in people if person != holder])
-        event.give(tale, holder, taker, thing)
+        is_kind = event.give(tale, holder, taker, thing)
         holder = taker
-        if tale.rng.random() < 0.15:
+        if is_kind and tale.rng.random() < 0.15:
             event.thank(tale, holder)
     pause(tale, cast, level)
 
@@ -164,8 +165,7 @@ def gift(tale: Narrator, cast: Cast, level: float) -> None:
         event.meet(tale, [giver, taker])
     acquire(tale, giver, thing)
     pause(tale, cast, level)
-    event.give(tale, giver, taker, thing)
-    if tale.rng.random() < 0.4:
+    if event.give(tale, giver, taker, thing) and tale.rng.random() < 0.4:
         event.thank(tale, taker)
     if tale.rng.random() < 0.7:
         event.feel(tale, taker, tale.rng.choice(lexicon.GLAD), f"{taker.subject} got the {thing.noun}")
@@ -221,6 +221,48 @@ def wandering(tale: Narrator, cast: Cast, level: float) -> None:
             pause(tale, cast, level)
 
 
+def trade(tale: Narrator, cast: Cast, level: float) -> None:
+    """Two things change places."""
+    first, second = cast.persons(2)
+    mine, yours = cast.thing(), cast.thing()
+    if tale.rng.random() < 0.4:
+        event.meet(tale, [first, second])
+    acquire(tale, first, mine)
+    acquire(tale, second, yours)
+    pause(tale, cast, level)
+    event.swap(tale, first, second, mine, yours)
+    pause(tale, cast, level)
+
+
+def party(tale: Narrator, cast: Cast, level: float) -> None:
+    """Everyone has something; one of the things may change hands."""
+    people = cast.persons(some(tale, level, 2, 3))
+    if tale.rng.random() < 0.5:
+        event.meet(tale, people)
+    for person in people:
+        acquire(tale, person, cast.thing())
+    pause(tale, cast, level)
+    if tale.rng.random() < 0.6:
+        giver = tale.rng.randrange(len(people))
+        taker = tale.rng.choice([person for person in people if person != people[giver]])
+        event.give(tale, people[giver], taker, cast.things[giver])
+        pause(tale, cast, level)
+
+
+def parting(tale: Narrator, cast: Cast, level: float) -> None:
+    """Two people go separate ways, and perhaps one follows the other."""
+    people = cast.persons(2)
+    event.meet(tale, people)
+    if tale.rng.random() < 0.4:
+        acquire(tale, tale.rng.choice(people), cast.thing())
+    for _ in range(some(tale, level, 1, 2)):
+        event.go(tale, [tale.rng.choice(people)])
+        pause(tale, cast, level)
+    first, second = tale.rng.sample(people, 2)
+    if tale.world.place[first.name] != tale.world.place[second.name] and tale.rng.random() < 0.3:
+        event.follow(tale, first, second)
+
+
 SHAPES: dict[str, tuple[Shape, float]] = {
     "relay": (relay, 2.0),
     "journey": (journey, 1.4),
@@ -232,3 +274,25 @@ SHAPES: dict[str, tuple[Shape, float]] = {
     "wandering": (wandering, 2.0),
 }
 """Name -> (plot, weight in the corpus)."""
+
+LATE_SHAPES: dict[str, tuple[Shape, float]] = {
+    "trade": (trade, 1.0),
+    "party": (party, 1.0),
+    "parting": (parting, 1.0),
+}
+"""Those that enter above level 1."""
+LATE_SHARE = 0.22  # of the stories, at the full level
+FULL_LEVEL = 2.0  # from 0 to 1 stories get longer, from 1 to 2 those of LATE_SHAPES come in
+
+
+def draw_shape(rng: random.Random, level: float) -> str:
+    shapes = LATE_SHAPES if rng.random() < LATE_SHARE * (level - 1) else SHAPES
+    return rng.choices(list(shapes), [weight for _, weight in shapes.values()])[0]
+
+
+def tell(tale: Narrator, cast: Cast, level: float) -> str:
+    """Tell a tale of a drawn shape, whose name is returned."""
+    shape = draw_shape(tale.rng, level)
+    tell_shape, _ = (SHAPES | LATE_SHAPES)[shape]
+    tell_shape(tale, cast, min(level, 1.0))
+    return shape

@@ -1,22 +1,28 @@
-"""Held-out scores. Answers are scored as greedy decoding would give them, without decoding.
+"""Held-out scores: answers to questions, and stories told freely.
+
+Answers are scored as greedy decoding would give them, without decoding.
 
 If the most likely token at every position of an answer, given the true text before it, is the true token, then greedy
 decoding writes exactly that answer; and if one is not, it does not. So one forward pass scores every answer.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from glassformer.training import tales
+from glassformer.training import corpus, reader, tales
 from glassformer.training.batch import Encoded, pack
-from glassformer.training.document import Document
+from glassformer.training.document import ASSISTANT, EOS, PAD, USER, Document
 from glassformer.training.question import STATE_KINDS
 
 ROWS = 16
+TEMPERATURE = 0.7  # of stories told freely
+STORY_TOKENS = 160  # more than any story of the grammar has
 
 
 @torch.inference_mode()
@@ -91,6 +97,55 @@ def tales_scores(
                 tally[name][1] += 1
     model.train(was_training)
     return {name: (right, asked) for name, (right, asked) in sorted(tally.items())}
+
+
+@torch.inference_mode()
+def tell(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, requests: Sequence[str], *, seed: int
+) -> list[str]:
+    """One sampled story for each request, special tokens included."""
+    prompts = [tokenizer.encode(f"{USER}{request}{ASSISTANT}") for request in requests]
+    length = max(map(len, prompts))
+    pad = int(tokenizer.pad_token_id)
+    ids = torch.tensor([[pad] * (length - len(prompt)) + prompt for prompt in prompts], device=model.device)
+    generate: Any = model.generate
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        out = generate(
+            input_ids=ids,
+            attention_mask=(ids != pad).long(),
+            max_new_tokens=STORY_TOKENS,
+            do_sample=True,
+            temperature=TEMPERATURE,
+            top_k=0,
+            pad_token_id=pad,
+        )
+    return [str(tokenizer.decode(row[length:])).replace(PAD, "") for row in out]
+
+
+def told(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, *, seed: int, number: int
+) -> dict[str, int]:
+    """Of `number` stories told on held-out requests: how many are `whole`, and how many slip in which way.
+
+    A slip is one of reader.KINDS, or `end` (cut off), or `wish` (somebody or something asked for is missing). A story
+    can slip in several ways.
+    """
+    was_training = model.training
+    model.eval()
+    requests = corpus.requests(seed, number)
+    stories = tell(model, tokenizer, [request for request, _ in requests], seed=seed)
+    model.train(was_training)
+    tally = dict.fromkeys(("whole", *reader.KINDS, "end", "wish"), 0)
+    for story, (_, wanted) in zip(stories, requests, strict=True):
+        kinds = {kind for kind, _ in reader.slips(story.removesuffix(EOS))}
+        if not story.endswith(EOS):
+            kinds.add("end")
+        if not set(wanted) <= set(re.findall(r"\w+", story)):
+            kinds.add("wish")
+        for kind in kinds or {"whole"}:
+            tally[kind] += 1
+    return tally
 
 
 def sorter_score(model: PreTrainedModel, sequences: Tensor) -> tuple[int, int]:

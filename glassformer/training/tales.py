@@ -7,19 +7,21 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from glassformer.training.batch import Batch, Encoded, pack
 from glassformer.training.corpus import held_out_documents, training_documents
 from glassformer.training.document import Document
+from glassformer.training.plot import FULL_LEVEL
 from glassformer.training.tokenizer import tales_tokenizer
 
 CONTEXT = 256  # the longest document of the corpus stays below it
-VOCABULARY = 2048
 TOKENS = 2048  # in a batch, padding included
 ROW = 128  # tokens of most rows: a story and its questions fit, and attention costs half of what it does at CONTEXT
 LONG_EVERY = 8  # every so many steps the rows are CONTEXT long, and the longest documents get their turn
-ANSWER_WEIGHT = 16.0  # an answer token counts this much more than a story token: it is where the learning is
+ANSWER_WEIGHTS = (16.0, 2.0)  # of an answer token against a story token: following comes first, then telling
+WEIGHT_STEPS = (2200, 4500)  # the weight falls from the first to the second between these
 CURRICULUM_STEPS = (200, 1500)  # stories get longer, and their words more, between these
+LATE_STEPS = (2200, 3500)  # the shapes with several things or places come in between these
 
 
 def tokenizer(seed: int) -> PreTrainedTokenizerFast:
-    return tales_tokenizer(seed=seed, vocabulary=VOCABULARY, context=CONTEXT)
+    return tales_tokenizer(seed=seed, context=CONTEXT)
 
 
 def model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
@@ -42,13 +44,13 @@ def model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     )
 
 
-def encode(document: Document, tokenizer: PreTrainedTokenizerFast) -> Encoded:
+def encode(document: Document, tokenizer: PreTrainedTokenizerFast, *, answer_weight: float = 1.0) -> Encoded:
     """Ids with loss weights; a token belongs to an answer if it ends inside it."""
     encoding = tokenizer.backend_tokenizer.encode(document.text)
     weights = [1.0] * len(encoding.ids)
     for span in document_spans(document, encoding.offsets):
         for index in span:
-            weights[index] = ANSWER_WEIGHT
+            weights[index] = answer_weight
     return Encoded(encoding.ids, weights)
 
 
@@ -59,18 +61,30 @@ def document_spans(document: Document, offsets: list[tuple[int, int]]) -> Iterat
         yield range(inside[0], inside[-1] + 1)
 
 
-def level(step: int) -> float:
-    first, last = CURRICULUM_STEPS
+def _way(step: int, between: tuple[int, int]) -> float:
+    """0 before, 1 after, linear in between."""
+    first, last = between
     return min(1.0, max(0.0, (step - first) / (last - first)))
+
+
+def level(step: int) -> float:
+    """Of the stories: 0 to 1, then to plot.FULL_LEVEL."""
+    return _way(step, CURRICULUM_STEPS) + _way(step, LATE_STEPS)
+
+
+def answer_weight(step: int) -> float:
+    first, last = ANSWER_WEIGHTS
+    return first + (last - first) * _way(step, WEIGHT_STEPS)
 
 
 def batch(seed: int, step: int, tokenizer: PreTrainedTokenizerFast, *, tokens: int = TOKENS) -> Batch:
     """The batch of one step: a pure function of its arguments."""
     length = CONTEXT if step % LONG_EVERY == LONG_EVERY - 1 else ROW
     stream = training_documents(seed, step, level=level(step))
-    encoded = (encode(document, tokenizer) for document in stream)
+    weight = answer_weight(step)
+    encoded = (encode(document, tokenizer, answer_weight=weight) for document in stream)
     return pack(encoded, rows=tokens // length, length=length, pad=int(tokenizer.pad_token_id))
 
 
-def held_out(seed: int, number: int, *, level: float = 1.0) -> list[Document]:
+def held_out(seed: int, number: int, *, level: float = FULL_LEVEL) -> list[Document]:
     return held_out_documents(seed, number, level=level)

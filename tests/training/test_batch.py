@@ -49,3 +49,23 @@ def test_a_batch_is_a_function_of_seed_and_step(tales_folder):
     assert torch.equal(one.ids, again.ids)
     assert not torch.equal(one.ids, tales.batch(1, 8, tokenizer, tokens=512).ids)
     assert not torch.equal(one.ids, tales.batch(2, 7, tokenizer, tokens=512).ids)
+
+
+def test_answers_weigh_less_later():
+    weights = [tales.answer_weight(step) for step in range(0, 7000, 100)]
+    assert weights[: tales.WEIGHT_STEPS[0] // 100] == [16.0] * (tales.WEIGHT_STEPS[0] // 100)
+    assert weights == sorted(weights, reverse=True)
+    assert weights[-1] == 2.0
+    assert tales.level(0) == 0
+    assert tales.level(2000) == 1
+    assert tales.level(6000) == 2
+
+
+def test_only_answers_are_weighed(tales_folder):
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tales_folder)
+    document = next(document for document in tales.held_out(5, 20) if document.answers)
+    encoded = tales.encode(document, tokenizer, answer_weight=7.0)
+    said = tokenizer.decode([i for i, w in zip(encoded.ids, encoded.weights, strict=True) if w == 7.0])
+    assert said == "".join(document.text[answer.start : answer.stop] for answer in document.answers)

@@ -1,12 +1,18 @@
 """The committed tokenizers: any text comes back exactly, and the recipe still makes the same ones."""
 
 import json
+import random
+import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers import pre_tokenizers
+from transformers import AutoTokenizer
 
 from glassformer import bundled
-from glassformer.training import sorter, tales
+from glassformer.training import corpus, lexicon, sorter, tales
 
 TEXTS = [
     "Mia gives the ball to Tom.",
@@ -32,6 +38,35 @@ def test_a_name_is_one_token_wherever_it_stands(tales_pair: tuple[Any, Any]):
     _, tokenizer = tales_pair
     assert tokenizer.tokenize("Mia has it. Mia runs.")[0] == "Mia"
     assert "ĠMia" in tokenizer.tokenize("Mia has it. Mia runs.")
+
+
+def words_of(text: str) -> Iterator[str]:
+    """As the tokenizer splits them before it looks any up: with the space in front."""
+    split = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    for part in re.split(r"<\|\w+\|>", text):
+        yield from (word for word, _ in split.pre_tokenize_str(part))
+
+
+def test_no_word_of_the_grammar_is_split(tales_pair: tuple[Any, Any]):
+    _, tokenizer = tales_pair
+    rng = random.Random(6)
+    texts = [corpus.write(rng, level=level).text for level in (0.0, 0.5, 1.0, 2.0) for _ in range(2000)]
+    groups = (lexicon.WOMEN, lexicon.MEN, lexicon.OBJECTS, lexicon.ADJECTIVES, lexicon.COUNTED)
+    texts += [f" {word}" for group in groups for word in group]
+    texts += [*lexicon.WOMEN, *lexicon.MEN, *bundled.TALES.prompts]
+    words = {word for text in texts for word in words_of(text)}
+    assert len(words) > 1500
+    assert {word for word in words if word not in tokenizer.get_vocab()} == set()
+    assert tokenizer.tokenize(" laughs crayons xylophone")[:2] == ["Ġlaughs", "Ġcrayons"]
+
+
+def test_saving_keeps_words_whole(tales_pair: tuple[Any, Any], tmp_path: Path):
+    _, tokenizer = tales_pair
+    tokenizer.save_pretrained(tmp_path)
+    saved = json.loads((tmp_path / "tokenizer.json").read_text())
+    assert saved["model"]["ignore_merges"]
+    again = AutoTokenizer.from_pretrained(tmp_path)
+    assert again.tokenize(" wheelbarrow crayons") == tokenizer.tokenize(" wheelbarrow crayons")
 
 
 def test_the_chat_template_marks_turns(tales_pair: tuple[Any, Any]):
