@@ -14,7 +14,7 @@ from starlette.middleware.cors import CORSMiddleware
 from glassformer.errors import GlassformerError
 from glassformer.server.errors import install_error_handlers
 from glassformer.server.limit import Deadline, RateLimit, SizeLimit
-from glassformer.server.router import classic, health, live, models, page, traces, zarr
+from glassformer.server.router import classic, health, live, models, openai, page, traces, zarr
 from glassformer.server.security import HostGuard, KeyGuard, origin_pattern
 from glassformer.server.services import Services
 from glassformer.server.watch import Watch
@@ -51,7 +51,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.services = services
     install_error_handlers(app)
     # Zarr before models: a model id may contain slashes, so the more special path comes first.
-    for router in (health, classic, zarr, traces, models, live, page):
+    for router in (health, classic, openai, zarr, traces, models, live, page):
         app.include_router(router.router)
     return app
 

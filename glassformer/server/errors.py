@@ -1,4 +1,7 @@
-"""Every error as one shape, `{"error": sentence, "field"?: name}`, with its HTTP status. The only place that maps."""
+"""Every error as one shape, `{"error": sentence, "field"?: name}`, with its HTTP status. The only place that maps.
+
+Under `/v1` the same errors take the shape that its clients read, see `openai/error.py`.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from glassformer import errors
+from glassformer.server.openai.error import find_code, is_openai, openai_body, openai_status
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +58,8 @@ def error_body(error: Exception) -> dict[str, str]:
     return body
 
 
-def error_response(error: Exception) -> Response:
-    """The whole answer to an error. Logs those that are faults of ours."""
+def error_response(error: Exception, path: str = "") -> Response:
+    """The whole answer to an error of a request for `path`. Logs those that are faults of ours."""
     headers = {}
     status = 500
     if isinstance(error, errors.GlassformerError):
@@ -67,9 +71,33 @@ def error_response(error: Exception) -> Response:
             headers["Connection"] = "close"  # there may be more of it coming
         if status == 401:
             headers["WWW-Authenticate"] = "Bearer"
+        if status == 504 and is_openai(path):
+            headers["X-Should-Retry"] = "false"  # its clients would ask for the same long work again
     if status == 500:
         log.error("a request failed", exc_info=error)
-    return json_response(error_body(error), status, headers)
+    body = error_body(error)
+    return refusal(
+        path, body["error"], status, field=body.get("field"), code=find_code(error), headers=headers
+    )
+
+
+def refusal(
+    path: str,
+    sentence: str,
+    status: int,
+    *,
+    field: str | None = None,
+    code: str | None = None,
+    headers: dict[str, str] | None = None,
+) -> Response:
+    """An answer of `status` in the shape of the surface that `path` belongs to."""
+    if is_openai(path):
+        status = openai_status(status)
+        return json_response(openai_body(sentence, status, field=field, code=code), status, headers)
+    body = {"error": sentence}
+    if field:
+        body["field"] = field
+    return json_response(body, status, headers)
 
 
 def json_response(body: dict[str, Any], status: int, headers: dict[str, str] | None = None) -> Response:
@@ -96,20 +124,21 @@ def describe_validation(found: Sequence[Any]) -> dict[str, str]:
     return {"error": f"{field}: {message}.", "field": field}
 
 
-async def answer_error(_: Request, error: Exception) -> Response:
-    return error_response(error)
+async def answer_error(request: Request, error: Exception) -> Response:
+    return error_response(error, request.url.path)
 
 
-async def answer_validation_error(_: Request, error: Exception) -> Response:
+async def answer_validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    return json_response(describe_validation(error.errors()), 422)
+    found = describe_validation(error.errors())
+    return refusal(request.url.path, found["error"], 422, field=found.get("field"))
 
 
-async def answer_http_error(_: Request, error: Exception) -> Response:
+async def answer_http_error(request: Request, error: Exception) -> Response:
     """What the framework itself refuses: unknown addresses and methods, unreadable bodies."""
     assert isinstance(error, HTTPException)
     sentence = HTTP_SENTENCES.get(error.status_code, "The request cannot be answered.")
-    return json_response({"error": sentence}, error.status_code, dict(error.headers or {}))
+    return refusal(request.url.path, sentence, error.status_code, headers=dict(error.headers or {}))
 
 
 def install_error_handlers(app: FastAPI) -> None:

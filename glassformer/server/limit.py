@@ -9,7 +9,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from glassformer.errors import DeadlinePassed, TooLarge, TooMany
-from glassformer.server.errors import json_response
+from glassformer.server.errors import refusal
 from glassformer.server.security import is_public
 from glassformer.settings import Settings
 
@@ -44,9 +44,8 @@ class SizeLimit:
             async with asyncio.timeout(self.settings.body_timeout_secs):
                 body, has_left = await self.read(receive)
         except TimeoutError:
-            answer = json_response(
-                {"error": "The body did not arrive in time."}, 408, {"Connection": "close"}
-            )
+            headers = {"Connection": "close"}
+            answer = refusal(scope["path"], "The body did not arrive in time.", 408, headers=headers)
             await answer(scope, receive, send)
             return
         if has_left:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack
 from typing import Any, TypeVar
 
@@ -25,17 +25,29 @@ T = TypeVar("T")
 STREAM_HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
 
 
+def error_event(error: Exception) -> str:
+    return json_event(error_body(error), name="error")
+
+
 class EventStream(StreamingResponse):
     """`text/event-stream` from an iterator of finished events.
 
-    Quiet for a while, it sends a comment; a fault becomes an `error` event; when the server stops, it ends.
+    Quiet for a while, it sends a comment; a fault becomes the event that `tell` makes of it, by default one named
+    `error`; when the server stops, it ends.
     `stack` holds what the stream needs and is closed with it, even where the client left before its first event.
     """
 
     media_type = "text/event-stream"
 
-    def __init__(self, services: Services, events: AsyncIterator[str], stack: AsyncExitStack) -> None:
-        super().__init__(guard(services, events), headers=STREAM_HEADERS)
+    def __init__(
+        self,
+        services: Services,
+        events: AsyncIterator[str],
+        stack: AsyncExitStack,
+        *,
+        tell: Callable[[Exception], str] = error_event,
+    ) -> None:
+        super().__init__(guard(services, events, tell), headers=STREAM_HEADERS)
         self.stack = stack
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -43,8 +55,10 @@ class EventStream(StreamingResponse):
             await super().__call__(scope, receive, send)
 
 
-async def guard(services: Services, events: AsyncIterator[str]) -> AsyncIterator[str]:
-    """`events` with keep-alive comments, ending with an `error` event where it fails."""
+async def guard(
+    services: Services, events: AsyncIterator[str], tell: Callable[[Exception], str]
+) -> AsyncIterator[str]:
+    """`events` with keep-alive comments, ending with what `tell` says where it fails."""
     closing: asyncio.Task[Any] = asyncio.create_task(services.closing.wait())
     following: asyncio.Task[str] | None = None
     try:
@@ -67,7 +81,7 @@ async def guard(services: Services, events: AsyncIterator[str]) -> AsyncIterator
     except Exception as error:
         if not isinstance(error, GlassformerError):
             log.exception("a stream failed")
-        yield json_event(error_body(error), name="error")
+        yield tell(error)
     finally:
         closing.cancel()
         if following is not None:
@@ -78,8 +92,8 @@ async def guard(services: Services, events: AsyncIterator[str]) -> AsyncIterator
             await aclose()
 
 
-async def follow(events: AsyncIterator[str]) -> str:
-    return await anext(events)
+async def follow(items: AsyncIterator[T]) -> T:
+    return await anext(items)
 
 
 class ClientLeft(Exception):

@@ -49,7 +49,7 @@ class Watch:
                     # Too late for another answer: the connection ends without the stream's proper end.
                     log.exception("a stream broke off")
                     raise
-                await error_response(error)(scope, receive, send_and_note)
+                await error_response(error, scope["path"])(scope, receive, send_and_note)
             finally:
                 secs = time.perf_counter() - started
                 route = getattr(scope.get("route"), "path", "other")

@@ -1,0 +1,164 @@
+"""From a parsed request to generations under way: everything that can be refused is refused here.
+
+All choices of a request are queued before the first is answered, so that they are written at the same time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, TypeVar
+
+from glassformer.engine.request import DecodedToken, GenerationRequest
+from glassformer.engine.text import Detokenizer
+from glassformer.errors import BadValue
+from glassformer.server.openai.answer import Answer, ChatShape, Choice, CompletionShape
+from glassformer.server.openai.logprob import Alignment, Scored, TokenTexts
+from glassformer.server.openai.request import ChatRequest, CompletionRequest
+from glassformer.server.services import Services
+from glassformer.server.stream import follow
+
+if TYPE_CHECKING:
+    from glassformer.model.load import LoadedModel
+
+T = TypeVar("T")
+Request = ChatRequest | CompletionRequest
+
+
+async def start(body: Request, services: Services, stack: AsyncExitStack) -> Answer:
+    """Load, tokenize and queue; leaving `stack` ends all of it within one step. Raises whatever is refused."""
+    limit = find_limit(body, services)
+    loaded = await services.load(body.model)
+    from glassformer.server.generation import check_request, generate
+
+    prompts = await services.quick(encode, body, loaded)
+    for ids in prompts:
+        check_request(services, loaded, ids, field=body.prompt_field)
+    check_ids(body, loaded)
+    texts = None if body.wanted_logprobs is None else await services.quick(TokenTexts, loaded)
+    choices: list[Choice] = []
+    streams: list[AsyncIterator[DecodedToken]] = []
+    for number, ids in enumerate(prompts):
+        echoed, echoed_tokens = await read_echo(body, services, loaded, number, ids)
+        for index in range(body.n):
+            alignment = align(body, loaded, ids, len(echoed))
+            choices.append(Choice(len(choices), texts, alignment, echoed, echoed_tokens))
+            if limit:
+                request = make_request(body, ids, index, limit)
+                streams.append(await stack.enter_async_context(generate(services, loaded, request)))
+    return Answer(
+        shape=ChatShape() if isinstance(body, ChatRequest) else CompletionShape(),
+        model_id=loaded.model_id,
+        fingerprint=make_fingerprint(loaded),
+        choices=choices,
+        steps=merge(streams),
+        prompt_count=sum(map(len, prompts)),
+    )
+
+
+def find_limit(body: Request, services: Services) -> int:
+    """The most tokens to generate for each choice. Raises BadValue."""
+    name, wanted = body.limit
+    most = services.settings.max_new_tokens
+    if wanted is not None and wanted > most:
+        raise BadValue(f"{name} is at most {most} here.", field=name)
+    return most if wanted is None else wanted
+
+
+def encode(body: Request, loaded: LoadedModel) -> list[list[int]]:
+    """The token ids of each prompt. Raises BadValue."""
+    if isinstance(body, ChatRequest):
+        return [loaded.encode_chat([message.as_turn() for message in body.messages])]
+    return [
+        loaded.encode(prompt) if isinstance(prompt, str) else loaded.check_ids(prompt, field="prompt")
+        for prompt in body.prompt
+    ]
+
+
+def check_ids(body: Request, loaded: LoadedModel) -> None:
+    """Refuse token ids that the model has not. Raises BadValue."""
+    for name, ids in (("logit_bias", list(body.logit_bias)), ("stop_token_ids", body.stop_token_ids)):
+        if ids:
+            loaded.check_ids(ids, field=name)
+
+
+async def read_echo(
+    body: Request, services: Services, loaded: LoadedModel, number: int, ids: list[int]
+) -> tuple[str, list[Scored]]:
+    """The text of prompt `number` that is to be repeated, with its tokens where log probabilities are wanted."""
+    if isinstance(body, ChatRequest) or not body.echo:
+        return "", []
+    given = body.prompt[number]
+    text = given if isinstance(given, str) else await services.quick(loaded.decode, ids)
+    if body.logprobs is None:
+        return text, []
+    return text, await score_prompt(services, loaded, ids, body.logprobs)
+
+
+async def score_prompt(services: Services, loaded: LoadedModel, ids: list[int], top: int) -> list[Scored]:
+    """The prompt's own tokens with their log probabilities; ends within a piece where the client leaves."""
+    from glassformer.engine.score import score_tokens
+
+    cancelled = threading.Event()
+    with services.registry.use(loaded):
+        try:
+            scores = await services.read(score_tokens, loaded, ids, top=top, cancelled=cancelled)
+        finally:
+            cancelled.set()
+    detokenizer = Detokenizer(loaded.decode)
+    found, offset = [], 0
+    for pos, token_id in enumerate(ids):
+        score = scores[pos - 1] if pos else None
+        found.append(Scored(token_id, offset, score.logprob if score else None, score.top if score else ()))
+        offset += len(detokenizer.add(token_id))
+    return found
+
+
+def align(body: Request, loaded: LoadedModel, ids: list[int], shown: int) -> Alignment | None:
+    if body.wanted_logprobs is None:
+        return None
+    end_ids = loaded.eos_ids | frozenset(body.stop_token_ids)
+    return Alignment(Detokenizer(loaded.decode, ids), end_ids, shown)
+
+
+def make_request(body: Request, ids: list[int], index: int, limit: int) -> GenerationRequest:
+    return GenerationRequest(
+        ids,
+        body.sampling(index),
+        max_new_tokens=limit,
+        stop=tuple(body.stop),
+        stop_token_ids=frozenset(body.stop_token_ids),
+        top_logprobs=body.wanted_logprobs or 0,
+    )
+
+
+def make_fingerprint(loaded: LoadedModel) -> str:
+    """What a seed's result may depend on beside the request: the program, the number format, the kind of device."""
+    try:
+        program = version("glassformer")
+    except PackageNotFoundError:
+        program = "0"
+    return f"glassformer-{program}-{str(loaded.dtype).removeprefix('torch.')}-{loaded.device.type}"
+
+
+async def merge(streams: Sequence[AsyncIterator[T]]) -> AsyncIterator[tuple[int, T]]:
+    """What the streams give, as it comes, with the number of the stream it comes from."""
+    coming = {asyncio.ensure_future(follow(stream)): number for number, stream in enumerate(streams)}
+    try:
+        while coming:
+            done, _ = await asyncio.wait(coming, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                number = coming.pop(task)
+                try:
+                    item = task.result()
+                except StopAsyncIteration:
+                    continue
+                coming[asyncio.ensure_future(follow(streams[number]))] = number
+                yield number, item
+    finally:
+        for task in coming:
+            task.cancel()
+        await asyncio.gather(*coming, return_exceptions=True)
