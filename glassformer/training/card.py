@@ -29,7 +29,7 @@ SLIPS = {
     "form": "a sentence that the grammar could not write",
     "pronoun": "a pronoun for nobody",
     "twice": "one person in two parts of a sentence",
-    "thing": "a thing that was never introduced, or twice",
+    "thing": "a thing never introduced, or twice, or not as it was introduced",
     "holder": "a thing handed over by someone who does not have it",
     "place": "going to where one is",
     "count": "a wrong sum",

@@ -14,8 +14,8 @@ from glassformer.training import lexicon
 NUMBERS = {word: number for number, word in enumerate(lexicon.NUMBERS)}
 KINDS = ("form", "pronoun", "twice", "thing", "holder", "place", "count")
 """What a slip can be about: no sentence of the grammar in this tense; a pronoun for nobody; one person in two parts of
-a sentence; a thing that is new twice or never was; a thing that its giver does not have or its finder cannot find;
-going to where one is; a wrong sum."""
+a sentence; a thing that is new twice, never was, or is not as it was; a thing that its giver does not have or its
+finder cannot find; going to where one is; a wrong sum."""
 
 
 def slips(story: str) -> list[tuple[str, str]]:
@@ -58,9 +58,9 @@ def _patterns(is_past: bool) -> list[tuple[re.Pattern[str], str]]:
     a = f"(?P<a>{name}|she|he)"
     to = f"(?P<b>{name}|her|him)"
     b = f"(?P<b>{name})"
-    named = f"the (?:{adjective} )?(?P<thing>{noun})"
+    named = f"the (?:(?P<like>{adjective}) )?(?P<thing>{noun})"
     what = f"(?:{named}|(?P<it>it))"
-    new = f"an? (?:{adjective} )?(?P<thing>{noun})"
+    new = f"(?:an (?=[aeiou])|a (?![aeiou]))(?:(?P<like>{adjective}) )?(?P<thing>{noun})"
     place, spot = _table(lexicon.PLACES), _table(lexicon.SPOTS)
     where = f"the (?P<place>{_any(noun for nouns in lexicon.PLACES.values() for noun in nouns)})"
     several = f"(?P<all>{name}(?:, {name})* and {name})"
@@ -68,8 +68,8 @@ def _patterns(is_past: bool) -> list[tuple[re.Pattern[str], str]]:
     counted = rf"{amount} (?P<counted>\w+)"
     here = place.replace("(?:", "(?P<here>", 1)
     remarks = [text[:-1] + "," if text.endswith(".") else text for text in lexicon.REMARKS]
-    feeling = _any((*lexicon.GLAD, *lexicon.SORRY))
-    cause = rf"(?P<who>she|he) (?:lost|got|did not get) the (?P<thing>{noun})(?: back)?"
+    glad = f"(?P<who>she|he) got the (?P<thing>{noun})(?: back)?"
+    sorry = f"(?P<who>she|he) (?:lost|did not get) the (?P<thing>{noun})"
     gains = ("finds", "buys", "gets") if not is_past else ("found", "bought", "got")
     spends = ("loses", "sells", "eats") if not is_past else ("lost", "sold", "ate")
     forms = (
@@ -98,7 +98,8 @@ def _patterns(is_past: bool) -> list[tuple[re.Pattern[str], str]]:
         (f'"Can I have {named}\\?" {asks} {a}', "name"),
         (f'"No, not today," {says} {a}', "name"),
         (f"{a} {verb(lexicon.LIKE, lexicon.WANT, lexicon.MISS)} {what}", "name"),
-        (f"{a} {be} {feeling}(?: because {cause})?", "feel"),
+        (f"{a} {be} {_any(lexicon.GLAD)}(?: because {glad})?", "feel"),
+        (f"{a} {be} {_any(lexicon.SORRY)}(?: because {sorry})?", "feel"),
         (f"{a} {verb(lexicon.ACT)}", "name"),
         (f'"{_any((*remarks, *lexicon.THANKS))}" {verb(lexicon.SAY)} {a}', "name"),
         (_tensed(lexicon.SETTINGS, is_past), "name"),
@@ -127,6 +128,8 @@ def _bare(sentence: str) -> str:
 class Reader:
     def __init__(self, *, is_past: bool) -> None:
         self.holder: dict[str, str | None] = {}
+        self.like: dict[str, str] = {}
+        """Thing -> its adjective, empty if it came with none."""
         self.place: dict[str, str] = {}
         self.count: dict[str, tuple[str, int]] = {}
         self._is_past = is_past
@@ -166,7 +169,10 @@ class Reader:
         people = [person for person in (*names, a, b) if person]
         if len(set(people)) < len(people):
             self._faults.append("twice")
-        if thing and action != "acquire" and thing not in self.holder:
+        like = said.get("like", "")
+        if thing and action == "acquire":
+            self.like[thing] = like
+        elif thing and (thing not in self.holder or (like and like != self.like.get(thing))):
             self._faults.append("thing")
         act: Callable[..., None] = getattr(self, f"_{action}")
         act(said, people, thing)

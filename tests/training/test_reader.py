@@ -56,6 +56,13 @@ def test_the_grammar_never_slips():
             "Mia had two plums. Mia got one more. Then Mia had four plums.",
             "Mia had two plums. Mia got one more. Then Mia had three plums.",
         ),
+        (
+            "thing",
+            "Mia has a red ball. Mia likes the blue ball.",
+            "Mia has a red ball. Mia likes the red ball.",
+        ),
+        ("form", "Mia has a egg.", "Mia has an egg."),
+        ("form", "Mia has a hat. Mia is happy because she lost the hat.", "Mia has a hat. Mia is happy."),
     ],
 )
 def test_a_slip_is_found_and_its_repair_is_not(kind: str, story: str, repaired: str):
