@@ -159,3 +159,84 @@ def test_metrics_count(running: Running, client: httpx.Client) -> None:
     assert 'glassformer_tokens_total{kind="prompt"}' in text
     assert "glassformer_recordings " in text
     assert 'route="/api/traces/{trace_id}/events"' in text
+
+
+def test_an_intervened_run_is_that_of_hooked_transformers(client: httpx.Client, reference: Any) -> None:
+    """Steered from the third token on, generated tokens included; the change comes back in the state and the store."""
+    _, model = reference
+    change = {"address": "mlp_out.0", "operation": "scale", "value": -3.0, "index": {"pos": {"start": 2}}}
+    state = record(client, max_new_tokens=5, sampling={"temperature": 0}, interventions=[change])
+    ids = [token["id"] for token in state["tokens"]]
+
+    def steer(_: Any, __: Any, output: torch.Tensor) -> torch.Tensor:
+        output = output.clone()
+        output[:, 2:] *= -3.0
+        return output
+
+    handle = model.model.layers[0].mlp.register_forward_hook(steer)
+    try:
+        with torch.no_grad():
+            logits = model(torch.tensor([ids])).logits[0]
+    finally:
+        handle.remove()
+    for pos in range(state["prompt_count"] - 1, len(ids) - 1):
+        assert ids[pos + 1] == int(logits[pos].argmax())
+    assert state["interventions"] == [{**change, "index": {"pos": {"start": 2, "stop": None}}}]
+    attributes = client.get(f"/api/traces/{state['id']}/zarr/zarr.json").json()["attributes"]
+    assert attributes["interventions"] == state["interventions"]
+    assert attributes["tokens"] == [token["text"] for token in state["tokens"]]
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"address": "z.7", "operation": "zero"}, "interventions.0.address"),
+        ({"address": "z.1", "operation": "zero", "index": {"head": [4]}}, "interventions.0.index.head"),
+        ({"address": "z.1", "operation": "zero", "index": {"head": ["x"]}}, "interventions.0.index"),
+        ({"address": "mlp_out.1", "operation": "add", "value": [1.0, 2.0]}, "interventions.0.value"),
+        ({"address": "mlp_out.1", "operation": "add", "value": "NaN"}, "interventions.0.value"),
+        ({"address": "mlp_out.1", "operation": "explode"}, "interventions.0.operation"),
+    ],
+)
+def test_an_intervention_that_cannot_be_is_refused(
+    client: httpx.Client, change: dict[str, Any], field: str
+) -> None:
+    text = json.dumps({"model_id": "llama", "prompt": PROMPT, "interventions": [change]}).replace(
+        '"NaN"', "NaN"
+    )
+    before = len(client.get("/api/traces").json()["traces"])
+    answer = client.post("/api/traces", content=text, headers={"content-type": "application/json"})
+    assert answer.status_code == 422
+    assert answer.json()["field"] == field
+    assert len(client.get("/api/traces").json()["traces"]) == before
+
+
+def test_the_lens_ends_in_the_models_own_prediction(client: httpx.Client, reference: Any) -> None:
+    _, model = reference
+    state = record(client, max_new_tokens=3, sampling={"temperature": 0})
+    ids = torch.tensor([[token["id"] for token in state["tokens"]]])
+    with torch.no_grad():
+        out = model(ids, output_hidden_states=True)
+        early = model.lm_head(model.model.norm(out.hidden_states[1]))[0]
+    path = f"/api/traces/{state['id']}/lens"
+    rows = client.get(path, params={"pos": 1, "count": 2, "top": 3}).json()["rows"]
+    assert [(row["address"], row["block"], row["pos"]) for row in rows] == [
+        (address, block, pos)
+        for block, address in enumerate(["resid_pre.0", "resid_pre.1", "resid_post.1"])
+        for pos in (1, 2)
+    ]
+    for row, expected in ((rows[2], early[1]), (rows[5], out.logits[0, 2])):
+        best = expected.topk(3)
+        assert [candidate["token"]["id"] for candidate in row["candidates"]] == best.indices.tolist()
+        assert [candidate["logit"] for candidate in row["candidates"]] == pytest.approx(
+            best.values.tolist(), abs=1e-4
+        )
+    chosen = client.get(path, params={"pos": 0, "address": ["resid_post.0"]}).json()["rows"]
+    assert [row["address"] for row in chosen] == ["resid_post.0"]
+    for params, field in (
+        ({"pos": 99}, "pos"),
+        ({"pos": 0, "address": "q.0"}, "address"),
+        ({"pos": 0, "top": 0}, "top"),
+    ):
+        answer = client.get(path, params=params)
+        assert (answer.status_code, answer.json()["field"]) == (422, field)

@@ -12,6 +12,7 @@ from glassformer.errors import UnknownTrace
 from glassformer.protocol.messages import (
     Distribution,
     Explanation,
+    Lens,
     Sampling,
     TraceList,
     TraceRequest,
@@ -155,3 +156,21 @@ async def explain_cell(
     """What one cell was computed from, and the same computed again."""
     run = find_run(services, trace_id)
     return await services.read(run.trace.explain, address, [int(part) for part in index.split(",")])
+
+
+@router.get("/{trace_id}/lens")
+async def read_lens(
+    trace_id: str,
+    services: ServicesOf,
+    pos: Annotated[int, Query(ge=0)],
+    count: Annotated[int, Query(ge=1, le=512, description="positions from `pos` on")] = 1,
+    top: Annotated[int, Query(ge=1, le=100)] = 5,
+    address: Annotated[
+        list[str] | None, Query(max_length=256, description="residuals; all recorded ones by default")
+    ] = None,
+) -> Lens:
+    """The logit lens: what the model would write after each block. Nothing is run for it but the head."""
+    run = find_run(services, trace_id)
+    from glassformer.trace.lens import describe_lens
+
+    return await services.read(describe_lens, run.trace, address, pos, count, top)
