@@ -228,13 +228,12 @@ def describe_recording(exportable: Exportable) -> TraceState:
 def describe_position(exportable: Exportable, pos: int) -> str:
     """The distribution after one position as it was drawn from, in JSON."""
     trace = exportable.trace
-    token_ids = trace.token_ids
     return describe(
         trace.read_logits(pos),
-        token_ids[: pos + 1],
+        trace.token_ids,
         exportable.sampling,
-        limit=LISTED_CANDIDATES,
+        loaded=trace.loaded,
         pos=pos,
-        token=trace.loaded.token,
-        chosen=token_ids[pos + 1] if pos + 1 < len(token_ids) else None,
+        prompt_count=trace.prompt_count,
+        limit=LISTED_CANDIDATES,
     ).model_dump_json()

@@ -1,133 +1,133 @@
-"""How the next token is drawn, and how the distribution it was drawn from looks.
+"""How the next token is drawn from one row of logits: one sampler a request, with random numbers of its own.
 
-The filters are transformers' own, in the order of its `generate()`: repetition penalty, temperature, top-k,
-top-p. Knows nothing about text or models beyond one row of logits.
+A seeded request draws what `generate()` draws after `torch.manual_seed`, whatever else runs beside it. Costs two
+passes over the vocabulary for a greedy token; for a drawn one the filters (`filter.py`) and the random numbers.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
-from transformers import (
-    LogitsProcessor,
-    RepetitionPenaltyLogitsProcessor,
-    TemperatureLogitsWarper,
-    TopKLogitsWarper,
-    TopPLogitsWarper,
-)
 
-from glassformer.errors import ModelFailed
+from glassformer.engine.constraint import make_matcher
+from glassformer.engine.filter import PRUNERS, FilterChain
+from glassformer.engine.request import GenerationRequest
+from glassformer.errors import BadValue, ModelFailed
+from glassformer.model.load import LoadedModel
 from glassformer.protocol.messages import Sampling
-
-if TYPE_CHECKING:
-    from glassformer.engine.request import GenerationRequest
-    from glassformer.model.load import LoadedModel
-
-Pruner = Literal["top_k", "top_p"]
-PRUNERS: dict[type[LogitsProcessor], Pruner] = {TopKLogitsWarper: "top_k", TopPLogitsWarper: "top_p"}
-
-# Below this a division by the temperature overflows float32 for ordinary logits; the draw is greedy long before.
-COLDEST = 1e-4
-# Penalised or heated scores stay this far from float32's largest number, so that a softmax has no inf - inf.
-LARGEST_SCORE = 1e30
 
 
 @dataclass(frozen=True, slots=True)
 class Draw:
     """A drawn token with its probability after the filters and its log probability under the model's own distribution.
 
-    `top` lists (id, log probability) of the likeliest tokens of the latter, as many as were asked for.
+    `top` lists (id, log probability) of the likeliest tokens of the latter, as many as were asked for. A `forced`
+    token was asked for, not drawn.
     """
 
     token_id: int
     probability: float
     logprob: float
     top: tuple[tuple[int, float], ...] = ()
+    forced: bool = False
 
 
 def make_sampler(request: GenerationRequest, loaded: LoadedModel) -> Sampler:
-    """The sampler of one request to one model. Raises BadValue for what that model cannot do."""
-    return Sampler(request.sampling)
+    """The sampler of one request to one model. Raises BadValue for what that model cannot do.
+
+    May take a second for a model's first constraint: not on a thread that others wait for.
+    """
+    return Sampler(
+        request.sampling,
+        prompt_count=len(request.token_ids),
+        filters=make_filters(request.sampling, loaded, prompt_count=len(request.token_ids)),
+    )
+
+
+def make_filters(sampling: Sampling, loaded: LoadedModel, *, prompt_count: int) -> FilterChain:
+    """The filters of `sampling` for a text whose first `prompt_count` tokens are given. Raises BadValue."""
+    for field in ("logit_bias", "forced_token_ids"):
+        if any(token_id >= loaded.vocab for token_id in getattr(sampling, field)):
+            raise BadValue(f"{field}: token ids run from 0 to {loaded.vocab - 1} in this model.", field=field)
+    if sampling.constraint is None:
+        return FilterChain(sampling, prompt_count=prompt_count)
+    if sampling.forced_token_ids:
+        try:
+            make_matcher(sampling.constraint, loaded).consume(sampling.forced_token_ids)
+        except BadValue as exc:
+            raise BadValue("forced_token_ids do not fit the constraint.", field="forced_token_ids") from exc
+    matcher = make_matcher(sampling.constraint, loaded)
+    return FilterChain(sampling, prompt_count=prompt_count, matcher=matcher)
 
 
 class Sampler:
-    """Draws one request's tokens: its filters and its own random numbers, seeded if asked."""
+    """Draws one request's tokens, in order: its filters, its random numbers, seeded if asked.
 
-    def __init__(self, sampling: Sampling) -> None:
+    The first `prompt_count` of the ids it is shown are the prompt's.
+    """
+
+    def __init__(
+        self, sampling: Sampling, *, prompt_count: int = 0, filters: FilterChain | None = None
+    ) -> None:
         self.sampling = sampling
+        self.prompt_count = prompt_count
+        self.filters = filters or FilterChain(sampling, prompt_count=prompt_count)
         self.generator = torch.Generator()  # on the CPU, so that a seed means the same on every device
         if sampling.seed is None:
             self.generator.seed()
         else:
             self.generator.manual_seed(sampling.seed)
+        self._prunes = any(link.name in PRUNERS for link in self.filters.links)
 
-    def draw(self, logits: Tensor, previous_ids: list[int], *, top: int = 0) -> Draw:
-        """Draw from `logits` (Float[Tensor, "vocab"]), after the tokens `previous_ids`. Raises ModelFailed."""
+    def draw(self, logits: Tensor, previous_ids: Sequence[int], *, top: int = 0) -> Draw:
+        """Draw from `logits` (Float[Tensor, "vocab"]), after the tokens `previous_ids`, which only ever grow.
+
+        Raises ModelFailed where the model gave no usable numbers, and BadValue where a constraint came to a dead end.
+        """
         row = check_row(logits)
-        scores = filter_scores(row, previous_ids, self.sampling)
-        if is_greedy(self.sampling):
-            token_id = int(scores.argmax())
-            probability = 1.0
+        written = len(previous_ids) - self.prompt_count
+        forced = 0 <= written < len(self.sampling.forced_token_ids)
+        if forced:
+            token_id, probability = self.sampling.forced_token_ids[written], 1.0
         else:
-            probabilities = scores.softmax(-1)
-            token_id = int(torch.multinomial(probabilities, 1, generator=self.generator))
-            probability = float(probabilities[token_id])
+            self.filters.read(previous_ids)
+            token_id, probability = self._pick(self.filters.filter(row))
         logprobs = row.log_softmax(-1)
-        best = logprobs.topk(min(top, len(row)))
-        likeliest = tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True))
-        return Draw(token_id, probability, float(logprobs[token_id]), likeliest)
+        likeliest: tuple[tuple[int, float], ...] = ()
+        if top > 0:
+            found = logprobs.topk(min(top, len(row)))
+            likeliest = tuple(zip(found.indices.tolist(), found.values.tolist(), strict=True))
+        return Draw(token_id, probability, float(logprobs[token_id]), likeliest, forced)
 
-
-def is_greedy(sampling: Sampling) -> bool:
-    return sampling.temperature < COLDEST
-
-
-def filters(sampling: Sampling) -> list[LogitsProcessor]:
-    """The filters that do something, in the order of `generate()`."""
-    found: list[LogitsProcessor] = []
-    if sampling.repetition_penalty != 1.0:
-        found.append(RepetitionPenaltyLogitsProcessor(float(sampling.repetition_penalty)))
-    if is_greedy(sampling):
-        return found
-    if sampling.temperature != 1.0:
-        found.append(TemperatureLogitsWarper(float(sampling.temperature)))
-    if sampling.top_k > 0:
-        found.append(TopKLogitsWarper(sampling.top_k))
-    if sampling.top_p < 1.0:
-        found.append(TopPLogitsWarper(sampling.top_p))
-    return found
-
-
-def filter_scores(row: Tensor, previous_ids: list[int], sampling: Sampling) -> Tensor:
-    """`row` (Float[Tensor, "vocab"]) after all filters; pruned tokens are -inf."""
-    return trace_filters(row, previous_ids, sampling)[0]
-
-
-def trace_filters(
-    row: Tensor, previous_ids: list[int], sampling: Sampling
-) -> tuple[Tensor, dict[Pruner, Tensor]]:
-    """The filtered scores, and for each pruning filter the tokens it pruned (Bool[Tensor, "vocab"])."""
-    ids = torch.tensor([previous_ids], dtype=torch.long)
-    scores = row[None]
-    pruned: dict[Pruner, Tensor] = {}
-    for apply in filters(sampling):
-        before = scores
-        scores = apply(ids, scores)
-        name = PRUNERS.get(type(apply))
-        if name is not None:
-            pruned[name] = torch.isneginf(scores[0]) & ~torch.isneginf(before[0])
+    def _pick(self, scores: Tensor) -> tuple[int, float]:
+        """A token of Float[Tensor, "vocab"], and its probability."""
+        best = int(scores.numpy().argmax())
+        if not math.isfinite(scores[best]):
+            raise ModelFailed("The filters left no usable number of the model's output.")
+        if self.filters.is_greedy:
+            return best, 1.0
+        probabilities = scores.softmax(-1)
+        if self.sampling.seed is None and self._prunes:
+            # A random number for each token that is left, instead of each token there is: the same distribution.
+            kept = probabilities.nonzero()[:, 0]
+            place = torch.multinomial(probabilities[kept], 1, generator=self.generator)
+            token_id = int(kept[place])
         else:
-            scores = scores.clamp(max=LARGEST_SCORE)
-    return scores[0], pruned
+            token_id = int(torch.multinomial(probabilities, 1, generator=self.generator))
+        return token_id, float(probabilities[token_id])
 
 
 def check_row(logits: Tensor) -> Tensor:
-    """`logits` as a float32 row on the CPU. Raises ModelFailed where the model gave no usable number."""
-    row = logits.detach().to(device="cpu", dtype=torch.float32, copy=True)
-    if torch.isnan(row).any() or torch.isposinf(row).any() or not torch.isfinite(row).any():
+    """`logits` as a float32 row on the CPU, not to be changed. Raises ModelFailed without a usable number.
+
+    The largest shows that in one pass: it is NaN where any is, and infinite where any is, or where all are -inf.
+    """
+    row = logits.detach().to(device="cpu", dtype=torch.float32)
+    if not math.isfinite(row.max()):
         raise ModelFailed(
             "The model's own output is not a number; its weights or number format are at fault."
         )

@@ -389,9 +389,7 @@ class Candidate(Message):
     logit: float
     probability: float = Field(description="softmax of the model's own logits")
     filtered_probability: float = Field(description="after all filters; 0 = pruned")
-    stages: list[float] = Field(
-        default_factory=list, description="its probability after each of the distribution's stages"
-    )
+    stages: list[float] = Field(description="its probability after each of the distribution's stages")
     pruned_by: Pruner | None = None
 
 
@@ -403,7 +401,7 @@ class Distribution(Message):
 
     pos: int
     entropy_bits: float
-    stages: list[Stage] = Field(default_factory=list, description="the filters that are on, in their order")
+    stages: list[Stage] = Field(description="the filters that are on, in their order")
     candidates: list[Candidate]
     rest_count: int
     rest_probability: float

@@ -19,7 +19,7 @@ from glassformer.engine.generation import decode
 from glassformer.engine.request import DecodedToken, GenerationRequest
 from glassformer.engine.turns import Job
 from glassformer.errors import GlassformerError
-from glassformer.protocol.messages import Step, TraceState, TraceStatus
+from glassformer.protocol.messages import Sampling, Step, TraceState, TraceStatus
 from glassformer.server.errors import FAULT, error_body
 from glassformer.server.framing import event, json_event
 from glassformer.server.services import Services
@@ -37,6 +37,7 @@ class TraceRun:
         self.services = services
         self.trace = trace
         self.created_at_secs = time.monotonic()
+        self.sampling = Sampling()
         self.status: TraceStatus = "queued"
         self.finish_reason: FinishReason | None = None
         self.error: str | None = None
@@ -53,6 +54,7 @@ class TraceRun:
 
     def start(self, request: GenerationRequest) -> None:
         """Queue the run of `request`. Raises TooMany or InUse; the recording is then forgotten."""
+        self.sampling = request.sampling
         lease = ExitStack()
         job = Job[DecodedToken](
             steps=iter(()), on_step=self._take, on_end=lambda error: self._end(error, lease)

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from glassformer.engine.distribution import describe
-from glassformer.engine.sampling import Sampler, filter_scores
+from glassformer.engine.distribution import describe_row
+from glassformer.engine.filter import FilterChain
+from glassformer.engine.sampling import Sampler
 from glassformer.errors import ModelFailed
 from glassformer.protocol.messages import Distribution, Sampling, Token
 
@@ -14,8 +15,14 @@ ROW = torch.tensor([2.0, 1.0, 0.0, -1.0, 3.0])
 def show(
     sampling: Sampling, limit: int = 5, chosen: int | None = None, row: torch.Tensor = ROW
 ) -> Distribution:
-    return describe(
-        row, [0], sampling, limit=limit, pos=0, token=lambda i: Token(id=i, text=str(i)), chosen=chosen
+    return describe_row(
+        row,
+        [0],
+        FilterChain(sampling, prompt_count=1),
+        limit=limit,
+        pos=0,
+        token=lambda i: Token(id=i, text=str(i)),
+        chosen=chosen,
     )
 
 
@@ -64,7 +71,7 @@ def test_a_broken_model_is_named() -> None:
 
 
 def test_filters_prune_as_transformers_do() -> None:
-    scores = filter_scores(ROW, [0], Sampling(temperature=1.0, top_k=2, top_p=1.0))
+    scores = FilterChain(Sampling(temperature=1.0, top_k=2, top_p=1.0)).filter(ROW)
     assert torch.isneginf(scores).tolist() == [False, True, True, True, False]
 
 

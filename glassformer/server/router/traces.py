@@ -56,7 +56,7 @@ async def create_trace(body: TraceRequest, services: ServicesOf) -> TraceState:
         services.store.create, loaded, token_ids, len(token_ids), interventions=body.interventions
     )
     run = TraceRun(services, trace)
-    run.start(
+    await run.start(
         GenerationRequest(token_ids, body.sampling, max_new_tokens=body.max_new_tokens, stop=tuple(body.stop))
     )
     services.metrics.tokens.labels("prompt").inc(len(token_ids))
@@ -113,34 +113,49 @@ async def read_distribution(
     trace_id: str,
     services: ServicesOf,
     pos: Annotated[int, Query(ge=0)],
-    temperature: Annotated[float, Query(ge=0, le=100, allow_inf_nan=False)] = 1.0,
-    top_k: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
-    top_p: Annotated[float, Query(gt=0, le=1, allow_inf_nan=False)] = 1.0,
-    repetition_penalty: Annotated[float, Query(gt=0, le=100, allow_inf_nan=False)] = 1.0,
+    temperature: Annotated[float | None, Query(ge=0, le=100, allow_inf_nan=False)] = None,
+    top_k: Annotated[int | None, Query(ge=0, le=1_000_000)] = None,
+    top_p: Annotated[float | None, Query(gt=0, le=1, allow_inf_nan=False)] = None,
+    min_p: Annotated[float | None, Query(ge=0, le=1, allow_inf_nan=False)] = None,
+    typical_p: Annotated[float | None, Query(gt=0, le=1, allow_inf_nan=False)] = None,
+    repetition_penalty: Annotated[float | None, Query(gt=0, le=100, allow_inf_nan=False)] = None,
+    presence_penalty: Annotated[float | None, Query(ge=-2, le=2, allow_inf_nan=False)] = None,
+    frequency_penalty: Annotated[float | None, Query(ge=-2, le=2, allow_inf_nan=False)] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
 ) -> Distribution:
-    """The next-token distribution at a recorded position, before and after the filters; nothing is run for it."""
+    """The next-token distribution at a recorded position, before and after each filter; nothing is run for it.
+
+    What is left out is as the recording was made with, its bias, forced tokens and constraint too.
+    """
     run = find_run(services, trace_id)
-    sampling = Sampling(
-        temperature=temperature, top_k=top_k, top_p=top_p, repetition_penalty=repetition_penalty
+    changes = {
+        "temperature": temperature,
+        "top_k": top_k,
+        "top_p": top_p,
+        "min_p": min_p,
+        "typical_p": typical_p,
+        "repetition_penalty": repetition_penalty,
+        "presence_penalty": presence_penalty,
+        "frequency_penalty": frequency_penalty,
+    }
+    sampling = run.sampling.model_copy(
+        update={name: value for name, value in changes.items() if value is not None}
     )
-    return await services.read(describe_position, run, pos, sampling, limit)
+    return await services.read(describe_distribution, run, pos, sampling, limit)
 
 
-def describe_position(run: TraceRun, pos: int, sampling: Sampling, limit: int) -> Distribution:
+def describe_distribution(run: TraceRun, pos: int, sampling: Sampling, limit: int) -> Distribution:
     from glassformer.engine.distribution import describe
 
     trace = run.trace
-    logits = trace.read_logits(pos)
-    token_ids = list(trace.token_ids)
     return describe(
-        logits,
-        token_ids[: pos + 1],
+        trace.read_logits(pos),
+        list(trace.token_ids),
         sampling,
-        limit=limit,
+        loaded=trace.loaded,
         pos=pos,
-        token=trace.loaded.token,
-        chosen=token_ids[pos + 1] if pos + 1 < len(token_ids) else None,
+        prompt_count=trace.prompt_count,
+        limit=limit,
     )
 
 

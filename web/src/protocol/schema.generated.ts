@@ -131,7 +131,7 @@ export interface components {
              * Stages
              * @description its probability after each of the distribution's stages
              */
-            stages?: number[];
+            stages: number[];
             token: components["schemas"]["Token"];
         };
         /** ChatMessage */
@@ -252,7 +252,7 @@ export interface components {
              * Stages
              * @description the filters that are on, in their order
              */
-            stages?: components["schemas"]["Stage"][];
+            stages: components["schemas"]["Stage"][];
         };
         /**
          * Equation
