@@ -43,7 +43,7 @@ def decode(model: LlamaForCausalLM, token_ids: torch.Tensor, recording: Recordin
         if recording is None:
             out = model(input_ids=ids, past_key_values=cache, use_cache=True)
         else:
-            with recording.watch(seen, stop):
+            with recording.watch(slice(0, stop - seen), seen, stop):
                 out = model(input_ids=ids, past_key_values=cache, use_cache=True)
             recording.logits(seen, out.logits[0])
         cache, seen = out.past_key_values, stop

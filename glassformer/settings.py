@@ -85,10 +85,16 @@ class Settings(BaseSettings):
         default=131_072, ge=1, description="Longest prompt, where the model's context is longer."
     )
     max_running: int = Field(
-        default=16, ge=1, description="Generations of one model that take turns at the same time."
+        default=32, ge=1, description="Generations of one model that are computed at the same time."
     )
     max_waiting: int = Field(
-        default=64, ge=0, description="Generations of one model that wait for a turn; more get a 429."
+        default=64, ge=0, description="Generations of one model that wait for a place; more get a 429."
+    )
+    prefix_bytes: int = Field(
+        default=512 * 2**20,
+        ge=0,
+        description="Memory of one model for what it has read before, so that a prompt that goes on from there "
+        "computes only what is new; 0 keeps nothing.",
     )
     max_body_bytes: int = Field(default=2 * 2**20, ge=1024, description="Largest request body.")
     max_header_bytes: int = Field(default=32 * 1024, ge=1024, description="Largest sum of request headers.")

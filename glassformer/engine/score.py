@@ -35,16 +35,23 @@ class Scoring:
     token_ids: list[int]
     top: int
     scores: list[Score] = field(default_factory=list)
+    is_alone = False
 
-    def watch(self, start: int, stop: int) -> AbstractContextManager[None]:
+    def wanted(self) -> frozenset[str]:
+        return frozenset({"lm_head"})
+
+    def watch(self, rows: slice, start: int, stop: int) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def logits(self, start: int, logits: Tensor) -> None:
-        for row, token_id in zip(logits, self.token_ids[start + 1 :], strict=False):
+    def see(self, capture: object, rows: slice, logits: Tensor) -> None:
+        for row, token_id in zip(logits, self.token_ids[len(self.scores) + 1 :], strict=False):
             logprobs = check_row(row).log_softmax(-1)
             best = logprobs.topk(min(self.top, len(logprobs)))
             likeliest = tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True))
             self.scores.append(Score(float(logprobs[token_id]), likeliest))
+
+    def adopt(self, other: object, count: int) -> bool:
+        return False
 
 
 def score_tokens(

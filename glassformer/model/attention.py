@@ -4,13 +4,16 @@ It knows neither blocks nor recordings: whoever wants queries, keys and values a
 them (after rotary embedding and cache) opens `watching(...)`. Unwatched, it costs one attribute look-up a
 call and hands over to PyTorch's fused attention. Scores and probabilities are formed only when asked for,
 for the heads and query rows asked for (transformers documentation, "Attention Interface").
+
+Inside `packing(...)` one row holds rows of many sequences, and each attends to its own keys and values alone, with the
+mask that transformers itself would have made for it.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -21,16 +24,18 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from glassformer.model.key_value import KeyValueStore
+
 NAME = "glassformer"
 
 
 @dataclass(frozen=True, slots=True)
 class AttentionCall:
-    """What one attention module saw in one forward, for a batch of one.
+    """What one attention module saw in one forward, for one sequence.
 
     Shapes: `query` [head, query, d_head], `key` and `value` [kv_head, key, d_head]. `mask` is what the model
     passed on: None (plain causal), boolean (True = may attend) or additive, broadcastable to
-    [head, query, key].
+    [head, query, key]. `first_row` is where the queries stand in a packed row, 0 elsewhere.
     """
 
     module: nn.Module
@@ -41,6 +46,7 @@ class AttentionCall:
     scaling: float
     softcap: float | None
     sinks: Tensor | None
+    first_row: int = 0
 
     def scores(self, rows: slice = slice(None), heads: slice = slice(None)) -> Tensor:
         """Scores before the softmax, [head, query, key]: scaled, soft-capped, `-inf` where masked."""
@@ -122,6 +128,76 @@ def watching(watch: Watch) -> Iterator[None]:
         _local.watch = outer
 
 
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The rows of a packed row that belong to one sequence; the first stands at position `start` of it."""
+
+    rows: slice
+    start: int
+    store: KeyValueStore
+
+    @property
+    def stop(self) -> int:
+        """The position after the last row's."""
+        return self.start + self.rows.stop - self.rows.start
+
+
+class Packing:
+    """The spans of the packed row that a forward computes, and how many attention calls it has made so far."""
+
+    def __init__(self, spans: Sequence[Span]) -> None:
+        self.spans = spans
+        self.calls = 0
+
+
+class NotPackable(Exception):
+    """The model attends in a way that rows of several sequences cannot share a forward."""
+
+
+@contextmanager
+def packing(spans: Sequence[Span]) -> Iterator[None]:
+    """Let this thread's forwards inside compute one packed row of `spans`, in the order of their rows."""
+    _local.packing = Packing(spans)
+    try:
+        yield
+    finally:
+        _local.packing = None
+
+
+class Pattern:
+    """What transformers was about to make a mask from, kept to make one for each sequence instead."""
+
+    def __init__(self, arguments: dict[str, Any]) -> None:
+        self.arguments = arguments
+        self._masks: dict[tuple[int, int], Tensor | None] = {}
+
+    def mask(self, span: Span) -> Tensor | None:
+        """The mask of a span, [1, 1, query, key]; None where the fused attention needs none."""
+        key = (span.start, span.stop)
+        if key not in self._masks:
+            self._masks[key] = sdpa_mask(
+                **{
+                    **self.arguments,
+                    "batch_size": 1,
+                    "q_length": span.stop - span.start,
+                    "kv_length": span.stop,
+                    "q_offset": span.start,
+                    "kv_offset": 0,
+                    "attention_mask": None,
+                }
+            )
+        return self._masks[key]
+
+
+def make_mask(**arguments: Any) -> Tensor | None:
+    """The mask function beside the tap: transformers' own, put off while packing until the spans are at hand."""
+    if getattr(_local, "packing", None) is None:
+        return sdpa_mask(**arguments)
+    carrier = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=arguments.get("device", "cpu"))
+    carrier.pattern = Pattern(arguments)  # type: ignore[attr-defined]
+    return carrier
+
+
 def attend(
     module: nn.Module,
     query: Tensor,
@@ -136,36 +212,98 @@ def attend(
     Shapes: `query` [batch, head, query, d_head], `key`, `value` [batch, kv_head, key, d_head]; returns
     [batch, query, head, d_head]. Soft caps and sinks, which PyTorch's fused attention lacks, are computed here.
     """
-    watch: Watch | None = getattr(_local, "watch", None)
-    softcap, sinks = kwargs.get("softcap"), kwargs.get("s_aux")
-    plain = softcap is None and sinks is None
-    if watch is None and plain:
+    packed: Packing | None = getattr(_local, "packing", None)
+    if packed is not None:
+        return attend_packed(packed, module, query, key, value, attention_mask, scaling, **kwargs)
+    if is_fused(kwargs) and getattr(_local, "watch", None) is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
-    calls = [
-        AttentionCall(
-            module=module,
-            query=query[row],
-            key=key[row],
-            value=value[row],
-            mask=None if attention_mask is None else attention_mask[min(row, attention_mask.shape[0] - 1)],
-            scaling=query.shape[-1] ** -0.5 if scaling is None else scaling,
-            softcap=softcap,
-            sinks=sinks,
+    mixed = [
+        attend_alone(
+            module,
+            query[row : row + 1],
+            key[row : row + 1],
+            value[row : row + 1],
+            None if attention_mask is None else attention_mask[min(row, len(attention_mask) - 1)][None],
+            scaling,
+            **kwargs,
         )
         for row in range(query.shape[0])
     ]
-    if watch is not None:
-        for call in calls:
+    return torch.cat(mixed), None
+
+
+def attend_packed(
+    packed: Packing,
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """`attend` for a packed row: each span's queries see the keys and values of its own store, new ones included.
+
+    Raises NotPackable where the model's mask did not come through, or depends on more than positions.
+    """
+    pattern = getattr(attention_mask, "pattern", None)
+    is_causal = kwargs.get("is_causal")
+    is_causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
+    if not isinstance(pattern, Pattern) or not is_causal or kwargs.get("position_bias") is not None:
+        raise NotPackable
+    call, packed.calls = packed.calls, packed.calls + 1
+    mixed = []
+    for span in packed.spans:
+        keys, values = span.store.extend(call, span.start, key[:, :, span.rows], value[:, :, span.rows])
+        mask = pattern.mask(span)
+        rows = query[:, :, span.rows]
+        mixed.append(
+            attend_alone(module, rows, keys, values, mask, scaling, first_row=span.rows.start, **kwargs)
+        )
+    return torch.cat(mixed, dim=1), None
+
+
+def attend_alone(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    scaling: float | None,
+    *,
+    first_row: int = 0,
+    **kwargs: Any,
+) -> Tensor:
+    """`attend` for one sequence: tells whoever watches, and mixes the values, [1, query, head, d_head]."""
+    watch: Watch | None = getattr(_local, "watch", None)
+    fused = is_fused(kwargs)
+    if watch is not None or not fused:
+        call = AttentionCall(
+            module=module,
+            query=query[0],
+            key=key[0],
+            value=value[0],
+            mask=None if mask is None else mask[0],
+            scaling=query.shape[-1] ** -0.5 if scaling is None else scaling,
+            softcap=kwargs.get("softcap"),
+            sinks=kwargs.get("s_aux"),
+            first_row=first_row,
+        )
+        if watch is not None:
             watch(call)
-    if plain:
-        return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
-    groups = query.shape[1] // key.shape[1]
-    mixed = [call.probabilities() @ call.value.repeat_interleave(groups, dim=0) for call in calls]
-    return torch.stack(mixed).transpose(1, 2).contiguous(), None
+        if not fused:
+            groups = query.shape[1] // key.shape[1]
+            return (call.probabilities() @ call.value.repeat_interleave(groups, dim=0)).transpose(0, 1)[None]
+    return sdpa_attention_forward(module, query, key, value, mask, scaling=scaling, **kwargs)[0]
+
+
+def is_fused(kwargs: dict[str, Any]) -> bool:
+    """Whether PyTorch's fused attention computes what is asked: no soft cap, no sinks."""
+    return kwargs.get("softcap") is None and kwargs.get("s_aux") is None
 
 
 AttentionInterface.register(NAME, attend)
-AttentionMaskInterface.register(NAME, sdpa_mask)
+AttentionMaskInterface.register(NAME, make_mask)
 
 
 def install(model: PreTrainedModel) -> bool:

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from glassformer.errors import UnknownAddress
 from glassformer.model.attention import AttentionCall, watching
+from glassformer.model.residual import first_tensor
 from glassformer.model.structure import Hook, Refusal, Structure
 
 # Points that no module boundary carries: the attention tap gives them.
@@ -46,6 +46,8 @@ class Capture:
         self.addresses = frozenset(addresses)
         self.values: dict[str, Tensor] = {}
         self.calls: dict[int, AttentionCall] = {}
+        # By block and first row: a packed forward makes a call for each of its sequences.
+        self._calls: dict[tuple[int, int], AttentionCall] = {}
         self.rotary: dict[int, tuple[Tensor, Tensor]] = {}
 
     @contextmanager
@@ -67,6 +69,29 @@ class Capture:
             if wanted:
                 stack.enter_context(watching(lambda call: self._take_call(call, wanted)))
             yield self
+
+    def read_rows(self, address: str, rows: slice) -> Tensor | None:
+        """A site at the rows of one sequence in a packed forward, in the site's axis order; None if not captured."""
+        point, block = split_address(address)
+        if block is None or point not in TAPPED_POINTS:
+            value = self.values.get(address)
+            if value is None:
+                return None
+            return value[:, rows] if value.dim() == 3 else value[rows]
+        call = self._calls.get((block, rows.start))
+        if call is None:
+            return None
+        fresh = call.query.shape[1]
+        match point:
+            case "q":
+                return call.query
+            case "k":
+                return call.key[:, -fresh:]
+            case "v":
+                return call.value[:, -fresh:]
+            case "attn_scores":
+                return call.scores()
+        return call.probabilities()
 
     @contextmanager
     def _hook(self, address: str, place: Hook) -> Iterator[None]:
@@ -112,6 +137,7 @@ class Capture:
         if block is None:
             return
         self.calls[block] = call
+        self._calls[block, call.first_row] = call
         fresh = call.query.shape[1]
         for point, tensor in (("q", call.query), ("k", call.key), ("v", call.value)):
             if f"{point}.{block}" in self.addresses:
@@ -148,10 +174,3 @@ def read_hook(place: Hook, take: Any) -> Iterator[None]:
         yield
     finally:
         handle.remove()
-
-
-def first_tensor(kwargs: dict[str, Any]) -> Tensor:
-    """The module's main input where it is passed by name: `hidden_states`, else the first tensor."""
-    if isinstance(kwargs.get("hidden_states"), Tensor):
-        return kwargs["hidden_states"]  # type: ignore[no-any-return]
-    return next(value for value in kwargs.values() if isinstance(value, torch.Tensor))

@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from glassformer.model.capture import Capture, first_tensor
+from glassformer.model.capture import Capture
+from glassformer.model.residual import first_tensor
 from glassformer.model.structure import Structure
 
 

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from glassformer.errors import UnknownAddress
+from glassformer.model.quantize import find_whole_shape, read_whole
+from glassformer.model.residual import ResidualTap
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ class Structure:
         )
         self.arch: ArchSpec = self._engine.arch
         self.blocks: list[nn.Module] = list(self.arch.decoder_layers)
+        self.residuals = ResidualTap(self.blocks)
         self._names = {id(module): name for name, module in model.named_modules()}
         self._parameters = dict(model.named_parameters(remove_duplicate=False))
 
@@ -142,7 +145,7 @@ class Structure:
             return None
         if fused is None or down is None or fused[1] is not GateUpLayout.GATE_FIRST:
             return None
-        module, width = fused[0], fused[0].weight.shape[0] // 2
+        module, width = fused[0], find_whole_shape(fused[0].weight)[0] // 2
         return {
             "gate": Projection(module, is_transposed(module), 0, width),
             "up": Projection(module, is_transposed(module), width, 2 * width),
@@ -194,11 +197,12 @@ class Structure:
         return module(x)  # type: ignore[no-any-return]
 
     def parameter(self, name: str) -> Tensor:
-        """A parameter by its state-dict name."""
+        """A parameter by its state-dict name, as the floating point numbers it stands for where it is quantised."""
         try:
-            return self._parameters[name]
+            stored = self._parameters[name]
         except KeyError:
             raise UnknownAddress(name, f"This model has no weight {name!r}.") from None
+        return read_whole(stored)
 
     def name_of(self, module: nn.Module) -> str:
         """The dotted name of a module inside the model."""

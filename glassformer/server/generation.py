@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, suppress
 from typing import TypeVar
 
-from glassformer.engine.generation import check_prompt, decode
+from glassformer.engine.engine import Session
 from glassformer.engine.request import DecodedToken, GenerationRequest
-from glassformer.engine.turns import Job
+from glassformer.engine.sequence import TokenSequence, check_prompt
 from glassformer.errors import BadValue, DeadlinePassed, GlassformerError, TooLong, TooMany
 from glassformer.model.load import LoadedModel
 from glassformer.server.services import Services
@@ -50,6 +50,7 @@ async def generate(
     and what the engine raises.
     """
     check_request(services, loaded, request.token_ids)
+    sequence = await services.quick(TokenSequence, loaded, request)
     loop = asyncio.get_running_loop()
     found: asyncio.Queue[DecodedToken | BaseException | None] = asyncio.Queue()
     lease = ExitStack()
@@ -59,16 +60,15 @@ async def generate(
         try:
             loop.call_soon_threadsafe(found.put_nowait, item)
         except RuntimeError:  # the loop has been closed: nobody reads any more
-            job.cancel()
+            session.cancel()
 
     def end(error: BaseException | None) -> None:
         lease.close()
         pass_on(error)
 
-    job = Job[DecodedToken](steps=iter(()), on_step=pass_on, on_end=end)
-    job.steps = decode(loaded, request, cancelled=job.cancelled)
+    session = Session(sequence, on_step=pass_on, on_end=end)
     try:
-        services.turns(loaded).submit(job)
+        services.engine(loaded).submit(session)
     except GlassformerError:
         lease.close()
         raise
@@ -81,13 +81,13 @@ async def generate(
                 raise item
             services.metrics.tokens.labels("generated").inc()
             yield item
-        if job.cancelled.is_set():
+        if sequence.cancelled.is_set():
             raise TooMany("The server is stopping.", retry_after_secs=5)
 
     try:
         yield read()
     finally:
-        job.cancel()
+        session.cancel()
 
 
 async def take(found: asyncio.Queue[T], secs: float) -> T:

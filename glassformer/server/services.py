@@ -1,4 +1,4 @@
-"""What the routers share: settings, models, recordings, the turns of each model. One for each app.
+"""What the routers share: settings, models, recordings, the engine of each model. One for each app.
 
 Imports nothing heavy: torch comes in with the first model, in the thread that loads it, so that the server
 answers from its first moment.
@@ -17,7 +17,6 @@ from anyio import to_thread
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
-from glassformer.engine.turns import Turns
 from glassformer.errors import TooMany
 from glassformer.model.registry import Registry
 from glassformer.model.source import Catalog
@@ -25,6 +24,7 @@ from glassformer.server.metrics import Metrics
 from glassformer.settings import Settings
 
 if TYPE_CHECKING:
+    from glassformer.engine.engine import Engine
     from glassformer.model.load import LoadedModel
     from glassformer.server.trace_run import TraceRun
     from glassformer.trace.store import TraceStore
@@ -54,7 +54,7 @@ class Services:
         )
         self.runs: dict[str, TraceRun] = {}
         self.closing = asyncio.Event()
-        self._turns: dict[str, Turns] = {}
+        self._engines: dict[str, Engine] = {}
         self._store: TraceStore | None = None
         self._store_lock = threading.Lock()
         self._connections = 0
@@ -66,20 +66,23 @@ class Services:
         future = await self.quick(self.registry.load, model_id)
         return await asyncio.wrap_future(future)
 
-    def turns(self, loaded: LoadedModel) -> Turns:
-        """The queue of generations of one model."""
-        found = self._turns.get(loaded.model_id)
+    def engine(self, loaded: LoadedModel) -> Engine:
+        """The engine of a loaded model, made at the first use."""
+        from glassformer.engine.engine import Engine
+
+        found = self._engines.get(loaded.model_id)
         if found is None:
-            found = Turns(
-                f"run {loaded.model_id}",
+            found = Engine(
+                loaded,
                 max_running=self.settings.max_running,
                 max_waiting=self.settings.max_waiting,
+                prefix_bytes=self.settings.prefix_bytes,
             )
-            self._turns[loaded.model_id] = found
+            self._engines[loaded.model_id] = found
         return found
 
     def count_generations(self) -> int:
-        return sum(len(turns) for turns in self._turns.values())
+        return sum(len(engine) for engine in self._engines.values())
 
     @property
     def store(self) -> TraceStore:
@@ -93,9 +96,9 @@ class Services:
 
     def forget_model(self, loaded: LoadedModel) -> None:
         """Drop what keeps an unloaded model in memory. Called from the thread that unloads it."""
-        turns = self._turns.pop(loaded.model_id, None)
-        if turns is not None:
-            turns.close()
+        engine = self._engines.pop(loaded.model_id, None)
+        if engine is not None:
+            engine.close()
         for run in [run for run in list(self.runs.values()) if run.trace.loaded is loaded]:
             run.forget()
 
@@ -123,8 +126,8 @@ class Services:
     def close(self) -> None:
         """End every generation and stream within one step; returns at once."""
         self.closing.set()
-        for turns in list(self._turns.values()):
-            turns.close()
+        for engine in list(self._engines.values()):
+            engine.close()
 
 
 def find_services(connection: HTTPConnection) -> Services:

@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack
 from typing import Literal
 
 import structlog
 
-from glassformer.engine.generation import decode
+from glassformer.engine.engine import Session
 from glassformer.engine.request import DecodedToken, GenerationRequest
-from glassformer.engine.turns import Job
+from glassformer.engine.sequence import TokenSequence
 from glassformer.errors import GlassformerError
 from glassformer.protocol.messages import Sampling, Step, TraceState, TraceStatus
 from glassformer.server.errors import FAULT, error_body
@@ -41,7 +41,7 @@ class TraceRun:
         self.status: TraceStatus = "queued"
         self.finish_reason: FinishReason | None = None
         self.error: str | None = None
-        self.job: Job[DecodedToken] | None = None
+        self.session: Session | None = None
         self._loop = asyncio.get_running_loop()
         self._events: list[str] = []
         self._changed = asyncio.Event()
@@ -52,24 +52,30 @@ class TraceRun:
     def is_over(self) -> bool:
         return self._is_over
 
-    def start(self, request: GenerationRequest) -> None:
-        """Queue the run of `request`. Raises TooMany or InUse; the recording is then forgotten."""
+    async def start(self, request: GenerationRequest) -> None:
+        """Queue the run of `request`. Raises BadValue, TooMany or InUse; the recording is then forgotten."""
         self.sampling = request.sampling
         lease = ExitStack()
-        job = Job[DecodedToken](
-            steps=iter(()), on_step=self._take, on_end=lambda error: self._end(error, lease)
-        )
-        job.steps = self._steps(job, request)
-        self.job = job
         self.trace.is_running = True
         try:
+            # In a thread: a constraint's grammar can take a while.
+            sequence = await self.services.quick(
+                TokenSequence, self.trace.loaded, request, watcher=self.trace.watcher
+            )
+            session = Session(
+                sequence,
+                on_begin=lambda: self._post(self._begin),
+                on_step=self._take,
+                on_end=lambda error: self._end(error, lease),
+            )
             lease.enter_context(self.services.registry.use(self.trace.loaded))
-            self.services.turns(self.trace.loaded).submit(job)
+            self.services.engine(self.trace.loaded).submit(session)
         except GlassformerError:
             self.trace.is_running = False
             lease.close()
             self.forget()
             raise
+        self.session = session
         self.services.runs[self.trace.id] = self
 
     def replay(self, tokens: Sequence[DecodedToken]) -> None:
@@ -84,8 +90,8 @@ class TraceRun:
 
     def stop(self) -> None:
         """End the generation within one step; what was recorded stays."""
-        if self.job is not None:
-            self.job.cancel()
+        if self.session is not None:
+            self.session.cancel()
 
     def forget(self) -> None:
         """Stop, and give the recording up. Any thread; harmless when done twice."""
@@ -96,10 +102,6 @@ class TraceRun:
         self._post(self._close)
 
     # --- what happens on the model's thread ------------------------------------------------------
-
-    def _steps(self, job: Job[DecodedToken], request: GenerationRequest) -> Iterator[DecodedToken]:
-        self._post(self._begin)
-        yield from decode(self.trace.loaded, request, cancelled=job.cancelled, watcher=self.trace.watcher)
 
     def _take(self, token: DecodedToken) -> None:
         # Here, so that the event loop finds it decoded and never waits for a tokenizer.
@@ -149,7 +151,11 @@ class TraceRun:
             if not isinstance(error, GlassformerError):
                 log.error("a run failed", trace=self.trace.id, exc_info=error)
             self._tell_json("error", error_body(error if isinstance(error, Exception) else RuntimeError()))
-        elif self.finish_reason is None and self.job is not None and self.job.cancelled.is_set():
+        elif (
+            self.finish_reason is None
+            and self.session is not None
+            and self.session.sequence.cancelled.is_set()
+        ):
             self.status, self.finish_reason = "stopped", "cancelled"
         else:
             self.status = "done"

@@ -9,49 +9,50 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from glassformer.errors import BadValue, UnknownAddress
-from glassformer.model.capture import first_tensor, locate, split_address
+from glassformer.model.capture import Capture, locate, split_address
+from glassformer.model.residual import first_tensor
 from glassformer.model.structure import Hook, Refusal, Structure
 from glassformer.protocol.messages import Intervention, Site, Span
+from glassformer.trace.recording import Recording
 
 # Points whose tensor nothing reads but through the boundary where it is changed.
 CHANGEABLE = ("resid_pre", "z", "attn_out", "mlp_act", "mlp_out", "resid_post")
 
 
-class Recorder(Protocol):
-    """What an intervened run is recorded by."""
-
-    def watch(self, start: int, stop: int) -> AbstractContextManager[None]:
-        """Wraps the forward that computes positions `start` to `stop`."""
-
-    def logits(self, start: int, logits: Tensor) -> None:
-        """The logits that forward gave, Float[Tensor, "pos vocab"]."""
-
-
 class Intervened:
-    """A watcher for `decode`: the forwards it wraps are changed first and recorded then."""
+    """A watcher whose forwards are changed first and recorded then; its sequence has them for itself."""
+
+    is_alone = True
 
     def __init__(
-        self, recording: Recorder, structure: Structure, interventions: Sequence[Intervention]
+        self, recording: Recording, structure: Structure, interventions: Sequence[Intervention]
     ) -> None:
         self._recording = recording
         self._edits = make_edits(structure, interventions)
 
+    def wanted(self) -> frozenset[str]:
+        return self._recording.wanted()
+
     @contextmanager
-    def watch(self, start: int, stop: int) -> Iterator[None]:
+    def watch(self, rows: slice, start: int, stop: int) -> Iterator[None]:
         # The edits first: hooks run in the order of registration, and the recording is to see what they leave.
-        with editing(self._edits, start, stop), self._recording.watch(start, stop):
+        with editing(self._edits, start, stop), self._recording.watch(rows, start, stop):
             yield
 
-    def logits(self, start: int, logits: Tensor) -> None:
-        self._recording.logits(start, logits)
+    def see(self, capture: Capture | None, rows: slice, logits: Tensor) -> None:
+        self._recording.see(capture, rows, logits)
+
+    def adopt(self, other: object, count: int) -> bool:
+        """Never: what another run computed was not changed."""
+        return False
 
 
 @contextmanager

@@ -208,7 +208,7 @@ class Trace:
         with self._lock, self.loaded.lock, torch.inference_mode():
             count = self.positions
             token_ids = torch.tensor([self.token_ids[:count]], device=self.loaded.device)
-            with self.watcher.watch(0, count):
+            with self.watcher.watch(slice(0, count), 0, count):
                 self.loaded.model(input_ids=token_ids, use_cache=False)
 
     # --- answers -----------------------------------------------------------------------------------

@@ -5,15 +5,18 @@ from pathlib import Path
 import pytest
 from tiny import SHAPES, make_model
 
+from glassformer.model.attention import install
 from glassformer.model.load import LoadedModel, load_model
 from glassformer.model.source import Catalog
 
 
-@pytest.fixture(scope="session", params=sorted(SHAPES))
+# Each shape once through packed forwards, and one of them through its own cache.
+@pytest.fixture(scope="session", params=[*sorted(SHAPES), "llama-solo"])
 def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
     root = tmp_path_factory.mktemp("models")
-    make_model(root / request.param, request.param)
-    return load(root, request.param)
+    name = request.param.removesuffix("-solo")
+    make_model(root / name, name)
+    return load(root, name, packs=name == request.param)
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +33,11 @@ def gpt2(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
     return load(root, "gpt2")
 
 
-def load(root: Path, name: str) -> LoadedModel:
+def load(root: Path, name: str, *, packs: bool = True) -> LoadedModel:
     source = Catalog([root]).find(name)
     assert source.folder is not None
-    return load_model(source, source.folder, device="cpu")
+    loaded = load_model(source, source.folder, device="cpu")
+    if packs:
+        assert install(loaded.model)
+    assert (loaded.packing_fault is None) == packs
+    return loaded

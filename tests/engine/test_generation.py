@@ -90,18 +90,26 @@ def test_a_watcher_does_not_change_the_tokens(loaded: LoadedModel) -> None:
 
 
 class Watcher:
+    is_alone = False
+
     def __init__(self) -> None:
         self.spans: list[tuple[int, int]] = []
         self.rows: list[int] = []
 
+    def wanted(self) -> frozenset[str]:
+        return frozenset({"lm_head"})
+
     @contextmanager
-    def watch(self, start: int, stop: int) -> Iterator[None]:
+    def watch(self, rows: slice, start: int, stop: int) -> Iterator[None]:
+        assert rows.stop - rows.start == stop - start
         self.spans.append((start, stop))
         yield
 
-    def logits(self, start: int, logits: Tensor) -> None:
-        assert start == self.spans[-1][0]
+    def see(self, capture: object, rows: slice, logits: Tensor) -> None:
         self.rows.append(logits.shape[0])
+
+    def adopt(self, other: object, count: int) -> bool:
+        return False
 
 
 def test_a_watcher_sees_every_position_once(loaded: LoadedModel) -> None:

@@ -5,7 +5,11 @@ import pytest
 import torch
 from tracing import Case, Close
 
+from glassformer.engine.forward import PackedForward, Part
+from glassformer.engine.request import GenerationRequest
+from glassformer.engine.sequence import TokenSequence
 from glassformer.errors import BadValue, UnknownAddress, UnknownTrace
+from glassformer.model.key_value import KeyValueStore
 from glassformer.protocol.frames import decode_frame
 from glassformer.trace.store import TraceStore
 
@@ -50,11 +54,10 @@ def test_decoding_token_by_token_records_the_same(llama: Case, store: TraceStore
     cache = None
     with torch.inference_mode():
         for start, stop in [(0, 60), *((i, i + 1) for i in range(60, 70))]:
-            with trace.recording.watch(start, stop):
+            with trace.recording.watch(slice(0, stop - start), start, stop):
                 ids = torch.tensor([llama.token_ids[start:stop]])
                 out = llama.loaded.model(input_ids=ids, past_key_values=cache, use_cache=True)
             cache = out.past_key_values
-            trace.recording.logits(start, out.logits[0])
     assert trace.positions == 70
     for block in range(3):
         close(trace.read(f"resid_pre.{block}"), llama.reference.hidden_states[block])
@@ -68,17 +71,13 @@ def test_live_frames_hold_the_newest_rows(llama: Case, store: TraceStore, close:
     frames: list[bytes] = []
     addresses = ["resid_pre.1", "q.1", "k.1", "z.1", "attn_probs.1", "mlp_act.1", "lm_head"]
     unsubscribe = trace.subscribe(addresses, frames.append)
-    with torch.inference_mode():
-        with trace.recording.watch(0, 60):
-            out = llama.loaded.model(input_ids=torch.tensor([llama.token_ids[:60]]), use_cache=True)
-        trace.recording.logits(0, out.logits[0])
-        with trace.recording.watch(60, 61):
-            ids = torch.tensor([llama.token_ids[60:61]])
-            out = llama.loaded.model(input_ids=ids, past_key_values=out.past_key_values, use_cache=True)
-        trace.recording.logits(60, out.logits[0])
-        unsubscribe()
-        with trace.recording.watch(61, 62):
-            llama.loaded.model(input_ids=ids, past_key_values=out.past_key_values, use_cache=True)
+    sequence = TokenSequence(llama.loaded, GenerationRequest(llama.token_ids[:60]), watcher=trace.recording)
+    forward, stores = PackedForward(llama.loaded), {sequence: KeyValueStore()}
+    for token_id in llama.token_ids[60:62]:
+        forward.run([Part(sequence, sequence.pending)], stores)
+        sequence.ids.append(token_id)
+    unsubscribe()
+    forward.run([Part(sequence, sequence.pending)], stores)
     assert len(frames) == 2
     header, rows = decode_frame(frames[1])
     assert (header.trace_id, header.start, header.stop) == (trace.id, 60, 61)

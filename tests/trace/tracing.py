@@ -67,9 +67,9 @@ class Case:
     def trace(self, store: TraceStore) -> Trace:
         trace = store.create(self.loaded, self.token_ids, len(self.token_ids))
         ids = torch.tensor([self.token_ids])
-        with torch.inference_mode(), trace.recording.watch(0, len(self.token_ids)):
-            logits = self.loaded.model(input_ids=ids, use_cache=False).logits[0]
-        trace.recording.logits(0, logits)
+        count = len(self.token_ids)
+        with torch.inference_mode(), trace.recording.watch(slice(0, count), 0, count):
+            self.loaded.model(input_ids=ids, use_cache=False)
         return trace
 
 

@@ -1,0 +1,226 @@
+"""The engine: one thread that owns a model and moves all its generations, a step at a time.
+
+Sequences join and leave between steps. In a step every sequence that writes gets one row, and those that still read
+their prompts share what is left of the step's rows (chunked prefill: Agrawal et al. 2024, "Sarathi-Serve", section
+4), so that a long prompt does not stall the others. Knows neither HTTP nor recordings.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from glassformer.engine.forward import PackedForward, Part, SoloForward
+from glassformer.engine.prefix import PrefixCache
+from glassformer.engine.request import DecodedToken
+from glassformer.engine.sequence import TokenSequence
+from glassformer.errors import ModelFailed, TooMany
+from glassformer.model.key_value import KeyValueStore
+from glassformer.model.load import LoadedModel
+
+log = logging.getLogger(__name__)
+
+# How long a step may take that reads prompts: while others wait for their next token, and when nobody does.
+SHARED_SECS, ALONE_SECS = 0.1, 0.5
+FEWEST_ROWS, MOST_ROWS = 16, 4096
+# Rows from which the time of a step says something about the time of a row.
+TELLING_ROWS = 32
+
+
+@dataclass(eq=False)
+class Session:
+    """One generation in the engine. The callbacks come from its thread and must neither block nor raise.
+
+    `on_end` is called exactly once, with the exception that ended the generation, if any.
+    """
+
+    sequence: TokenSequence
+    on_step: Callable[[DecodedToken], None]
+    on_end: Callable[[BaseException | None], None]
+    on_begin: Callable[[], None] = lambda: None
+
+    def cancel(self) -> None:
+        """End within one step; harmless at any time and from any thread."""
+        self.sequence.cancelled.set()
+
+
+class Engine:
+    """Runs up to `max_running` sessions together while `max_waiting` more wait, first come first served."""
+
+    def __init__(
+        self, loaded: LoadedModel, *, max_running: int, max_waiting: int, prefix_bytes: int = 0
+    ) -> None:
+        self.loaded = loaded
+        self.max_running = max_running
+        self.max_waiting = max_waiting
+        self._running: list[Session] = []
+        self._waiting: deque[Session] = deque()
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+        # From here on the engine's thread alone.
+        self._packed = PackedForward(loaded)
+        self._stores: dict[TokenSequence, KeyValueStore] = {}
+        self._solos: dict[TokenSequence, SoloForward] = {}
+        self._prefixes = PrefixCache(prefix_bytes)
+        self._secs_per_row = 0.0
+
+    def __len__(self) -> int:
+        """Sessions running and waiting."""
+        return len(self._running) + len(self._waiting)
+
+    def submit(self, session: Session) -> None:
+        """Queue a session. Raises TooMany where the queue is full or the engine is being closed."""
+        with self._changed:
+            if self._closed:
+                raise TooMany("The server is stopping.", retry_after_secs=5)
+            if len(self) >= self.max_running + self.max_waiting:
+                raise TooMany("Too many generations are waiting for this model.", retry_after_secs=2)
+            self._waiting.append(session)
+            if self._thread is None:
+                name = f"engine {self.loaded.model_id}"
+                self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+                self._thread.start()
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Cancel every session; returns at once, the thread ends within one step."""
+        with self._changed:
+            self._closed = True
+            for session in (*self._running, *self._waiting):
+                session.cancel()
+            self._changed.notify()
+
+    # --- the engine's thread -----------------------------------------------------------------------
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                while not self._running and not self._waiting:
+                    if self._closed:
+                        self._prefixes.clear()
+                        return
+                    self._changed.wait()
+                joining = []
+                while self._waiting and len(self._running) < self.max_running:
+                    joining.append(self._waiting.popleft())
+                    self._running.append(joining[-1])
+            for session in joining:
+                self._begin(session)
+            self._step()
+
+    def _begin(self, session: Session) -> None:
+        session.on_begin()
+        sequence = session.sequence
+        if self.loaded.packing_fault is not None:
+            self._solos[sequence] = SoloForward(self.loaded, sequence)
+        elif sequence.is_alone:
+            self._stores[sequence] = KeyValueStore()
+        else:
+            self._stores[sequence], sequence.seen = self._prefixes.take(sequence)
+
+    def _step(self) -> None:
+        """One step of every session: a shared forward, and one each for those that cannot share."""
+        with self._changed:
+            left = [session for session in self._waiting if session.sequence.cancelled.is_set()]
+            for session in left:
+                self._waiting.remove(session)
+        for session in left:
+            session.on_end(None)
+        for session in [session for session in self._running if session.sequence.is_over]:
+            self._end(session, None)
+        together: list[Session] = []
+        for session in self._running[:]:
+            if session.sequence in self._solos or session.sequence.is_alone:
+                self._run_alone(session, session.sequence.pending)
+            else:
+                together.append(session)
+        if together:
+            self._run_together(together)
+
+    def _run_alone(self, session: Session, count: int) -> None:
+        sequence = session.sequence
+        try:
+            solo = self._solos.get(sequence)
+            if solo is not None:
+                logits = solo.run()
+            else:
+                (logits,) = self._packed.run([Part(sequence, count)], self._stores)
+        except Exception as exc:
+            self._end(session, exc)
+        else:
+            self._draw(session, logits)
+
+    def _run_together(self, sessions: list[Session]) -> None:
+        parts = self._plan([session.sequence for session in sessions])
+        by_sequence = {session.sequence: session for session in sessions}
+        started = time.perf_counter()
+        try:
+            found = self._packed.run(parts, self._stores)
+        except Exception as exc:
+            # One of them may be at fault, or all of them together too large: each alone shows which.
+            log.warning("a step of %d generations failed (%s)", len(parts), type(exc).__name__)
+            for part in parts:
+                self._run_alone(by_sequence[part.sequence], part.count)
+            return
+        for part, logits in zip(parts, found, strict=True):
+            self._draw(by_sequence[part.sequence], logits)
+        self._learn_pace(sum(part.count for part in parts), time.perf_counter() - started)
+
+    def _plan(self, sequences: list[TokenSequence]) -> list[Part]:
+        """What the next step computes: of the rows for prompts the oldest gets half, then the shortest come first."""
+        writing = [Part(sequence, 1) for sequence in sequences if sequence.pending == 1]
+        reading = [sequence for sequence in sequences if sequence.pending > 1]
+        if not reading:
+            return writing
+        budget = self._count_rows(SHARED_SECS if writing else ALONE_SECS)
+        counts = {reading[0]: min(reading[0].pending, budget // 2)}
+        left = budget - counts[reading[0]]
+        for sequence in sorted(reading, key=lambda sequence: sequence.pending):
+            count = min(sequence.pending, counts.get(sequence, 0) + left)
+            left -= count - counts.get(sequence, 0)
+            counts[sequence] = count
+        return [*writing, *(Part(sequence, count) for sequence, count in counts.items() if count)]
+
+    def _count_rows(self, secs: float) -> int:
+        """How many rows a step of `secs` computes."""
+        if self._secs_per_row == 0:
+            return FEWEST_ROWS * 4
+        return min(MOST_ROWS, max(FEWEST_ROWS, int(secs / self._secs_per_row)))
+
+    def _learn_pace(self, rows: int, secs: float) -> None:
+        if rows >= TELLING_ROWS:
+            known = self._secs_per_row or secs / rows
+            self._secs_per_row = 0.7 * known + 0.3 * secs / rows
+
+    def _draw(self, session: Session, logits: Tensor | None) -> None:
+        if session.sequence.cancelled.is_set():
+            return
+        try:
+            if logits is not None:
+                session.on_step(session.sequence.draw(logits))
+        except Exception as exc:
+            self._end(session, exc)
+
+    def _end(self, session: Session, error: BaseException | None) -> None:
+        sequence = session.sequence
+        with self._changed:
+            self._running.remove(session)
+        self._solos.pop(sequence, None)
+        store = self._stores.pop(sequence, None)
+        # Of one that was left nothing is kept: its memory is free at once.
+        if store is not None and error is None and not sequence.cancelled.is_set() and not sequence.is_alone:
+            self._prefixes.put(sequence, store)
+        if isinstance(error, torch.OutOfMemoryError):
+            error = ModelFailed("The memory of this machine does not hold so long a generation.")
+        try:
+            session.on_end(error)
+        except Exception:
+            log.exception("ending a generation failed")

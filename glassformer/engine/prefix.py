@@ -1,0 +1,90 @@
+"""Keys and values of finished generations, kept for the next prompt that begins like one of them.
+
+A next chat turn, an edited tail or a branch from an earlier token then computes only what is new. Bounded by bytes,
+least recently used first. Not thread-safe: the engine's thread owns it.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from glassformer.engine.sequence import TokenSequence, Watcher
+from glassformer.model.key_value import KeyValueStore
+
+# Fewer tokens are computed again sooner than they are found.
+SHORTEST = 4
+
+
+@dataclass(eq=False, slots=True)
+class Held:
+    """The tokens whose keys and values `store` holds; `watcher` saw them computed, if it is still there."""
+
+    ids: list[int]
+    store: KeyValueStore
+    watcher: weakref.ReferenceType[Watcher] | None
+
+
+class PrefixCache:
+    """Stores by the tokens they hold."""
+
+    def __init__(self, budget_bytes: int) -> None:
+        self._budget_bytes = budget_bytes
+        self._held: list[Held] = []  # least recently used first
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all that is held."""
+        return sum(held.store.nbytes for held in self._held)
+
+    def take(self, sequence: TokenSequence) -> tuple[KeyValueStore, int]:
+        """A store for `sequence`, and how many of its first tokens that already holds.
+
+        The last token is never among them: its logits are wanted. A watched sequence takes only what another watcher
+        saw, which its own then adopts.
+        """
+        best, count = None, SHORTEST - 1
+        for held in self._held:
+            common = min(count_common(held.ids, sequence.ids), len(sequence.ids) - 1)
+            if common > count:
+                best, count = held, common
+        if best is None or not adopt(sequence.watcher, best, count):
+            return KeyValueStore(), 0
+        self._held.remove(best)
+        if count == len(best.ids):
+            return best.store, count  # it comes back, longer
+        self._held.append(best)
+        return best.store.fork(count), count
+
+    def put(self, sequence: TokenSequence, store: KeyValueStore) -> None:
+        """Keep what `sequence` has computed."""
+        if sequence.seen < SHORTEST or store.nbytes > self._budget_bytes:
+            return
+        watcher = sequence.watcher
+        ids = sequence.ids[: sequence.seen]
+        # What the new one holds too is of no more use.
+        self._held = [held for held in self._held if count_common(held.ids, ids) < len(held.ids)]
+        self._held.append(Held(ids, store, None if watcher is None else weakref.ref(watcher)))
+        while self.nbytes > self._budget_bytes:
+            del self._held[0]
+
+    def clear(self) -> None:
+        """Give everything up."""
+        self._held.clear()
+
+
+def adopt(watcher: Watcher | None, held: Held, count: int) -> bool:
+    """Whether a sequence with `watcher` may start from the first `count` tokens of `held`."""
+    if watcher is None:
+        return True
+    other = None if held.watcher is None else held.watcher()
+    return other is not None and watcher.adopt(other, count)
+
+
+def count_common(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many tokens two sequences have in common from the start."""
+    for index, (a, b) in enumerate(zip(one, other, strict=False)):
+        if a != b:
+            return index
+    return min(len(one), len(other))

@@ -1,0 +1,66 @@
+"""The residual stream of a running forward, handed to whoever listens in the thread that runs it.
+
+Hooks are there only while someone listens, and shared by all listeners of a packed forward.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+# Given the number of a block and what it reads, [1, row, d_model]; the number of blocks: what the last one left.
+Take = Callable[[int, Tensor], None]
+
+
+class ResidualTap:
+    """Listeners to what each of `blocks` reads and what the last of them leaves."""
+
+    def __init__(self, blocks: list[nn.Module]) -> None:
+        self._blocks = blocks
+        self._local = threading.local()
+
+    @contextmanager
+    def listening(self, take: Take) -> Iterator[None]:
+        """Call `take` for each block of every forward that this thread runs inside."""
+        listeners: list[Take] = self._local.__dict__.setdefault("listeners", [])
+        handles = [] if listeners else self._hook(listeners)
+        listeners.append(take)
+        try:
+            yield
+        finally:
+            listeners.remove(take)
+            for handle in handles:
+                handle.remove()
+
+    def _hook(self, listeners: list[Take]) -> list[RemovableHandle]:
+        thread = threading.get_ident()
+
+        def tell(block: int, hidden: Tensor) -> None:
+            if threading.get_ident() == thread:
+                for take in listeners:
+                    take(block, hidden.detach())
+
+        def tell_input(block: int, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            tell(block, args[0] if args else first_tensor(kwargs))
+
+        def tell_output(_: Any, args: tuple[Any, ...], output: Any) -> None:
+            tell(len(self._blocks), output[0] if isinstance(output, (tuple, list)) else output)
+
+        handles = [
+            block.register_forward_pre_hook(partial(tell_input, index), with_kwargs=True)
+            for index, block in enumerate(self._blocks)
+        ]
+        return [*handles, self._blocks[-1].register_forward_hook(tell_output)]
+
+
+def first_tensor(kwargs: dict[str, Any]) -> Tensor:
+    """The module's main input where it is passed by name: `hidden_states`, else the first tensor."""
+    if isinstance(kwargs.get("hidden_states"), Tensor):
+        return kwargs["hidden_states"]  # type: ignore[no-any-return]
+    return next(value for value in kwargs.values() if isinstance(value, Tensor))
