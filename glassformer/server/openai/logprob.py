@@ -39,10 +39,10 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class TokenText:
-    """A token as text, U+FFFD where its bytes are no characters, and those bytes."""
+    """A token as text, U+FFFD where its bytes are no characters, and those bytes; a control token has none."""
 
     text: str
-    raw: bytes
+    raw: bytes | None
 
 
 class TokenTexts:
@@ -70,6 +70,8 @@ class TokenTexts:
             text = text[len(self.before) :]
         else:
             text = self.loaded.decode([token_id], keep_special=True)
+        if token_id in self.loaded.special_ids:
+            return TokenText(text, None)
         raw = self.read_bytes(token_id) if UNFINISHED in text else None
         return TokenText(text, text.encode() if raw is None else raw)
 
@@ -144,7 +146,11 @@ def chat_logprobs(scored: Sequence[Scored], texts: TokenTexts) -> list[dict[str,
 
 
 def describe(token: TokenText, logprob: float) -> dict[str, Any]:
-    return {"token": token.text, "logprob": bound(logprob), "bytes": list(token.raw)}
+    return {
+        "token": token.text,
+        "logprob": bound(logprob),
+        "bytes": None if token.raw is None else list(token.raw),
+    }
 
 
 def completion_logprobs(scored: Sequence[Scored], texts: TokenTexts) -> dict[str, Any]:
@@ -169,7 +175,7 @@ def completion_logprobs(scored: Sequence[Scored], texts: TokenTexts) -> dict[str
 
 def spell(token: TokenText) -> str:
     """A token's text, or its bytes in the surface's spelling where they are no characters."""
-    if UNFINISHED not in token.text:
+    if UNFINISHED not in token.text or token.raw is None:
         return token.text
     return "bytes:" + "".join(f"\\x{byte:02x}" for byte in token.raw)
 
