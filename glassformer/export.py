@@ -93,6 +93,7 @@ class Exportable:
     """A finished recording with what its server would know of it."""
 
     trace: Trace
+    prompt: str
     steps: list[Step]
     sampling: Sampling
     model: ModelSummary
@@ -119,7 +120,7 @@ def record(
                 model_probability=min(1.0, math.exp(token.logprob)),
             )
         )
-    return Exportable(trace, steps, sampling, model, finish_reason)
+    return Exportable(trace, prompt, steps, sampling, model, finish_reason)
 
 
 def export(
@@ -196,6 +197,7 @@ def write_answers(exportable: Exportable, folder: Path, weights: WeightDetail) -
     assert anatomy is not None
     document = {
         "model": exportable.model.model_dump(mode="json"),
+        "prompt": exportable.prompt,
         "recording": describe_recording(exportable).model_dump(mode="json"),
         "steps": [step.model_dump(mode="json") for step in exportable.steps],
         "sampling": exportable.sampling.model_dump(mode="json"),

@@ -8,6 +8,8 @@ import { defineConfig } from "vitest/config";
 /** Where `npm run dev` finds the model server; the built page is served by that server itself. */
 const server = process.env.GLASSFORMER_DEV_SERVER ?? "http://127.0.0.1:8000";
 
+const BASE = "/llm/";
+
 /** The best is 11: a tenth of the time for five per cent more bytes, on every `make run` after a change. */
 const BROTLI_QUALITY = 9;
 
@@ -35,7 +37,12 @@ function compressed(): Plugin {
 }
 
 export default defineConfig({
-  base: "/llm/",
+  base: BASE,
+  experimental: {
+    // Files find each other by relative addresses, so that an export works from any folder; only the page itself is
+    // served under two names, /llm and /llm/, and names its files in full. `glassformer export` rewrites those.
+    renderBuiltUrl: (file, { hostType }) => (hostType === "html" ? `${BASE}${file}` : { relative: true }),
+  },
   plugins: [react(), compressed()],
   build: {
     outDir: "../glassformer/server/page",

@@ -1,5 +1,6 @@
 import { decodeFrame, type Frame } from "../protocol/frames";
 import type { Subscribe } from "../protocol/schema.generated";
+import { socketProtocols } from "./apiKey";
 
 const FIRST_RETRY_MS = 500;
 const LAST_RETRY_MS = 8_000;
@@ -41,7 +42,7 @@ export class LiveSocket {
   #connect(): void {
     if (this.#socket) return;
     clearTimeout(this.#retryTimer);
-    const socket = new WebSocket("/api/live");
+    const socket = new WebSocket("/api/live", socketProtocols());
     socket.binaryType = "arraybuffer";
     socket.onopen = () => {
       this.#retryMs = FIRST_RETRY_MS;

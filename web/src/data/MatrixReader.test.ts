@@ -1,12 +1,13 @@
 import { execFileSync } from "node:child_process";
-import { createReadStream, existsSync, mkdtempSync, rmSync } from "node:fs";
+import { createReadStream, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, beforeAll, beforeEach, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { MatrixReader } from "./MatrixReader";
+import type { StoreSource } from "./Source";
 
 const python =
   process.env.GLASSFORMER_PYTHON ?? fileURLToPath(new URL("../../../.venv/bin/python", import.meta.url));
@@ -26,17 +27,20 @@ for level, array in [("0", values), ("1", values[:, ::2, ::2])]:
         dimension_names=["head", "query", "key"], fill_value=float("nan"),
     )
     written[...] = array
+coarse = root.create_group("coarse", attributes={"levels": 2, "first_level": 1, "axes": ["row", "column"]})
+coarse.create_array("1", shape=(2, 3), dtype="f4", chunks=(2, 3), compressors=None)[...] = 1
 zarr.consolidate_metadata(root.store)
 `;
 
 const STORE = { kind: "recording", traceId: "t", positions: 3 } as const;
 const folder = mkdtempSync(join(tmpdir(), "glassformer-"));
 let server: Server;
+let source: StoreSource;
 let asked: string[] = [];
 let slow = false;
 
 beforeAll(async () => {
-  execFileSync(python, ["-W", "ignore", "-c", WRITE_STORE, join(folder, "api/traces/t/zarr")]);
+  execFileSync(python, ["-W", "ignore", "-c", WRITE_STORE, join(folder, "store.zarr")]);
   server = createServer((request, response) => {
     const path = new URL(request.url ?? "", "http://localhost").pathname;
     asked.push(path);
@@ -45,14 +49,17 @@ beforeAll(async () => {
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address() as AddressInfo;
-  vi.stubGlobal("window", { location: { href: `http://127.0.0.1:${port}/llm/` } });
+  source = {
+    holds: () => true,
+    storeUrl: () => new URL(`http://127.0.0.1:${port}/store.zarr`),
+    fetchKey: (request) => fetch(request),
+  };
 });
 beforeEach(() => {
   asked = [];
   slow = false;
 });
 afterAll(() => {
-  vi.unstubAllGlobals();
   server.close();
   rmSync(folder, { recursive: true });
 });
@@ -60,7 +67,10 @@ afterAll(() => {
 const never = new AbortController().signal;
 
 test("a store written by zarr-python is read, chunk by chunk, into one matrix", async () => {
-  const matrix = await new MatrixReader().read({ store: STORE, name: "attn_scores.0", level: 0 }, never);
+  const matrix = await new MatrixReader(source).read(
+    { store: STORE, name: "attn_scores.0", level: 0 },
+    never,
+  );
   expect(matrix).toMatchObject({ axes: ["head", "query", "key"], shape: [2, 3, 5], level: 0 });
   const expected = Float32Array.from({ length: 30 }, (_, at) => at);
   expected[19] = Number.NEGATIVE_INFINITY;
@@ -69,7 +79,7 @@ test("a store written by zarr-python is read, chunk by chunk, into one matrix", 
 });
 
 test("a level past the last stands for the last, and what was read is not asked for again", async () => {
-  const reader = new MatrixReader();
+  const reader = new MatrixReader(source);
   const address = { store: STORE, name: "attn_scores.0", level: 7 };
   expect(await reader.read(address, never)).toMatchObject({ level: 1, shape: [2, 2, 3] });
   const before = asked.length;
@@ -79,7 +89,7 @@ test("a level past the last stands for the last, and what was read is not asked 
 
 test("equal requests share one answer; one that nobody waits for is cancelled", async () => {
   slow = true;
-  const reader = new MatrixReader();
+  const reader = new MatrixReader(source);
   const address = { store: STORE, name: "attn_scores.0", level: 0 };
   const [one, other] = [new AbortController(), new AbortController()];
   const first = reader.read(address, one.signal);
@@ -92,5 +102,22 @@ test("equal requests share one answer; one that nobody waits for is cancelled", 
 
 test("what is not there is an error, not an empty matrix", async () => {
   const address = { store: STORE, name: "nowhere", level: 0 };
-  await expect(new MatrixReader().read(address, never)).rejects.toThrow();
+  await expect(new MatrixReader(source).read(address, never)).rejects.toThrow();
+});
+
+test("a chunk that is cut off or gone is told, not shown as NaN", async () => {
+  const address = { store: STORE, name: "attn_scores.0", level: 0 };
+  const chunk = join(folder, "store.zarr/attn_scores.0/0/c/0/0/0");
+  const whole = readFileSync(chunk);
+  writeFileSync(chunk, whole.subarray(0, 12));
+  await expect(new MatrixReader(source).read(address, never)).rejects.toThrow("cut off");
+  rmSync(chunk);
+  await expect(new MatrixReader(source).read(address, never)).rejects.toThrow("missing");
+  writeFileSync(chunk, whole);
+  await expect(new MatrixReader(source).read(address, never)).resolves.toMatchObject({ level: 0 });
+});
+
+test("where the finest level was left out, the finest there is stands for it", async () => {
+  const address = { store: STORE, name: "coarse", level: 0 };
+  expect(await new MatrixReader(source).read(address, never)).toMatchObject({ level: 1, shape: [2, 3] });
 });

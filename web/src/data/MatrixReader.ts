@@ -1,12 +1,8 @@
 import * as zarr from "zarrita";
+import type { Cell } from "../layout/Cell";
 import type { Matrix } from "../layout/Matrix";
 import { ByteLru } from "./ByteLru";
-import { isAbort, pathOfId, UnreachableError } from "./request";
-
-/** Which Zarr store: a recording at so many recorded positions (its shapes follow them), or a model's weights. */
-export type StoreAddress =
-  | { kind: "recording"; traceId: string; positions: number }
-  | { kind: "weights"; modelId: string };
+import type { StoreAddress, StoreSource } from "./Source";
 
 export interface MatrixAddress {
   store: StoreAddress;
@@ -19,7 +15,10 @@ const CACHE_BYTES = 96 * 2 ** 20;
 /** Stores kept open: the recording on screen, the one before it, and the weights. */
 const OPEN_STORES = 4;
 
-type OpenStore = zarr.Group<zarr.Readable>;
+interface OpenStore {
+  group: zarr.Group<zarr.Readable>;
+  chunks: WholeChunks;
+}
 
 interface Pending {
   promise: Promise<Matrix>;
@@ -32,8 +31,13 @@ export class MatrixReader {
   readonly #cache = new ByteLru<Matrix>(CACHE_BYTES, (matrix) => matrix.values.byteLength);
   readonly #stores = new Map<string, Promise<OpenStore>>();
   readonly #pending = new Map<string, Pending>();
+  readonly #source: StoreSource;
 
-  /** A level past the last one stands for the last one. */
+  constructor(source: StoreSource) {
+    this.#source = source;
+  }
+
+  /** A level past the last one stands for the last one, one finer than there is for the first. Throws MissingError. */
   async read(address: MatrixAddress, signal: AbortSignal): Promise<Matrix> {
     signal.throwIfAborted();
     const key = JSON.stringify([keyOf(address.store), address.name, address.level]);
@@ -56,13 +60,29 @@ export class MatrixReader {
     return waitFor(pending, signal, forget);
   }
 
+  holds(store: StoreAddress): boolean {
+    return this.#source.holds(store);
+  }
+
+  /** One cell of level 0, by the chunk it stands in. Null where only coarser levels are there. */
+  async readCell(store: StoreAddress, cell: Cell, signal: AbortSignal): Promise<number | null> {
+    const { group: root, chunks } = await this.#open(store);
+    const group = await zarr.open.v3(root.resolve(cell.address), { kind: "group", signal });
+    if (Number(group.attrs.first_level ?? 0) > 0) return null;
+    const array = await zarr.open.v3(group.resolve("0"), { kind: "array", signal });
+    if (!array.is("float32")) throw new TypeError(`${cell.address} is not stored as float32`);
+    chunks.expect(array.path, array.chunks);
+    return zarr.get(array, cell.index, { signal });
+  }
+
   async #fetch(address: MatrixAddress, signal: AbortSignal): Promise<Matrix> {
-    const root = await this.#open(address.store);
+    const { group: root, chunks } = await this.#open(address.store);
     const group = await zarr.open.v3(root.resolve(address.name), { kind: "group", signal });
-    const levels = typeof group.attrs.levels === "number" ? group.attrs.levels : 1;
-    const level = Math.min(address.level, levels - 1);
+    const last = Number(group.attrs.levels ?? 1) - 1;
+    const level = Math.max(Math.min(address.level, last), Number(group.attrs.first_level ?? 0));
     const array = await zarr.open.v3(group.resolve(String(level)), { kind: "array", signal });
     if (!array.is("float32")) throw new TypeError(`${address.name} is not stored as float32`);
+    chunks.expect(array.path, array.chunks);
     const chunk = await zarr.get(array, null, { signal });
     return {
       address: address.name,
@@ -77,7 +97,7 @@ export class MatrixReader {
     const key = keyOf(store);
     let opened = this.#stores.get(key);
     if (!opened) {
-      opened = openStore(store);
+      opened = openStore(this.#source, store);
       this.#stores.set(key, opened);
       opened.catch(() => this.#stores.delete(key));
       for (const oldest of this.#stores.keys()) {
@@ -95,21 +115,42 @@ function keyOf(store: StoreAddress): string {
     : `weights ${store.modelId}`;
 }
 
-async function openStore(store: StoreAddress): Promise<OpenStore> {
-  const path =
-    store.kind === "recording"
-      ? `/api/traces/${store.traceId}/zarr`
-      : `/api/models/${pathOfId(store.modelId)}/zarr`;
-  const fetching = new zarr.FetchStore(new URL(path, window.location.href), { fetch: fetchOrSayWhy });
-  return zarr.open.v3(await zarr.withConsolidatedMetadata(fetching, { format: "v3" }), { kind: "group" });
+async function openStore(source: StoreSource, store: StoreAddress): Promise<OpenStore> {
+  const fetching = new zarr.FetchStore(source.storeUrl(store), {
+    fetch: (request) => source.fetchKey(request),
+  });
+  const chunks = new WholeChunks(fetching);
+  const listed = await zarr.withConsolidatedMetadata(chunks, { format: "v3" });
+  return { group: await zarr.open.v3(listed, { kind: "group" }), chunks };
 }
 
-async function fetchOrSayWhy(request: Request): Promise<Response> {
-  try {
-    return await fetch(request);
-  } catch (error) {
-    if (isAbort(error)) throw error;
-    throw new UnreachableError("the server cannot be reached", { cause: error });
+/** A chunk is not there, or not all of it. */
+export class MissingError extends Error {
+  override readonly name = "MissingError";
+}
+
+/** A store that knows how long its chunks are: zarrita takes a missing one for empty, and would show NaN. */
+class WholeChunks implements zarr.AsyncReadable {
+  readonly #inner: zarr.FetchStore;
+  readonly #bytes = new Map<string, number>();
+
+  constructor(inner: zarr.FetchStore) {
+    this.#inner = inner;
+  }
+
+  expect(path: string, shape: readonly number[]): void {
+    this.#bytes.set(
+      path,
+      shape.reduce((product, size) => product * size, Float32Array.BYTES_PER_ELEMENT),
+    );
+  }
+
+  async get(key: zarr.AbsolutePath, options?: zarr.GetOptions): Promise<Uint8Array | undefined> {
+    const found = await this.#inner.get(key, options);
+    const expected = this.#bytes.get(key.split("/c/")[0] ?? "");
+    const isWhole = found !== undefined && (expected === undefined || found.byteLength === expected);
+    if (!isWhole) throw new MissingError(`${key.slice(1)} is missing or cut off`);
+    return found;
   }
 }
 

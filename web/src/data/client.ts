@@ -11,14 +11,10 @@ import type {
   TraceState,
 } from "../protocol/schema.generated";
 import { pathOfId, requestJson } from "./request";
+import type { CellReference } from "./Source";
 
 /** What a trace is asked for; the server fills in what is left out. */
 export type NewTrace = Partial<TraceRequest> & Pick<TraceRequest, "model_id">;
-
-export interface CellReference {
-  address: string;
-  index: readonly number[];
-}
 
 const DISTRIBUTION_LIMIT = 40;
 

@@ -1,5 +1,6 @@
+import { EventSource } from "eventsource";
 import type { LoadProgress, Step, TraceState } from "../protocol/schema.generated";
-import { pathOfId } from "./request";
+import { pathOfId, request } from "./request";
 
 /** Ends an event stream; safe to call twice. */
 export type StopWatching = () => void;
@@ -15,9 +16,16 @@ export interface TraceListener {
 
 const OPEN_STATUSES = new Set<TraceState["status"]>(["queued", "running"]);
 
+/** The browser's own EventSource sends no headers, so no API key; this one does what it does, by `fetch`. */
+function openEvents(path: string): EventSource {
+  return new EventSource(new URL(path, window.location.href), {
+    fetch: (target, init) => request(target, init as RequestInit),
+  });
+}
+
 /** Follows a recording until its final state. EventSource itself resumes with `Last-Event-ID`. */
 export function watchTrace(traceId: string, listener: TraceListener): StopWatching {
-  const source = new EventSource(`/api/traces/${traceId}/events`);
+  const source = openEvents(`/api/traces/${traceId}/events`);
   source.addEventListener("state", (event) => {
     const state = JSON.parse(event.data) as TraceState;
     // The server closes the stream after the final state; unless we close first, the browser would reconnect for ever.
@@ -44,7 +52,7 @@ export interface LoadListener {
 
 /** Follows a model's loading until it is ready or has failed. */
 export function watchLoad(modelId: string, listener: LoadListener): StopWatching {
-  const source = new EventSource(`/api/models/${pathOfId(modelId)}/load`);
+  const source = openEvents(`/api/models/${pathOfId(modelId)}/load`);
   source.addEventListener("progress", (event) => {
     const progress = JSON.parse(event.data) as LoadProgress;
     if (progress.stage === "ready" || progress.stage === "failed") source.close();

@@ -1,3 +1,5 @@
+import { authorized } from "./apiKey";
+
 /** The server answered, and refused: its own sentence, the status, and the field to blame if it named one. */
 export class RefusedError extends Error {
   override readonly name = "RefusedError";
@@ -8,6 +10,13 @@ export class RefusedError extends Error {
     super(message);
     this.status = status;
     this.field = field;
+  }
+}
+
+/** The server wants an API key, or another one than it was given. */
+export class UnauthorizedError extends RefusedError {
+  constructor(message: string) {
+    super(message, 401, null);
   }
 }
 
@@ -25,21 +34,26 @@ export interface RequestOptions {
 /** Asks the server for JSON. Throws RefusedError, UnreachableError, or the signal's AbortError. */
 export async function requestJson<T>(path: string, options: RequestOptions = {}): Promise<T> {
   const { method = "GET", body, signal } = options;
-  let response: Response;
+  const response = await request(path, {
+    method,
+    signal: signal ?? null,
+    ...(body === undefined
+      ? {}
+      : { body: JSON.stringify(body), headers: { "Content-Type": "application/json" } }),
+  });
+  if (response.ok) return response.status === 204 ? (undefined as T) : ((await response.json()) as T);
+  throw await readRefusal(response);
+}
+
+/** `fetch` with the API key. Throws UnreachableError, or the signal's AbortError. */
+export async function request(target: string | URL | Request, init: RequestInit = {}): Promise<Response> {
+  const given = init.headers ?? (target instanceof Request ? target.headers : undefined);
   try {
-    response = await fetch(path, {
-      method,
-      signal: signal ?? null,
-      ...(body === undefined
-        ? {}
-        : { body: JSON.stringify(body), headers: { "Content-Type": "application/json" } }),
-    });
+    return await fetch(target, { ...init, headers: authorized(given) });
   } catch (error) {
     if (isAbort(error)) throw error;
     throw new UnreachableError("the server cannot be reached", { cause: error });
   }
-  if (response.ok) return response.status === 204 ? (undefined as T) : ((await response.json()) as T);
-  throw await readRefusal(response);
 }
 
 export function isAbort(error: unknown): boolean {
@@ -56,6 +70,7 @@ async function readRefusal(response: Response): Promise<RefusedError | Unreachab
   }
   const message =
     typeof detail?.error === "string" ? detail.error : `The server answered ${response.status}.`;
+  if (response.status === 401) return new UnauthorizedError(message);
   return new RefusedError(message, response.status, typeof detail?.field === "string" ? detail.field : null);
 }
 

@@ -2,13 +2,14 @@ import { Batch } from "../data/Batch";
 import { LiveSocket } from "../data/LiveSocket";
 import { MatrixQueue } from "../data/MatrixQueue";
 import { MatrixReader } from "../data/MatrixReader";
-import { UnreachableError } from "../data/request";
+import type { StoreSource } from "../data/Source";
 import type { Cell } from "../layout/Cell";
 import type { Matrix } from "../layout/Matrix";
 import type { Frame } from "../protocol/frames";
 import type { Scene, Wanted } from "../scene/Scene";
 import type { AppStore } from "../state/createAppStore";
 import { findSite, findWeight } from "../state/selectors";
+import { describeFailure } from "./describeFailure";
 
 /** As often as a screen shows a frame; a fast model takes several steps in that time. */
 const FRAME_BATCH_MS = 16;
@@ -22,7 +23,7 @@ interface LiveRows {
 
 /** Carries tensors to the scene: what it wants from the store, and the rows of each step while a recording grows. */
 export class Tensors {
-  readonly reader = new MatrixReader();
+  readonly reader: MatrixReader;
   readonly #store: AppStore;
   readonly #scene: () => Scene;
   readonly #onArrival: () => void;
@@ -38,14 +39,15 @@ export class Tensors {
   #epoch = 0;
   readonly #complete = new Map<string, number>();
 
-  constructor(store: AppStore, scene: () => Scene, onArrival: () => void) {
+  constructor(store: AppStore, source: StoreSource, scene: () => Scene, onArrival: () => void) {
+    this.reader = new MatrixReader(source);
     this.#store = store;
     this.#scene = scene;
     this.#onArrival = onArrival;
     this.#queue = new MatrixQueue({
       onMatrix: (_key, matrix) => this.#deliver(matrix),
       onFailure: (_key, error) => {
-        if (error instanceof UnreachableError) store.setState({ connection: "lost" });
+        describeFailure(store, error);
       },
     });
   }
@@ -122,6 +124,7 @@ export class Tensors {
         if (kind === "weight") {
           if (!anatomy) return [];
           const store = { kind: "weights", modelId: anatomy.model_id } as const;
+          if (!this.reader.holds(store)) return [];
           const key = `weights ${anatomy.model_id} ${name} ${level}`;
           return [{ key, read: (signal) => this.reader.read({ store, name, level }, signal) }];
         }

@@ -1,8 +1,9 @@
+import { setApiKey } from "../data/apiKey";
 import { fetchTraces } from "../data/client";
 import type { Scene } from "../scene/Scene";
 import type { Commands } from "../state/Commands";
 import type { AppStore } from "../state/createAppStore";
-import type { UrlState } from "../state/urlState";
+import { readUrl, type UrlState } from "../state/urlState";
 import { createRecorder } from "./createRecorder";
 import { describeFailure } from "./describeFailure";
 import type { LightPlayer } from "./LightPlayer";
@@ -52,22 +53,24 @@ export function connectCommands(store: AppStore, scene: Scene, light: LightPlaye
     if (connection === "lost" && activity === "idle" && !opening && !document.hidden) void reconnect();
   }, RETRY_MS);
 
+  async function begin(url: UrlState): Promise<void> {
+    const defaultId = await refreshModels(store);
+    if (defaultId === null) return;
+    const modelId = url.modelId ?? defaultId;
+    if (url.prompt !== null) store.setState({ prompt: url.prompt });
+    if (!(await openModel(modelId))) {
+      // A link to a model that is gone still shows something: the message, and the default model behind it.
+      const { modelFailure, connection } = store.getState();
+      if (modelId === defaultId || connection === "lost" || !(await openModel(defaultId))) return;
+      store.setState({ modelFailure });
+    }
+    if (url.drawnSeed === null) await recorder.run();
+    else await recorder.generate(url.drawnSeed);
+    store.setState({ position: url.position, selection: url.selection });
+  }
+
   return {
-    async begin(url) {
-      const defaultId = await refreshModels(store);
-      if (defaultId === null) return;
-      const modelId = url.modelId ?? defaultId;
-      if (url.prompt !== null) store.setState({ prompt: url.prompt });
-      if (!(await openModel(modelId))) {
-        // A link to a model that is gone still shows something: the message, and the default model behind it.
-        const { modelFailure, connection } = store.getState();
-        if (modelId === defaultId || connection === "lost" || !(await openModel(defaultId))) return;
-        store.setState({ modelFailure });
-      }
-      if (url.drawnSeed === null) await recorder.run();
-      else await recorder.generate(url.drawnSeed);
-      store.setState({ position: url.position, selection: url.selection });
-    },
+    begin,
     openModel(modelId) {
       void openModel(modelId).then((opened) => {
         if (opened) void recorder.run();
@@ -77,6 +80,21 @@ export function connectCommands(store: AppStore, scene: Scene, light: LightPlaye
     generate: () => void recorder.generate(),
     stop: () => void recorder.stop(),
     reconnect: () => void reconnect(),
+    unlock(key) {
+      setApiKey(window.sessionStorage, key);
+      store.setState({ keyWanted: null, runError: null });
+      void begin(readUrl(window.location.search));
+    },
+    ...sceneCommands(scene, light),
+  };
+}
+
+/** What panels ask of the scene alone; the same with and without a server. */
+export function sceneCommands(
+  scene: Scene,
+  light: LightPlayer,
+): Pick<Commands, "fit" | "focus" | "highlight" | "pointAt" | "play" | "scrub"> {
+  return {
     fit: () => scene.fit(),
     focus: (address) => scene.focus(address),
     highlight: (addresses) => scene.highlight(addresses),

@@ -1,3 +1,4 @@
+import type { StoreSource } from "../data/Source";
 import type { Cell } from "../layout/Cell";
 import type { Explanation } from "../protocol/schema.generated";
 import { createScene, type Scene } from "../scene/Scene";
@@ -18,9 +19,13 @@ export interface ConnectedScene {
 }
 
 /** Puts the scene on a canvas and keeps it and the store in step. */
-export function connectScene(store: AppStore, canvas: HTMLCanvasElement): ConnectedScene {
+export function connectScene(
+  store: AppStore,
+  source: StoreSource,
+  canvas: HTMLCanvasElement,
+): ConnectedScene {
   const reducedMotion = window.matchMedia("(prefers-reduced-motion: reduce)");
-  const tensors = new Tensors(store, () => scene, refreshLegend);
+  const tensors = new Tensors(store, source, () => scene, refreshLegend);
   const scene = createScene(canvas, {
     theme: store.getState().theme,
     reducedMotion: reducedMotion.matches,

@@ -1,12 +1,12 @@
-import { fetchDistribution } from "../data/client";
 import { Serial } from "../data/Serial";
+import type { Source } from "../data/Source";
 import type { AppStore } from "../state/createAppStore";
 import { shownPosition } from "../state/selectors";
 import { watch } from "../state/watch";
 import { describeFailure } from "./describeFailure";
 
 /** Keeps the next-token distribution of the shown position up to date, also while a slider moves or tokens arrive. */
-export function watchDistribution(store: AppStore): void {
+export function watchDistribution(store: AppStore, source: Source): void {
   const serial = new Serial();
 
   async function refresh(): Promise<void> {
@@ -15,7 +15,7 @@ export function watchDistribution(store: AppStore): void {
     const position = shownPosition(state);
     if (!trace || position === null) return;
     try {
-      const value = await fetchDistribution(trace.id, position, sampling);
+      const value = await source.readDistribution(trace.id, position, sampling);
       if (store.getState().trace?.id !== trace.id) return;
       store.setState({ distribution: { status: "ready", value, error: null } });
     } catch (error) {

@@ -13,7 +13,7 @@ export function watchPrompt(store: AppStore): void {
 
   async function refresh(): Promise<void> {
     const { prompt, anatomy, liveTokens } = store.getState();
-    if (!anatomy) return;
+    if (!anatomy || store.getState().origin === "exported") return;
     if (prompt === "") {
       latest.cancel();
       store.setState({ liveTokens: { status: "ready", value: [], error: null, prompt } });

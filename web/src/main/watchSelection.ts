@@ -1,6 +1,6 @@
-import { fetchExplanation } from "../data/client";
 import { Latest } from "../data/Latest";
-import type { MatrixReader, StoreAddress } from "../data/MatrixReader";
+import type { MatrixReader } from "../data/MatrixReader";
+import type { Source, StoreAddress } from "../data/Source";
 import { type AppState, EMPTY } from "../state/AppState";
 import type { AppStore } from "../state/createAppStore";
 import { findSite, findWeight, hasRecording, isRecorded, isSettled } from "../state/selectors";
@@ -12,8 +12,10 @@ const EXPLAIN_DEBOUNCE_MS = 80;
 /** The inspector draws one pixel or more a cell, so about four million cells are all that it can use. */
 const INSPECTED_CELLS = 4_000_000;
 
+const LEFT_OUT = "The weights were left out of this export.";
+
 /** Reads what the inspector shows of the selected cell: its matrix, and how the cell was computed. */
-export function watchSelection(store: AppStore, reader: MatrixReader): void {
+export function watchSelection(store: AppStore, source: Source, reader: MatrixReader): void {
   const matrices = new Latest();
   const explanations = new Latest(EXPLAIN_DEBOUNCE_MS);
 
@@ -23,6 +25,11 @@ export function watchSelection(store: AppStore, reader: MatrixReader): void {
     if (!source || !state.selection) {
       matrices.cancel();
       store.setState({ inspected: EMPTY });
+      return;
+    }
+    if (!reader.holds(source.store)) {
+      matrices.cancel();
+      store.setState({ inspected: { status: "failed", value: null, error: LEFT_OUT } });
       return;
     }
     const name = state.selection.address;
@@ -49,7 +56,7 @@ export function watchSelection(store: AppStore, reader: MatrixReader): void {
     }
     store.setState({ explanation: { ...explanation, status: "loading", error: null } });
     try {
-      const value = await explanations.run((signal) => fetchExplanation(trace.id, selection, signal));
+      const value = await explanations.run((signal) => source.explain(trace.id, selection, signal));
       if (value) store.setState({ explanation: { status: "ready", value, error: null } });
     } catch (error) {
       store.setState({

@@ -6,6 +6,7 @@ import { ConnectionNotice } from "./ConnectionNotice";
 import { GuideHost } from "./GuideHost";
 import { HoverCard } from "./HoverCard";
 import { InspectorPanel } from "./InspectorPanel";
+import { KeyDialog } from "./KeyDialog";
 import { Legend } from "./Legend";
 import { Masthead } from "./Masthead";
 import { OutlinePanel } from "./OutlinePanel";
@@ -33,6 +34,7 @@ function Page() {
     <>
       {narrow ? <NarrowPage /> : <WidePage />}
       <HoverCard />
+      <KeyDialog />
     </>
   );
 }

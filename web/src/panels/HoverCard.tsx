@@ -19,6 +19,11 @@ function Card({ hover }: { hover: Hover }) {
   const { t } = useTranslation();
   const ref = useRef<HTMLDivElement>(null);
   const { cell, at, value } = hover;
+  const coming = useApp((state) =>
+    state.origin === "exported" && findWeight(state.anatomy, cell.address)
+      ? "exported.leftOut"
+      : "hover.coming",
+  );
   const latex = useApp((state) => findSite(state.anatomy, cell.address)?.equation?.latex ?? null);
 
   useLayoutEffect(() => {
@@ -34,7 +39,7 @@ function Card({ hover }: { hover: Hover }) {
     <div ref={ref} className="hover-card panel" data-testid="hover">
       <p className="hover-address mono">{cell.address}</p>
       <p className="hover-value mono" data-coming={value === null}>
-        {value === null ? t("hover.coming") : formatNumber(value)}
+        {value === null ? t(coming) : formatNumber(value)}
       </p>
       <CellIndices address={cell.address} index={cell.index} />
       {latex && <Formula latex={latex} />}

@@ -1,7 +1,7 @@
 import { useTranslation } from "react-i18next";
 import { useApp } from "./AppContext";
 import { formatLarge } from "./formatNumber";
-import { ModelPicker } from "./ModelPicker";
+import { ModelName, ModelPicker } from "./ModelPicker";
 
 const LOCAL_HOSTS = new Set(["localhost", "127.0.0.1", "[::1]", "::1"]);
 
@@ -11,19 +11,30 @@ export function Masthead() {
   const anatomy = useApp((state) => state.anatomy);
   const connection = useApp((state) => state.connection);
   const host = window.location.hostname;
-  const place = LOCAL_HOSTS.has(host) ? t("about.here") : t("about.server", { host });
+  const { exported, damaged } = useApp((state) => ({
+    exported: state.origin === "exported",
+    damaged: state.damage !== null,
+  }));
+  const live = LOCAL_HOSTS.has(host) ? t("about.here") : t("about.server", { host });
+  const place = exported ? t("exported.place") : live;
   return (
     <section className="masthead panel">
       <div className="masthead-row">
         <h1>{t("product")}</h1>
-        <ModelPicker />
+        {exported ? <ModelName /> : <ModelPicker />}
       </div>
       <p className="about" data-testid="about">
         {anatomy
           ? [anatomy.title, t("about.parameters", { size: formatLarge(anatomy.parameters) }), place].join(
               " · ",
             )
-          : t(connection === "connecting" ? "connection.connecting" : "about.none")}
+          : t(
+              damaged
+                ? "exported.unreadable"
+                : connection === "connecting"
+                  ? "connection.connecting"
+                  : "about.none",
+            )}
       </p>
       {anatomy?.refused && (
         <p className="hint hint-warning">{t("about.refused", { reason: anatomy.refused })}</p>

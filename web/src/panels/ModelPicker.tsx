@@ -62,6 +62,22 @@ export function ModelPicker() {
   );
 }
 
+/** In the place of the picker where there is no other model to pick. */
+export function ModelName() {
+  const { t } = useTranslation();
+  const name = useApp((state) => state.anatomy?.model_id);
+  if (!name) return null;
+  return (
+    <span
+      className="model-name model-name-alone mono"
+      data-testid="model-name"
+      title={t("exported.oneModel")}
+    >
+      {name}
+    </span>
+  );
+}
+
 function ModelMenu({ onDone }: { onDone: () => void }) {
   const { t } = useTranslation();
   const commands = useCommands();

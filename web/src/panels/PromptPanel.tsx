@@ -21,6 +21,8 @@ export function PromptPanel() {
 
 /** The prompt box, its tokens and what can be done with them; also the content of the narrow page's prompt sheet. */
 export function PromptForm() {
+  const exported = useApp((state) => state.origin === "exported");
+  if (exported) return <ExportedPrompt />;
   return (
     <div className="prompt-form">
       <SamplePrompts />
@@ -28,6 +30,24 @@ export function PromptForm() {
       <PromptTokens />
       <RunButtons />
       <RunStatus />
+    </div>
+  );
+}
+
+/** Of an export: what was read, and where a prompt of one's own can be run. */
+function ExportedPrompt() {
+  const { t } = useTranslation();
+  const prompt = useApp((state) => state.prompt);
+  return (
+    <div className="prompt-form">
+      <p className="exported-prompt" data-testid="prompt">
+        {prompt}
+      </p>
+      <PromptTokens />
+      <RunStatus />
+      <p className="hint">
+        {t("exported.own")} <code className="install mono">pip install glassformer</code>
+      </p>
     </div>
   );
 }

@@ -9,7 +9,9 @@ export function RunStatus() {
   const { t } = useTranslation();
   const text = useApp((state) => describe(state, t));
   const writing = useApp((state) => state.activity === "generating");
-  const error = useApp((state) => (state.connection === "lost" ? null : state.runError));
+  const error = useApp((state) =>
+    state.connection === "lost" || state.keyWanted !== null ? null : state.runError,
+  );
   return (
     <>
       {/* Counting tokens aloud would drown what they say. */}

@@ -20,9 +20,17 @@ export function SamplingPanel() {
 
 /** How the next token is drawn, and what that does to the distribution. */
 export function SamplingForm() {
+  const { t } = useTranslation();
+  const exported = useApp((state) => state.origin === "exported");
   return (
     <div className="sampling-form">
-      <SamplingControls />
+      <fieldset
+        className="controls"
+        disabled={exported}
+        title={exported ? t("exported.sampling") : undefined}
+      >
+        <SamplingControls />
+      </fieldset>
       <DistributionChart />
     </div>
   );

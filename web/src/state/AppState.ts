@@ -59,6 +59,12 @@ export type PanelName = "prompt" | "sampling" | "outline" | "guide";
 export type SheetName = "prompt" | "sampling" | "inspector" | "outline" | "none";
 
 export interface AppState {
+  /** "exported": the page shows the files of one recording, and no server stands behind it. */
+  origin: "live" | "exported";
+  /** What is wrong with the files of an export; null if nothing is. */
+  damage: string | null;
+  /** The server wants an API key: it was given none, or one that it refused. */
+  keyWanted: "missing" | "wrong" | null;
   /** "lost": the last request got no answer. */
   connection: "connecting" | "online" | "lost";
   models: ModelSummary[];

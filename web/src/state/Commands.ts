@@ -9,6 +9,8 @@ export interface Commands {
   stop(): void;
   /** Asks again after the server was out of reach. */
   reconnect(): void;
+  /** Sends this key from now on, and tries again what was refused. */
+  unlock(key: string): void;
   fit(): void;
   focus(address: string): void;
   highlight(addresses: string[]): void;

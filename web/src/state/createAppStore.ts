@@ -39,6 +39,9 @@ export const NOTHING_RECORDED = {
 } satisfies Partial<AppState>;
 
 const INITIAL_STATE: AppState = {
+  origin: "live",
+  damage: null,
+  keyWanted: null,
   connection: "connecting",
   models: [],
   anatomy: null,

@@ -33,7 +33,8 @@ export function isBusy(state: AppState): boolean {
 /** Why Run and Generate are not possible now, as a key of the words; null if they are. */
 export function whyNotRun(
   state: AppState,
-): "noModel" | "opening" | "busy" | "emptyPrompt" | "tooLong" | null {
+): "exported" | "noModel" | "opening" | "busy" | "emptyPrompt" | "tooLong" | null {
+  if (state.origin === "exported") return "exported";
   if (state.opening) return "opening";
   if (!state.anatomy) return "noModel";
   if (isBusy(state)) return "busy";

@@ -16,7 +16,7 @@ export interface UrlState {
 /** The query string for a state: only what differs from the defaults, readable, in a fixed order. */
 export function writeUrl(state: AppState, modelId: string | null): string {
   const { sampling } = state;
-  const parts: [string, string | null][] = [
+  const whatRan: [string, string | null][] = [
     ["model", modelId],
     ["prompt", state.prompt === "" ? null : state.prompt],
     ["tokens", differs(state.maxNewTokens, DEFAULT_MAX_NEW_TOKENS)],
@@ -25,6 +25,10 @@ export function writeUrl(state: AppState, modelId: string | null): string {
     ["top_p", differs(sampling.top_p, DEFAULT_SAMPLING.top_p)],
     ["seed", differs(sampling.seed, DEFAULT_SAMPLING.seed)],
     ["drawn", differs(state.drawnSeed, null)],
+  ];
+  const parts: [string, string | null][] = [
+    // An export holds one recording; there is nothing to say about how to make it again.
+    ...(state.origin === "live" ? whatRan : []),
     ["position", differs(state.position, null)],
     ["cell", state.selection ? `${state.selection.address}:${state.selection.index.join(",")}` : null],
   ];

@@ -1,0 +1,43 @@
+import type { Distribution, Explanation, Sampling } from "../protocol/schema.generated";
+import { fetchDistribution, fetchExplanation } from "./client";
+import { pathOfId, request } from "./request";
+
+/** Which Zarr store: a recording at so many recorded positions (its shapes follow them), or a model's weights. */
+export type StoreAddress =
+  | { kind: "recording"; traceId: string; positions: number }
+  | { kind: "weights"; modelId: string };
+
+export interface CellReference {
+  address: string;
+  index: readonly number[];
+}
+
+/** Where Zarr stores are, and how one of their keys is fetched. */
+export interface StoreSource {
+  /** Whether there is such a store at all: an export may leave the weights out. */
+  holds(store: StoreAddress): boolean;
+  storeUrl(store: StoreAddress): URL;
+  fetchKey(request: Request): Promise<Response>;
+}
+
+/** What can be asked about a recording: of a running server, or of the files of an export. */
+export interface Source extends StoreSource {
+  readDistribution(
+    traceId: string,
+    position: number,
+    sampling: Sampling,
+    signal?: AbortSignal,
+  ): Promise<Distribution>;
+  explain(traceId: string, cell: CellReference, signal?: AbortSignal): Promise<Explanation>;
+}
+
+export const liveSource: Source = {
+  readDistribution: fetchDistribution,
+  explain: fetchExplanation,
+  holds: () => true,
+  storeUrl(store) {
+    const path = store.kind === "recording" ? `traces/${store.traceId}` : `models/${pathOfId(store.modelId)}`;
+    return new URL(`/api/${path}/zarr`, window.location.href);
+  },
+  fetchKey: request,
+};

@@ -1,0 +1,59 @@
+import { ExportedSource } from "../data/ExportedSource";
+import type { Source } from "../data/Source";
+import type { Scene } from "../scene/Scene";
+import type { AppStore } from "../state/createAppStore";
+import type { UrlState } from "../state/urlState";
+import { type Session, sceneCommands } from "./connectCommands";
+import { describeFailure } from "./describeFailure";
+import type { LightPlayer } from "./LightPlayer";
+
+const nothing = () => {};
+
+export interface Exported {
+  source: Source;
+  connect(scene: Scene, light: LightPlayer): Session;
+}
+
+/** A page among the files of an export: everything that looks at its recording, nothing that would need a server. */
+export function openExport(store: AppStore): Exported {
+  const source = new ExportedSource(new URL("data/", document.baseURI));
+  store.setState({ origin: "exported", connection: "online" });
+
+  async function begin(url: UrlState): Promise<void> {
+    try {
+      const [anatomy, found] = await Promise.all([source.readAnatomy(), source.readRecording()]);
+      const { model, prompt, recording, sampling, steps } = found;
+      const read = recording.tokens.slice(0, recording.prompt_count);
+      store.setState({
+        anatomy,
+        models: [model],
+        prompt,
+        sampling,
+        liveTokens: { status: "ready", value: read, error: null, prompt },
+      });
+      store.setState({
+        trace: recording,
+        tracePrompt: prompt,
+        steps: Object.fromEntries(steps.map((step) => [step.pos, step])),
+        position: url.position,
+        selection: url.selection,
+      });
+    } catch (error) {
+      store.setState({ damage: describeFailure(store, error) });
+    }
+  }
+
+  return {
+    source,
+    connect: (scene, light) => ({
+      begin,
+      openModel: nothing,
+      run: nothing,
+      generate: nothing,
+      stop: nothing,
+      reconnect: nothing,
+      unlock: nothing,
+      ...sceneCommands(scene, light),
+    }),
+  };
+}
