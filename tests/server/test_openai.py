@@ -79,8 +79,11 @@ def official(talking: Running) -> Iterator[OpenAI]:
 
 
 @pytest.fixture(scope="module")
-def reference(talker_dir: Path) -> Reference:
+def reference(talking: Running, talker_dir: Path) -> Reference:
     folder = talker_dir / TALKER
+    # transformers builds one model at a time; two threads that do leave its functions patched.
+    for model_id in (TALKER, "tales", "sorter"):
+        talking.services.registry.load(model_id).result(timeout=30)
     model = AutoModelForCausalLM.from_pretrained(folder).eval()
     return Reference(AutoTokenizer.from_pretrained(folder), model)
 
@@ -269,7 +272,7 @@ def test_stops(official: OpenAI) -> None:
         assert join(tokens).decode(errors="replace").startswith(found.message.content)
         assert found.message.content.startswith(join(tokens[:-1]).decode(errors="replace").rstrip("\ufffd"))
         streamed = [chunk.choices[0].logprobs.content for chunk in chunks if chunk.choices[0].logprobs]
-        assert sum(streamed, []) == tokens
+        assert [token for content in streamed for token in content] == tokens
 
 
 # --- log probabilities ----------------------------------------------------------------------------
@@ -377,9 +380,10 @@ def test_the_logprobs_of_a_completion(official: OpenAI, reference: Reference) ->
     for pos in range(1, len(new)):
         assert math.isclose(told.token_logprobs[pos], rows[pos - 1, new[pos]], abs_tol=1e-4)
         assert told.tokens[pos] in told.top_logprobs[pos]
-    for token, offset in zip(told.tokens, told.text_offset, strict=True):
+    # After half a character the offset is that of the character.
+    for before, token, offset in zip(["", *told.tokens], told.tokens, told.text_offset, strict=False):
         if not token.startswith("bytes:"):
-            assert text[offset:].startswith(token) or "\ufffd" in text[offset : offset + 4]
+            assert text[offset:].startswith(token) or before.startswith("bytes:")
     chunks = list(
         complete(official, logprobs=2, temperature=1, seed=3, max_tokens=30, echo=True, stream=True)
     )
