@@ -44,18 +44,20 @@ class PrefixCache:
         The last token is never among them: its logits are wanted. A watched sequence takes only what another watcher
         saw, which its own then adopts.
         """
-        best, count = None, SHORTEST - 1
-        for held in self._held:
-            common = min(count_common(held.ids, sequence.ids), len(sequence.ids) - 1)
-            if common > count:
-                best, count = held, common
-        if best is None or not adopt(sequence.watcher, best, count):
-            return KeyValueStore(), 0
-        self._held.remove(best)
-        if count == len(best.ids):
-            return best.store, count  # it comes back, longer
-        self._held.append(best)
-        return best.store.fork(count), count
+        longest = len(sequence.ids) - 1
+        common = {held: min(count_common(held.ids, sequence.ids), longest) for held in self._held}
+        for held in sorted(common, key=lambda held: common[held], reverse=True):
+            count = common[held]
+            if count < SHORTEST:
+                break
+            if not adopt(sequence.watcher, held, count):
+                continue
+            self._held.remove(held)
+            if count == len(held.ids):
+                return held.store, count  # it comes back, longer
+            self._held.append(held)
+            return held.store.fork(count), count
+        return KeyValueStore(), 0
 
     def put(self, sequence: TokenSequence, store: KeyValueStore) -> None:
         """Keep what `sequence` has computed."""

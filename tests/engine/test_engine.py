@@ -1,0 +1,226 @@
+"""The engine: every mix of generations writes what each would write alone, and one never hurts another."""
+
+import random
+import threading
+from dataclasses import dataclass, field
+
+import pytest
+import torch
+
+from glassformer.engine.engine import Engine, Session
+from glassformer.engine.generation import decode
+from glassformer.engine.request import DecodedToken, GenerationRequest
+from glassformer.engine.sequence import TokenSequence
+from glassformer.errors import ModelFailed, TooMany
+from glassformer.model.load import LoadedModel
+from glassformer.model.structure import Structure
+from glassformer.protocol.messages import Sampling
+from glassformer.trace.recording import Recording
+
+GREEDY = Sampling(temperature=0)
+
+
+@dataclass
+class Reader:
+    """Collects what a session says."""
+
+    tokens: list[DecodedToken] = field(default_factory=list)
+    errors: list[BaseException | None] = field(default_factory=list)
+    ended: threading.Event = field(default_factory=threading.Event)
+    begun: threading.Event = field(default_factory=threading.Event)
+
+    def end(self, error: BaseException | None) -> None:
+        self.errors.append(error)
+        self.ended.set()
+
+    @property
+    def ids(self) -> list[int]:
+        return [token.token_id for token in self.tokens]
+
+    def wait(self) -> list[int]:
+        assert self.ended.wait(60)
+        assert self.errors == [None]
+        return self.ids
+
+
+def start(
+    engine: Engine, request: GenerationRequest, watcher: Recording | None = None
+) -> tuple[Session, Reader]:
+    reader = Reader()
+    sequence = TokenSequence(engine.loaded, request, watcher=watcher)
+    session = Session(sequence, reader.tokens.append, reader.end, reader.begun.set)
+    engine.submit(session)
+    return session, reader
+
+
+def alone(loaded: LoadedModel, request: GenerationRequest) -> list[int]:
+    return [token.token_id for token in decode(loaded, request)]
+
+
+def make_requests(loaded: LoadedModel, count: int, *, most: int = 30) -> list[GenerationRequest]:
+    """Prompts of all lengths, greedy and sampled in many ways."""
+    rng = random.Random(5)
+    room = loaded.context - most - 1
+    return [
+        GenerationRequest(
+            [rng.randrange(2, loaded.vocab) for _ in range(rng.randrange(1, min(90, room)))],
+            rng.choice([GREEDY, Sampling(temperature=0.9, top_p=0.9, top_k=30, seed=rng.randrange(1000))]),
+            max_new_tokens=rng.randrange(1, most),
+        )
+        for _ in range(count)
+    ]
+
+
+@pytest.fixture
+def engine(loaded: LoadedModel) -> Engine:
+    return Engine(loaded, max_running=16, max_waiting=64)
+
+
+def test_every_generation_in_a_mix_equals_its_solo_run(engine: Engine) -> None:
+    requests = make_requests(engine.loaded, 24)
+    readers = [start(engine, request)[1] for request in requests]
+    for request, reader in zip(requests, readers, strict=True):
+        assert reader.wait() == alone(engine.loaded, request)
+    engine.close()
+
+
+def test_a_long_prompt_does_not_stall_the_others(llama: LoadedModel) -> None:
+    engine = Engine(llama, max_running=4, max_waiting=0)
+    engine._secs_per_row = 1.0  # as slow a machine as there is: the fewest rows a step
+    writing = start(engine, GenerationRequest([3, 4, 5], GREEDY, max_new_tokens=4000))
+    assert writing[1].begun.wait(60)
+    prompt = [random.Random(1).randrange(2, llama.vocab) for _ in range(600)]
+    request = GenerationRequest(prompt, GREEDY, max_new_tokens=5)
+    _, long = start(engine, request)
+    before = len(writing[1].tokens)
+    assert long.wait() == alone(llama, request)
+    # The prompt took dozens of steps, and in each of them the other wrote a token.
+    assert len(writing[1].tokens) - before > 20
+    writing[0].cancel()
+    assert writing[1].ended.wait(60)
+    engine.close()
+
+
+def test_cancelling_ends_one_and_frees_its_memory(engine: Engine) -> None:
+    requests = make_requests(engine.loaded, 3)
+    long = GenerationRequest([7], Sampling(temperature=1, top_p=1, seed=1), max_new_tokens=100_000)
+    session, left = start(engine, long)
+    readers = [start(engine, request)[1] for request in requests]
+    assert left.begun.wait(60)
+    session.cancel()
+    assert left.ended.wait(60)
+    for request, reader in zip(requests, readers, strict=True):
+        assert reader.wait() == alone(engine.loaded, request)
+    assert session.sequence not in engine._stores
+    assert session.sequence not in engine._solos
+    engine.close()
+
+
+def test_the_queue_is_bounded_and_those_who_leave_it_end(llama: LoadedModel) -> None:
+    engine = Engine(llama, max_running=1, max_waiting=1)
+    endless = GenerationRequest([7], Sampling(temperature=1, top_p=1, seed=1), max_new_tokens=100_000)
+    running, first = start(engine, endless)
+    assert first.begun.wait(60)
+    waiting, second = start(engine, endless)
+    with pytest.raises(TooMany):
+        start(engine, endless)
+    waiting.cancel()
+    assert second.ended.wait(60)
+    assert not second.begun.is_set()
+    running.cancel()
+    assert first.ended.wait(60)
+    assert start(engine, GenerationRequest([7], GREEDY, max_new_tokens=3))[1].wait()
+    engine.close()
+    with pytest.raises(TooMany):
+        start(engine, endless)
+
+
+def test_unusable_numbers_end_one_generation_only(llama: LoadedModel) -> None:
+    """A token whose embedding is not a number spoils the sequence it stands in, and no other of the same forward."""
+    weight = llama.model.get_input_embeddings().weight
+    kept = weight[9].clone()
+    engine = Engine(llama, max_running=8, max_waiting=8)
+    good = [request for request in make_requests(llama, 12) if 9 not in request.token_ids]
+    expected = [alone(llama, request) for request in good]
+    with torch.no_grad():
+        weight[9] = torch.nan
+    try:
+        bad = [start(engine, GenerationRequest([5, 9, 6], GREEDY, max_new_tokens=8))[1] for _ in range(3)]
+        readers = [start(engine, request)[1] for request in good]
+        for reader, tokens in zip(readers, expected, strict=True):
+            assert reader.wait() == tokens
+        for reader in bad:
+            assert reader.ended.wait(60)
+            assert isinstance(reader.errors[0], ModelFailed)
+    finally:
+        with torch.no_grad():
+            weight[9] = kept
+        engine.close()
+
+
+def test_recordings_of_a_mix_equal_whole_forwards(llama: LoadedModel) -> None:
+    structure = Structure(llama.model, llama.tokenizer)
+    engine = Engine(llama, max_running=8, max_waiting=8)
+    requests = make_requests(llama, 6)
+    recordings = [Recording(structure, f"r{number}") for number in range(len(requests))]
+    readers = [
+        start(engine, request, recording)[1] for request, recording in zip(requests, recordings, strict=True)
+    ]
+    for request, recording, reader in zip(requests, recordings, readers, strict=True):
+        ids = [*request.token_ids, *reader.wait()]
+        assert recording.positions == len(ids)
+        with torch.inference_mode():
+            out = llama.model(torch.tensor([ids]), output_hidden_states=True, use_cache=False)
+        for block, hidden in enumerate(out.hidden_states[:-1]):
+            torch.testing.assert_close(recording.residual(block), hidden[0], atol=1e-4, rtol=1e-4)
+    engine.close()
+
+
+# --- prefixes ----------------------------------------------------------------------------------------
+
+
+class Counting(Recording):
+    """Counts the rows that were computed for it."""
+
+    computed = 0
+
+    def watch(self, rows: slice, start: int, stop: int):
+        self.computed += stop - start
+        return super().watch(rows, start, stop)
+
+
+def test_what_was_read_before_is_not_computed_again(llama: LoadedModel) -> None:
+    structure = Structure(llama.model, llama.tokenizer)
+    engine = Engine(llama, max_running=4, max_waiting=4, prefix_bytes=2**24)
+    first = Counting(structure, "first")
+    prompt = make_requests(llama, 1)[0].token_ids + [11, 12, 13, 14, 15]
+    written = start(engine, GenerationRequest(prompt, GREEDY, max_new_tokens=6), first)[1].wait()
+    assert first.computed == len(prompt) + 6
+
+    recordings = [first]
+    # The next turn, a branch from an earlier token, and the same again.
+    for number, ids in enumerate(
+        ([*prompt, *written, 21, 22, 23], [*prompt[:-2], 31, 32], [*prompt, *written])
+    ):
+        request = GenerationRequest(ids, GREEDY, max_new_tokens=5)
+        recording = Counting(structure, f"again {number}")
+        recordings.append(recording)
+        tokens = start(engine, request, recording)[1].wait()
+        assert tokens == alone(llama, request)
+        assert recording.computed < 5 + 5
+        whole = Recording(structure, "whole")
+        list(decode(llama, request, watcher=whole))
+        for block in range(3):
+            torch.testing.assert_close(
+                recording.residual(block), whole.residual(block), atol=1e-5, rtol=1e-5
+            )
+    engine.close()
+
+
+def test_prefixes_stay_within_their_bytes(llama: LoadedModel) -> None:
+    engine = Engine(llama, max_running=4, max_waiting=40, prefix_bytes=200_000)
+    readers = [start(engine, request)[1] for request in make_requests(llama, 30)]
+    for reader in readers:
+        reader.wait()
+    assert 0 < engine._prefixes.nbytes <= 200_000
+    engine.close()
