@@ -1,8 +1,9 @@
 """What changes a row of scores before a token is drawn from it: the filters, in the order of `generate()`.
 
 transformers' own where there is one. Two of those sort the whole vocabulary, which takes longer than the rest of a
-step; they are written again around a sort that is several times as fast and gives the same order, so that the
-result stays the same bit for bit. Knows rows and ids, nothing about text or models.
+step; they are written again around a sort that is several times as fast, with the same result bit for bit. Only
+where equally likely tokens stand on both sides of top-p's edge, torch's sort leaves open which of them are kept;
+here it is those with the higher ids, on every machine. Knows rows and ids, nothing about text or models.
 """
 
 from __future__ import annotations
