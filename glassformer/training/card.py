@@ -31,7 +31,7 @@ SLIPS = {
     "twice": "one person in two parts of a sentence",
     "thing": "a thing never introduced, or twice, or not as it was introduced",
     "holder": "a thing handed over by someone who does not have it",
-    "place": "going to where one is",
+    "place": "going to where one is, or with someone who is elsewhere",
     "count": "a wrong sum",
     "end": "no end",
     "wish": "somebody or something asked for is missing",
@@ -59,8 +59,8 @@ same grammar.
 Seed {seed}, {steps:,} steps of {batch:,} tokens: {tokens:,} without padding, {minutes:.0f} minutes on {device}.
 Muon for matrices, AdamW for the rest, linear decay over the last {decay:.0%}. Answers weigh {first_weight:g} times as
 much as other text until step {weight_from:,}, {last_weight:g} times from step {weight_to:,} on: it learns to follow
-stories first and to tell them second. Stories with several things or places ({late_share:.0%} of all in the end) come
-in from step {late_from:,} on. Reproduce with `glassformer train tales --seed {seed} --steps {steps}`.
+stories first and to tell them second. Stories whose people part ({late_share:.0%} of all in the end) come in from step
+{late_from:,} on. Reproduce with `glassformer train tales --seed {seed} --steps {steps}`.
 
 ## Held-out scores
 {documents:,} documents that training could not have seen (their text hashes to a bucket that training skips), greedy
@@ -77,8 +77,8 @@ story has what was asked for and an end. Stories with a slip, by its kind (one c
 {slips}
 
 ## What it cannot do
-It knows the words of its grammar and nothing else. Its stories are as short as those it was trained on; it reads longer
-or unusual ones badly, and it follows two things, or people in two places, less surely than one.
+It knows the words of its grammar and nothing else. Its stories have one thing to follow: with two things it guesses. It
+reads long or unusual stories badly.
 """
 
 SORTER = """\
@@ -156,13 +156,13 @@ def write(
             people=len(lexicon.WOMEN) + len(lexicon.MEN),
             objects=len(lexicon.OBJECTS),
             places=sum(map(len, lexicon.PLACES.values())),
-            shapes=len(plot.SHAPES) + len(plot.LATE_SHAPES),
+            shapes=len(plot.SHAPES) + len(plot.LATE_SHAPES) - len(plot.SEVERAL_THINGS),
             batch=tales.TOKENS,
             first_weight=tales.ANSWER_WEIGHTS[0],
             last_weight=tales.ANSWER_WEIGHTS[1],
             weight_from=tales.WEIGHT_STEPS[0],
             weight_to=tales.WEIGHT_STEPS[1],
-            late_share=plot.LATE_SHARE,
+            late_share=plot.LATE_SHARE * (tales.LEVEL - 1),
             late_from=tales.LATE_STEPS[0],
             documents=documents,
             whole=scores["told"][0],

@@ -134,10 +134,10 @@ def _wish(rng: random.Random, level: float) -> tuple[str, tuple[Person, ...], tu
     return " and ".join(wanted), people, things
 
 
-def requests(seed: int, number: int) -> list[tuple[str, tuple[str, ...]]]:
+def requests(seed: int, number: int, *, level: float) -> list[tuple[str, tuple[str, ...]]]:
     """(request for a story, the names and nouns that the story must have), of a stream of its own."""
     rng = random.Random(f"tales/requests/{seed}")
-    drawn = [(rng.choice(REQUESTS), *_wish(rng, plot.FULL_LEVEL)) for _ in range(number)]
+    drawn = [(rng.choice(REQUESTS), *_wish(rng, level)) for _ in range(number)]
     return [
         (request.format(wanted), (*(p.name for p in people), *(t.noun for t in things)))
         for request, wanted, people, things in drawn

@@ -1,8 +1,8 @@
-"""Story shapes: which events happen, in which order. `level` 0..1 lengthens them (the curriculum of the training).
+"""Story shapes: which events happen, in which order, by `level` (the curriculum of the training).
 
 A shape draws its people and things, tells its events, and leaves the world as the questions will find it. In SHAPES
-there is one thing, and people stay together: a model learns to follow those first. LATE_SHAPES have several things, or
-people in several places; met too early, they keep it from learning anything.
+there is one thing, and people stay together; from level 0 to 1 they get longer. Above level 1 come LATE_SHAPES: people
+in several places, and above APART_LEVEL several things. Met too early, they keep a model from learning anything.
 """
 
 import random
@@ -280,14 +280,20 @@ LATE_SHAPES: dict[str, tuple[Shape, float]] = {
     "party": (party, 1.0),
     "parting": (parting, 1.0),
 }
-"""Those that enter above level 1."""
-LATE_SHARE = 0.22  # of the stories, at the full level
-FULL_LEVEL = 2.0  # from 0 to 1 stories get longer, from 1 to 2 those of LATE_SHAPES come in
+LATE_SHARE = 0.22  # of the stories, at FULL_LEVEL
+SEVERAL_THINGS = ("trade", "party")
+APART_LEVEL = 1.5  # up to here no story has several things
+FULL_LEVEL = 2.0  # everything that the grammar can tell
 
 
 def draw_shape(rng: random.Random, level: float) -> str:
-    shapes = LATE_SHAPES if rng.random() < LATE_SHARE * (level - 1) else SHAPES
-    return rng.choices(list(shapes), [weight for _, weight in shapes.values()])[0]
+    if rng.random() >= LATE_SHARE * (level - 1):
+        return rng.choices(list(SHAPES), [weight for _, weight in SHAPES.values()])[0]
+    several = max(0.0, (level - APART_LEVEL) / (FULL_LEVEL - APART_LEVEL))
+    weights = [
+        weight * (several if name in SEVERAL_THINGS else 1) for name, (_, weight) in LATE_SHAPES.items()
+    ]
+    return rng.choices(list(LATE_SHAPES), weights)[0]
 
 
 def tell(tale: Narrator, cast: Cast, level: float) -> str:

@@ -15,7 +15,7 @@ NUMBERS = {word: number for number, word in enumerate(lexicon.NUMBERS)}
 KINDS = ("form", "pronoun", "twice", "thing", "holder", "place", "count")
 """What a slip can be about: no sentence of the grammar in this tense; a pronoun for nobody; one person in two parts of
 a sentence; a thing that is new twice, never was, or is not as it was; a thing that its giver does not have or its
-finder cannot find; going to where one is; a wrong sum."""
+finder cannot find; going to where one is, or with someone who is elsewhere; a wrong sum."""
 
 
 def slips(story: str) -> list[tuple[str, str]]:
@@ -235,7 +235,8 @@ class Reader:
             self._hand(thing, None, people[0])
 
     def _go(self, said: dict[str, str], people: list[str], thing: str | None) -> None:
-        if people and self.place.get(people[0]) == said["place"]:
+        places = {self.place.get(person) for person in people}
+        if said["place"] in places or ("all" in said and (len(places) > 1 or None in places)):
             self._faults.append("place")
         for person in people:
             self.place[person] = said["place"]

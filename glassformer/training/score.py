@@ -133,7 +133,7 @@ def told(
     """
     was_training = model.training
     model.eval()
-    requests = corpus.requests(seed, number)
+    requests = corpus.requests(seed, number, level=tales.LEVEL)
     stories = tell(model, tokenizer, [request for request, _ in requests], seed=seed)
     model.train(was_training)
     tally = dict.fromkeys(("whole", *reader.KINDS, "end", "wish"), 0)

@@ -7,7 +7,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from glassformer.training.batch import Batch, Encoded, pack
 from glassformer.training.corpus import held_out_documents, training_documents
 from glassformer.training.document import Document
-from glassformer.training.plot import FULL_LEVEL
+from glassformer.training.plot import APART_LEVEL
 from glassformer.training.tokenizer import tales_tokenizer
 
 CONTEXT = 256  # the longest document of the corpus stays below it
@@ -15,9 +15,12 @@ TOKENS = 2048  # in a batch, padding included
 ROW = 128  # tokens of most rows: a story and its questions fit, and attention costs half of what it does at CONTEXT
 LONG_EVERY = 8  # every so many steps the rows are CONTEXT long, and the longest documents get their turn
 ANSWER_WEIGHTS = (16.0, 2.0)  # of an answer token against a story token: following comes first, then telling
-WEIGHT_STEPS = (2200, 4500)  # the weight falls from the first to the second between these
+WEIGHT_STEPS = (2000, 3500)  # the weight falls from the first to the second between these
 CURRICULUM_STEPS = (200, 1500)  # stories get longer, and their words more, between these
-LATE_STEPS = (2200, 3500)  # the shapes with several things or places come in between these
+LATE_STEPS = (2000, 3000)  # stories whose people part come in between these
+LEVEL = (
+    APART_LEVEL  # of the stories in the end: several things are more than so few steps and weights can learn
+)
 
 
 def tokenizer(seed: int) -> PreTrainedTokenizerFast:
@@ -68,8 +71,8 @@ def _way(step: int, between: tuple[int, int]) -> float:
 
 
 def level(step: int) -> float:
-    """Of the stories: 0 to 1, then to plot.FULL_LEVEL."""
-    return _way(step, CURRICULUM_STEPS) + _way(step, LATE_STEPS)
+    """Of the stories: 0 to 1, then to LEVEL."""
+    return _way(step, CURRICULUM_STEPS) + (LEVEL - 1) * _way(step, LATE_STEPS)
 
 
 def answer_weight(step: int) -> float:
@@ -86,5 +89,5 @@ def batch(seed: int, step: int, tokenizer: PreTrainedTokenizerFast, *, tokens: i
     return pack(encoded, rows=tokens // length, length=length, pad=int(tokenizer.pad_token_id))
 
 
-def held_out(seed: int, number: int, *, level: float = FULL_LEVEL) -> list[Document]:
+def held_out(seed: int, number: int, *, level: float = LEVEL) -> list[Document]:
     return held_out_documents(seed, number, level=level)

@@ -4,7 +4,7 @@ import hashlib
 import random
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import pytest
 
@@ -155,13 +155,15 @@ def test_the_curriculum_starts_with_short_stories():
 
 
 def test_the_late_shapes_come_in_above_level_one():
-    def share(level: float) -> float:
+    def share(level: float, names: Iterable[str]) -> float:
         rng = random.Random(1)
-        return sum(plot.draw_shape(rng, level) in plot.LATE_SHAPES for _ in range(4000)) / 4000
+        return sum(plot.draw_shape(rng, level) in names for _ in range(4000)) / 4000
 
-    assert share(1.0) == 0
-    assert 0.08 < share(1.5) < 0.14
-    assert 0.2 < share(plot.FULL_LEVEL) < 0.25
+    assert share(1.0, plot.LATE_SHAPES) == 0
+    assert 0.09 < share(plot.APART_LEVEL, ["parting"]) < 0.13
+    assert share(plot.APART_LEVEL, plot.SEVERAL_THINGS) == 0
+    assert 0.2 < share(plot.FULL_LEVEL, plot.LATE_SHAPES) < 0.24
+    assert 0.13 < share(plot.FULL_LEVEL, plot.SEVERAL_THINGS) < 0.17
 
 
 def test_a_story_on_request_has_what_was_asked_for(documents: list[Document]):

@@ -50,6 +50,11 @@ def test_the_grammar_never_slips():
             "Mia has a ball. Tom has a kite. Tom swaps the kite for Mia's ball.",
         ),
         ("place", "Mia is in the park. Mia goes to the park.", "Mia is in the park. Mia goes to the zoo."),
+        (
+            "place",
+            "Mia and Tom are in the park. Mia and Leo go to the zoo.",
+            "Mia and Tom are in the park. Mia and Tom go to the zoo.",
+        ),
         ("count", "Mia has two plums. Mia eats two of them.", "Mia has two plums. Mia eats one of them."),
         (
             "count",
