@@ -2,14 +2,16 @@
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient, OpenAI
+from pydantic import BaseModel
 from serving import Running, serving
 from talking import TALKER, TURNS, connect, make_talker
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -36,10 +38,14 @@ class Reference:
     def decode(self, ids: list[int]) -> str:
         return self.tokenizer.decode(ids, skip_special_tokens=True)
 
-    def logprobs(self, ids: list[int]) -> torch.Tensor:
+    def logits(self, ids: list[int]) -> torch.Tensor:
         """Float[Tensor, "pos vocab"]."""
         with torch.no_grad():
-            return self.model(torch.tensor([ids])).logits[0].log_softmax(-1)
+            return self.model(torch.tensor([ids])).logits[0]
+
+    def logprobs(self, ids: list[int]) -> torch.Tensor:
+        """Float[Tensor, "pos vocab"]."""
+        return self.logits(ids).log_softmax(-1)
 
     def find(self, raw: bytes) -> int:
         """The token of those bytes; a byte-level vocabulary has one at most."""
@@ -273,6 +279,68 @@ def test_stops(official: OpenAI) -> None:
         assert found.message.content.startswith(join(tokens[:-1]).decode(errors="replace").rstrip("\ufffd"))
         streamed = [chunk.choices[0].logprobs.content for chunk in chunks if chunk.choices[0].logprobs]
         assert [token for content in streamed for token in content] == tokens
+
+
+# --- how tokens are drawn --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("presence", "frequency"), [(1.5, 0.0), (0.0, 0.7), (-0.5, 2.0)])
+def test_penalties(official: OpenAI, reference: Reference, presence: float, frequency: float) -> None:
+    """Greedily, by hand: what was written counts against itself, the prompt does not."""
+    ids = reference.tokenizer(PROMPT)["input_ids"]
+    new: list[int] = []
+    for _ in range(20):
+        row = reference.logits([*ids, *new])[-1]
+        for token_id in set(new):
+            row[token_id] -= presence + frequency * new.count(token_id)
+        new.append(int(row.argmax()))
+    options = {"presence_penalty": presence, "frequency_penalty": frequency, "max_tokens": 20}
+    assert complete(official, **options).choices[0].text == reference.decode(new)
+
+
+def test_logit_bias(official: OpenAI, reference: Reference) -> None:
+    usual, wanted = (reference.find(text.encode()) for text in (" the", "z"))
+    forced = complete(official, logit_bias={str(wanted): 100}, max_tokens=5).choices[0]
+    assert forced.text == "zzzzz"
+    first = complete(official, logprobs=0, max_tokens=1).choices[0].logprobs.tokens[0]
+    banned = {str(reference.find_spelled(first)): -100, str(usual): -100}
+    others = complete(official, logit_bias=banned, logprobs=0).choices[0].logprobs.tokens
+    assert not {first, " the"} & set(others)
+
+
+class Holder(BaseModel):
+    name: Literal["Mia", "Tom"]
+    has_ball: bool
+
+
+def test_answers_that_fit_a_schema(official: OpenAI) -> None:
+    """A random model would write noise; held to the schema it cannot."""
+    for seed in range(3):
+        answer = official.chat.completions.parse(
+            model=TALKER, messages=TURNS, response_format=Holder, seed=seed, max_tokens=200
+        )
+        assert isinstance(answer.choices[0].message.parsed, Holder)
+    any_object = ask(
+        official,
+        model="tales",
+        temperature=1,
+        seed=1,
+        max_tokens=150,
+        response_format={"type": "json_object"},
+    ).choices[0]
+    assert any_object.message.content.lstrip().startswith("{")
+    if any_object.finish_reason == "stop":
+        assert isinstance(json.loads(any_object.message.content), dict)
+
+
+def test_answers_that_fit_a_pattern(official: OpenAI) -> None:
+    for seed in range(3):
+        options: dict[str, Any] = {"temperature": 1, "seed": seed, "max_tokens": 50}
+        choice = ask(official, extra_body={"guided_choice": ["Mia", "Tom"]}, **options).choices[0]
+        assert choice.message.content in ("Mia", "Tom")
+        assert choice.finish_reason == "stop"
+        number = complete(official, extra_body={"guided_regex": "[1-9][0-9]{2}"}, **options).choices[0].text
+        assert re.fullmatch("[1-9][0-9]{2}", number)
 
 
 # --- log probabilities ----------------------------------------------------------------------------

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, TypeVar
 
@@ -48,7 +48,8 @@ async def start(body: Request, services: Services, stack: AsyncExitStack) -> Ans
             choices.append(Choice(len(choices), texts, alignment, echoed, echoed_tokens))
             if limit:
                 request = make_request(body, ids, index, limit)
-                streams.append(await stack.enter_async_context(generate(services, loaded, request)))
+                with naming_constraint(body):
+                    streams.append(await stack.enter_async_context(generate(services, loaded, request)))
     return Answer(
         shape=ChatShape() if isinstance(body, ChatRequest) else CompletionShape(),
         model_id=loaded.model_id,
@@ -83,6 +84,17 @@ def check_ids(body: Request, loaded: LoadedModel) -> None:
     for name, ids in (("logit_bias", list(body.logit_bias)), ("stop_token_ids", body.stop_token_ids)):
         if ids:
             loaded.check_ids(ids, field=name)
+
+
+@contextmanager
+def naming_constraint(body: Request) -> Iterator[None]:
+    """A constraint that cannot be used is told by the name of the parameter that asked for it."""
+    try:
+        yield
+    except BadValue as error:
+        if error.field != "constraint":
+            raise
+        raise BadValue(error.message, field=next(iter(body.constraints()))) from error
 
 
 async def read_echo(
