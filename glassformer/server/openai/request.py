@@ -285,7 +285,9 @@ class ChatRequest(OpenAIRequest):
             raise BadValue("top_logprobs needs logprobs to be true.", field="top_logprobs")
         both = {self.max_tokens, self.max_completion_tokens} - {None}
         if len(both) > 1:
-            raise BadValue("max_tokens and max_completion_tokens differ; send one.", field="max_tokens")
+            raise BadValue(
+                "max_tokens and max_completion_tokens differ; send one.", field="max_completion_tokens"
+            )
         chosen = self.response_format
         if chosen is not None and chosen.type == "json_schema" and chosen.json_schema is None:
             raise BadValue("A json_schema is missing.", field="response_format.json_schema")
