@@ -169,35 +169,43 @@ def make_bias(logit_bias: dict[int, float]) -> Apply:
     return lambda scores: scores.index_add(1, ids, bias)
 
 
-def sort_ascending(row: Tensor) -> tuple[Tensor, Tensor]:
-    """`row.sort(stable=True)` of Float[Tensor, "vocab"] without NaN, by NumPy's vectorised sort of integers.
-
-    A float's bits, read as an integer, have the order of the float (the negative ones turned round); the index in
-    the lower half keeps equal ones in their order.
-    """
-    bits = (row + 0.0).numpy().view(np.int32)  # -0.0 equals 0.0, and so must its bits
-    keys = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).astype(np.int64) << 32
-    keys |= np.arange(len(bits))
-    keys.sort()
-    indices = torch.from_numpy(keys & 0xFFFFFFFF)
-    return row[indices], indices
-
-
 def keep_top_p(scores: Tensor, top_p: float) -> Tensor:
     """As `TopPLogitsWarper`: without the least likely tokens that together have at most 1 - `top_p`."""
-    ordered, indices = sort_ascending(scores[0])
-    removed = ordered[None].softmax(-1).cumsum(-1)[0] <= (1 - top_p)
-    removed[-1] = False
-    return scores.index_fill(1, indices[removed], -torch.inf)
+    row = scores[0].numpy()
+    ordered = np.sort(row)
+    cumulative = torch.from_numpy(ordered)[None].softmax(-1).cumsum(-1)[0].numpy()
+    count = min(int(np.count_nonzero(cumulative <= 1 - top_p)), len(row) - 1)
+    edge = ordered[count]
+    removed = row < edge
+    tied = count - int(np.searchsorted(ordered, edge))
+    if tied > 0:
+        removed[np.flatnonzero(row == edge)[:tied]] = True
+    return scores.masked_fill(torch.from_numpy(removed), -torch.inf)
 
 
 def keep_typical(scores: Tensor, mass: float) -> Tensor:
     """As `TypicalLogitsWarper` (Meister et al. 2022): the tokens nearest to the entropy, up to `mass` of them."""
     logprobs = scores.log_softmax(-1)
     entropy = -(logprobs * logprobs.exp()).nansum(-1, keepdim=True)
-    distance, indices = sort_ascending((-logprobs - entropy).abs()[0])
-    cumulative = scores[:, indices].softmax(-1).cumsum(-1)[0]
-    last = min(int((cumulative < mass).sum()), len(cumulative) - 1)
-    removed = distance > distance[last]
-    removed[0] = False
-    return scores.index_fill(1, indices[removed], -torch.inf)
+    distance = (-logprobs - entropy).abs()[0]
+    # What is pruned already is infinitely far, so it need not be sorted to stand last.
+    places = torch.from_numpy(np.flatnonzero(np.isfinite(distance.numpy())))
+    order = places[sort_places(distance[places])]
+    ordered = torch.full_like(scores, -torch.inf)
+    ordered[0, : len(order)] = scores[0, order]
+    last = int((ordered.softmax(-1).cumsum(-1) < mass).sum())
+    if last >= len(order):
+        return scores
+    return scores.masked_fill(distance > distance[order[last]], -torch.inf)
+
+
+def sort_places(distance: Tensor) -> Tensor:
+    """`distance.argsort(stable=True)` of Float[Tensor, "place"], none negative, by NumPy's quick sort of integers.
+
+    The bits of such a float, read as an integer, have the order of the float; the place in the lower half keeps
+    equal ones in their order.
+    """
+    keys = distance.numpy().view(np.int32).astype(np.int64) << 32
+    keys |= np.arange(len(keys))
+    keys.sort()
+    return torch.from_numpy(keys & 0xFFFFFFFF)

@@ -113,7 +113,7 @@ class Sampler:
         probabilities = scores.softmax(-1)
         if self.sampling.seed is None and self._prunes:
             # A random number for each token that is left, instead of each token there is: the same distribution.
-            kept = probabilities.nonzero()[:, 0]
+            kept = torch.from_numpy(probabilities.numpy().nonzero()[0])
             place = torch.multinomial(probabilities[kept], 1, generator=self.generator)
             token_id = int(kept[place])
         else:
