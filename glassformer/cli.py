@@ -32,6 +32,7 @@ SINGULAR = {
     "cors_origins": "cors-origin",
     "trusted_proxies": "trusted-proxy",
     "model_dirs": "model-dir",
+    "pinned_models": "pinned-model",
 }
 METAVARS: dict[Any, str] = {
     int: "NUMBER",

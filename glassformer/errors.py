@@ -10,6 +10,7 @@ GlassformerError            one clear sentence for the person who asked; no path
 │   ├── UnknownTrace        no recording of that id; `trace_id`
 │   └── UnknownKey          no such key in a Zarr store; `key`
 ├── ModelRefused            the model exists and will not be loaded: pickled weights, code in its config...
+│   └── ModelGated          its owners let only some in, and this server's hub token is not among them
 ├── ModelFailed             the model was tried and could not be loaded
 ├── Unavailable             not now; `retry_after_secs`
 │   ├── ModelLoading        the model is still being loaded
@@ -99,6 +100,10 @@ class ModelRefused(GlassformerError):
 
     def __init__(self, message: str, *, field: str | None = "model_id") -> None:
         super().__init__(message, field=field)
+
+
+class ModelGated(ModelRefused):
+    """The model's owners let only some in, and this server's hub token is not among them."""
 
 
 class ModelFailed(GlassformerError):

@@ -59,15 +59,36 @@ class Settings(BaseSettings):
     hub_endpoint: str | None = Field(
         default=None, description="Address of the model hub, where it is not the usual one."
     )
-    device: str = Field(default="auto", description="Device the models run on: auto, cpu, cuda, cuda:1, mps.")
+    hub_token: SecretStr | None = Field(
+        default=None,
+        description="Token for the model hub, for gated and private models; without it HF_TOKEN or a login counts.",
+    )
+    hub_cache: Path | None = Field(
+        default=None, description="Folder that keeps downloaded models; none is the hub library's own."
+    )
+    pinned_models: Annotated[list[str], NoDecode] = Field(
+        default_factory=list,
+        description="Models that are loaded at the start and never unloaded to make room.",
+    )
+    device: str = Field(
+        default="auto",
+        description="Device the models run on: auto, cpu, cuda, cuda:1, mps; "
+        "auto spreads over several GPUs what one cannot hold.",
+    )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto",
         description="Number format of the weights; auto is float32 on a CPU and the model's own elsewhere.",
     )
+    quantize: Literal["none", "int8", "int4"] = Field(
+        default="none",
+        description="Keep linear maps in fewer bits, made while loading: less memory, less exact. "
+        "Needs the extra `quantized`.",
+    )
     model_bytes: int = Field(
         default=0,
         ge=0,
-        description="Memory for weights; 0 is 60 % of the machine's. Idle models are unloaded to stay below.",
+        description="Memory for weights; 0 is 60 % of the machine's, 85 % of the GPUs'. "
+        "Idle models are unloaded to stay below.",
     )
 
     # --- limits ----------------------------------------------------------------------------------
@@ -127,7 +148,13 @@ class Settings(BaseSettings):
     )
 
     @field_validator(
-        "api_keys", "allowed_hosts", "cors_origins", "trusted_proxies", "model_dirs", mode="before"
+        "api_keys",
+        "allowed_hosts",
+        "cors_origins",
+        "trusted_proxies",
+        "model_dirs",
+        "pinned_models",
+        mode="before",
     )
     @classmethod
     def split_commas(cls, value: object) -> object:

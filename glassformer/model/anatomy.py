@@ -6,7 +6,7 @@ run every equation in it; nothing about an architecture is written anywhere else
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from glassformer.model.candidate import Candidates
 from glassformer.model.capture import split_address
 from glassformer.model.latex import write_latex
 from glassformer.model.load import LoadedModel
+from glassformer.model.quantize import find_whole_shape, name_format
 from glassformer.model.selfcheck import Measurement, make_check_prompt
 from glassformer.model.structure import Projection, Refusal, Structure
 from glassformer.protocol.messages import Anatomy, Axis, Block, Dimensions, Provenance, Role, Site, Weight
@@ -75,9 +76,10 @@ VECTOR_AXES: dict[str, Axis] = {
 }
 
 
-def build_anatomy(loaded: LoadedModel) -> Anatomy:
+def build_anatomy(loaded: LoadedModel, on_fraction: Callable[[float], None] | None = None) -> Anatomy:
     """Read, check and describe a loaded model; also selects the attention tap where the family allows it.
 
+    `on_fraction` hears the share of blocks that are done.
     A model whose trunk cannot be found is described without sites, with the reason in `refused`.
     """
     try:
@@ -94,7 +96,7 @@ def build_anatomy(loaded: LoadedModel) -> Anatomy:
     with loaded.lock:
         measurement = Measurement(structure, make_check_prompt(loaded.vocab, loaded.context, loaded.device))
         measurement.run(addresses)
-        return _Builder(loaded, structure, measurement).build()
+        return _Builder(loaded, structure, measurement).build(on_fraction)
 
 
 def _describe_unread(loaded: LoadedModel, reason: str) -> Anatomy:
@@ -143,9 +145,13 @@ class _Builder:
         self._weights = _list_weights(structure)
         self._roles: dict[str, str] = {weight.name: weight.role for weight in self._weights}
 
-    def build(self) -> Anatomy:
+    def build(self, on_fraction: Callable[[float], None] | None) -> Anatomy:
         loaded, arch = self._loaded, self._structure.arch
-        blocks = [self._describe_block(block) for block in range(len(self._structure.blocks))]
+        blocks = []
+        for block in range(len(self._structure.blocks)):
+            blocks.append(self._describe_block(block))
+            if on_fraction:
+                on_fraction((block + 1) / len(self._structure.blocks))
         return Anatomy(
             **_describe_facts(loaded),
             architecture=arch.architecture,
@@ -248,8 +254,8 @@ def _list_weights(structure: Structure) -> list[Weight]:
                 role=role,
                 block=owners.get(id(owner)),
                 axes=_weight_axes(role, parameter, transposed=transposed),
-                shape=list(parameter.shape),
-                dtype=str(parameter.dtype).removeprefix("torch."),
+                shape=list(find_whole_shape(parameter)),
+                dtype=name_format(parameter),
                 tied_to=tied_to,
             )
         )

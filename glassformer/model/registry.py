@@ -1,7 +1,9 @@
 """Which models are in memory: each loaded once however many ask, leased while in use, unloaded for room.
 
 Threads, no event loop: `load` gives a `concurrent.futures.Future`, listeners are called from the loading thread.
-Memory is counted in bytes of weights; a model that is leased or loading is never unloaded.
+Memory is counted in bytes of weights, for each kind of device apart; what a model needs is known from the headers
+of its weight files and set aside before it is read. A model that is leased, pinned or loading is never unloaded.
+The lock is held for look-ups and counting alone, never while a disk, the hub or a model is waited for.
 """
 
 from __future__ import annotations
@@ -15,16 +17,19 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from glassformer.errors import BadValue, GlassformerError, InUse, ModelFailed, NoRoom
+from glassformer.errors import GlassformerError, InUse, ModelFailed, NoRoom
 from glassformer.model.imports import import_torch
+from glassformer.model.memory import Room, measure_room
+from glassformer.model.options import LoadOptions
 from glassformer.model.safety import check_folder, read_json_object
+from glassformer.model.size import StoredTensor, format_bytes, read_headers
 from glassformer.model.source import Catalog, ModelSource
 from glassformer.protocol.messages import LoadProgress, ModelSummary
 
 if TYPE_CHECKING:
-    from glassformer.model.load import LoadedModel
+    from glassformer.model.load import LoadedModel, Plan
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +41,8 @@ LOADING_THREADS = 2
 MOST_PENDING = 16
 # Failures remembered, so that a client trying names cannot fill the memory.
 MOST_FAILED = 64
-# Share of the machine's memory for weights where no number is set; the rest is for caches and recordings.
-WEIGHT_SHARE = 0.6
+# Share of the memory for weights where no number is set; the rest is for caches, recordings and other programs.
+WEIGHT_SHARE = {"cpu": 0.6, "mps": 0.6, "cuda": 0.85}
 
 
 @dataclass(eq=False)
@@ -45,11 +50,15 @@ class Entry:
     """One model and how far it is. Fields change only under the registry's lock."""
 
     source: ModelSource
+    options: LoadOptions
     future: Future[LoadedModel]
     progress: LoadProgress
     listeners: list[Listener] = field(default_factory=list)
     leases: int = 0
     used_at_secs: float = 0.0
+    # Where its weights lie or will, and how many bytes are set aside for them; 0 until that is known.
+    kind: str = ""
+    bytes: int = 0
 
     @property
     def loaded(self) -> LoadedModel | None:
@@ -72,40 +81,50 @@ class Registry:
         *,
         device: str = "auto",
         dtype: str = "auto",
+        quantize: str = "none",
         budget_bytes: int = 0,
         on_unload: Callable[[LoadedModel], None] | None = None,
     ) -> None:
         self.catalog = catalog
-        self.device = device
-        self.dtype = dtype
-        self.budget_bytes = budget_bytes or int(total_memory_bytes() * WEIGHT_SHARE)
+        self.options = LoadOptions(device=device, dtype=dtype, quantize=quantize)
+        self.budget_bytes = budget_bytes
         self.on_unload = on_unload
         self._entries: dict[str, Entry] = {}
+        self._pinned: set[str] = set()
         self._lock = threading.RLock()
         self._slots = threading.Semaphore(LOADING_THREADS)
 
     # --- loading ---------------------------------------------------------------------------------
 
-    def load(self, model_id: str) -> Future[LoadedModel]:
+    def load(self, model_id: str, options: LoadOptions | None = None) -> Future[LoadedModel]:
         """The model, being loaded if need be. One that failed before is tried again.
 
-        Raises BadValue or UnknownModel at once; other refusals come through the future.
+        Without `options` a model that is there is taken as it is; with others than it was loaded with, it is unloaded
+        and loaded anew. Raises BadValue, UnknownModel or InUse at once; other refusals come through the future.
         """
+        return self._enter(model_id, options).future
+
+    def _enter(self, model_id: str, options: LoadOptions | None = None) -> Entry:
         with self._lock:
             entry = self._entries.get(model_id)
-            if entry is None or entry.error is not None:
-                entry = self._start(self.catalog.find(model_id))
-            entry.used_at_secs = time.monotonic()
-            return entry.future
+        source = self.catalog.find(model_id) if entry is None or entry.error is not None else entry.source
+        while True:
+            with self._lock:
+                known = self._entries.get(source.model_id)
+                if known is None or known.error is not None:
+                    known = self._start(source, options or self.options)
+                if options in (None, known.options):
+                    known.used_at_secs = time.monotonic()
+                    return known
+            self.unload(source.model_id, even_pinned=True)
 
     def listen(self, model_id: str, listener: Listener) -> Callable[[], None]:
         """Call `listener` with the progress so far and every later one; gives a function that ends that.
 
         Starts loading if need be. Raises as `load`.
         """
+        entry = self._enter(model_id)
         with self._lock:
-            self.load(model_id)
-            entry = self._entries[self.catalog.find(model_id).model_id]
             entry.listeners.append(listener)
             listener(entry.progress)
 
@@ -116,13 +135,11 @@ class Registry:
 
         return stop
 
-    def _start(self, source: ModelSource) -> Entry:
-        known = self._entries.get(source.model_id)
-        if known is not None and known.error is None:
-            return known
+    def _start(self, source: ModelSource, options: LoadOptions) -> Entry:
         if sum(not entry.future.done() for entry in self._entries.values()) >= MOST_PENDING:
             raise NoRoom("Many models are being loaded already; ask again later.", field="model_id")
-        entry = Entry(source, Future(), LoadProgress(model_id=source.model_id, stage="queued"))
+        progress = LoadProgress(model_id=source.model_id, stage="queued")
+        entry = Entry(source, options, Future(), progress)
         # One that stops waiting must not cancel it for the others.
         entry.future.set_running_or_notify_cancel()
         self._entries[source.model_id] = entry
@@ -144,61 +161,132 @@ class Registry:
             log.info("%s is ready after %.1f s", loaded.model_id, time.monotonic() - started)
             with self._lock:
                 entry.used_at_secs = time.monotonic()
+                entry.bytes = loaded.bytes
                 entry.future.set_result(loaded)
-                self._report(entry, "ready", 1.0)
+            self._report(entry, "ready", fraction=1.0)
 
     def _load(self, entry: Entry) -> LoadedModel:
         source = entry.source
         if source.kind == "hub":
             self._report(entry, "downloading")
         folder = self.catalog.fetch(
-            source, lambda fraction, detail: self._report(entry, "downloading", fraction, detail)
+            source,
+            on_progress=lambda done, total: self._report_download(entry, done, total),
+            on_headers=lambda config, tensors: self._refuse_too_large(make_plan(entry, config, tensors)),
         )
         weights = check_folder(folder, source.root)
         self._report(entry, "reading")
         import_torch()
-        from glassformer.model.load import estimate_bytes, load_model
+        from glassformer.model.load import load_model
 
-        self._make_room(estimate_bytes(weights, device=self.device, dtype=self.dtype))
-        loaded = load_model(source, folder, device=self.device, dtype=self.dtype)
+        plan = self._make_room(entry, folder / "config.json", read_headers(weights))
+        loaded = load_model(
+            source,
+            folder,
+            plan=plan,
+            on_fraction=lambda share: self._report(entry, "reading", fraction=share),
+        )
         self._report(entry, "checking")
-        look_into(loaded)
+        look_into(loaded, lambda share: self._report(entry, "checking", fraction=share))
         return loaded
 
     def _fail(self, entry: Entry, error: GlassformerError) -> None:
         log.warning("loading %s failed: %s", entry.source.model_id, error.message)
         with self._lock:
+            entry.bytes = 0
             entry.future.set_exception(error)
-            self._report(entry, "failed", None, error.message)
             failed = [model_id for model_id, other in self._entries.items() if other.error is not None]
             for model_id in failed[: len(failed) - MOST_FAILED]:
                 del self._entries[model_id]
+        self._report(entry, "failed", detail=error.message)
 
-    def _report(self, entry: Entry, stage: Stage, fraction: float | None = None, detail: str = "") -> None:
+    def _report_download(self, entry: Entry, done: int, total: int) -> None:
+        self._report(
+            entry,
+            "downloading",
+            fraction=min(1.0, done / total) if total else None,
+            detail=f"{format_bytes(done)} of {format_bytes(total)}",
+            done_bytes=done,
+            total_bytes=total,
+        )
+
+    def _report(self, entry: Entry, stage: Stage, **more: Any) -> None:
+        if stage != entry.progress.stage:
+            log.info("%s: %s", entry.source.model_id, stage)
+        progress = LoadProgress(model_id=entry.source.model_id, stage=stage, **more)
         with self._lock:
-            if stage != entry.progress.stage:
-                log.info("%s: %s", entry.source.model_id, stage)
-            entry.progress = LoadProgress(
-                model_id=entry.source.model_id, stage=stage, fraction=fraction, detail=detail
-            )
+            entry.progress = progress
             listeners = list(entry.listeners)
         for listener in listeners:
-            listener(entry.progress)
+            listener(progress)
 
-    def _make_room(self, needed_bytes: int) -> None:
-        """Unload idle models, longest unused first, until `needed_bytes` fit. Raises NoRoom."""
-        if needed_bytes > self.budget_bytes:
-            raise NoRoom("The model is larger than the memory set aside for models.", field="model_id")
-        while self.loaded_bytes() + needed_bytes > self.budget_bytes:
+    # --- room ------------------------------------------------------------------------------------
+
+    def find_budget(self, room: Room) -> int:
+        """Bytes of weights that models on one kind of device may take together."""
+        return self.budget_bytes or int(room.total_bytes * WEIGHT_SHARE.get(room.kind, 0.6))
+
+    def _refuse_too_large(self, plan: Plan) -> None:
+        """Raise NoRoom for what would not fit even alone."""
+        budget = self.find_budget(measure_room(plan.place))
+        if plan.needed_bytes > budget:
+            raise NoRoom(
+                f"The model needs about {format_bytes(plan.needed_bytes)} of memory, "
+                f"and {format_bytes(budget)} are set aside for models.",
+                field="model_id",
+                retry_after_secs=3600,
+            )
+
+    def _make_room(self, entry: Entry, config: Path, tensors: list[StoredTensor]) -> Plan:
+        """Set the memory aside, unloading idle models, longest unused first, until it fits. Raises NoRoom."""
+        while True:
+            # Anew each time: where a model goes depends on what is free.
+            plan = make_plan(entry, config, tensors)
+            self._refuse_too_large(plan)
+            room = measure_room(plan.place)
             with self._lock:
-                idle = [entry for entry in self._entries.values() if entry.loaded and not entry.leases]
-                if not idle:
-                    raise NoRoom(
-                        "There is no room for the model while others are in use.",
-                        field="model_id",
-                        retry_after_secs=10,
-                    )
-                self.unload(min(idle, key=lambda entry: entry.used_at_secs).source.model_id)
+                held = self.held_bytes(room.kind)
+                left = self.find_budget(room) - held
+                if plan.needed_bytes <= min(left, room.free_bytes):
+                    entry.kind, entry.bytes = room.kind, plan.needed_bytes
+                    return plan
+                victim = self._take_idle(room.kind)
+            if victim is None:
+                raise describe_no_room(plan.needed_bytes, left, room, is_held=held > 0)
+            self._let_go(victim)
+
+    def _take_idle(self, kind: str) -> Entry | None:
+        """Take out the model on a kind of device that is longest unused, if one may go. With the lock held."""
+        idle = [
+            other
+            for other in self._entries.values()
+            if other.loaded and other.kind == kind and not other.leases and not self._is_pinned(other)
+        ]
+        if not idle:
+            return None
+        victim = min(idle, key=lambda other: other.used_at_secs)
+        return self._entries.pop(victim.source.model_id)
+
+    def _let_go(self, entry: Entry) -> None:
+        """Give the memory of a model back that is no longer listed. Without the lock."""
+        loaded, model_id, kind = entry.loaded, entry.source.model_id, entry.kind
+        if loaded is not None and self.on_unload is not None:
+            self.on_unload(loaded)
+        # Modules and hooks refer to each other; their memory is wanted now. Who still holds the entry (a listener
+        # that has not gone yet) must not keep the model with it.
+        entry.future = Future()
+        del loaded
+        gc.collect()
+        if kind == "cuda":
+            import torch
+
+            torch.cuda.empty_cache()
+        log.info("%s is unloaded", model_id)
+
+    def held_bytes(self, kind: str) -> int:
+        """Bytes of weights on a kind of device, of models that are there or being read."""
+        with self._lock:
+            return sum(entry.bytes for entry in self._entries.values() if entry.kind == kind)
 
     # --- using -----------------------------------------------------------------------------------
 
@@ -218,13 +306,15 @@ class Registry:
                 entry.leases -= 1
                 entry.used_at_secs = time.monotonic()
 
-    def unload(self, model_id: str) -> None:
+    def unload(self, model_id: str, *, even_pinned: bool = False) -> None:
         """Give the model's memory back; nothing happens where it is not loaded.
 
-        Raises InUse while something uses it or it is being loaded, BadValue or UnknownModel as `load`.
+        Raises InUse while something uses it, it is being loaded or it is pinned, BadValue or UnknownModel as `load`.
         """
         with self._lock:
-            canonical = model_id if model_id in self._entries else self.catalog.find(model_id).model_id
+            is_known = model_id in self._entries
+        canonical = model_id if is_known else self.catalog.find(model_id).model_id
+        with self._lock:
             entry = self._entries.get(canonical)
             if entry is None:
                 return
@@ -232,16 +322,19 @@ class Registry:
                 raise InUse("The model is being loaded.", field="model_id")
             if entry.leases:
                 raise InUse("Something that is running uses the model.", field="model_id")
+            if self._is_pinned(entry) and not even_pinned:
+                raise InUse("The model is pinned; unpin it before unloading it.", field="model_id")
             del self._entries[canonical]
-        if entry.loaded is not None and self.on_unload is not None:
-            self.on_unload(entry.loaded)
-        del entry
-        gc.collect()  # modules and hooks refer to each other; their memory is wanted now
-        log.info("%s is unloaded", canonical)
+        self._let_go(entry)
 
-    def loaded_bytes(self) -> int:
+    def pin(self, model_id: str, *, pinned: bool = True) -> None:
+        """Keep the model from being unloaded, once it is there; or no longer. Raises BadValue or UnknownModel."""
+        canonical = self.catalog.find(model_id).model_id
         with self._lock:
-            return sum(entry.loaded.bytes for entry in self._entries.values() if entry.loaded)
+            (self._pinned.add if pinned else self._pinned.discard)(canonical)
+
+    def _is_pinned(self, entry: Entry) -> bool:
+        return entry.source.model_id in self._pinned
 
     def count_ready(self) -> int:
         with self._lock:
@@ -259,24 +352,27 @@ class Registry:
         """Bundled models, folders, and whatever else was asked for."""
         offered = {source.model_id: source for source in self.catalog.list()}
         with self._lock:
-            for model_id, entry in self._entries.items():
-                # A mistyped hub id that failed is nobody's offer.
-                if entry.error is None or model_id in offered:
-                    offered.setdefault(model_id, entry.source)
-            return [self._summarise(source) for source in offered.values()]
+            entries = dict(self._entries)
+        for model_id, entry in entries.items():
+            # A mistyped hub id that failed is nobody's offer.
+            if entry.error is None or model_id in offered:
+                offered.setdefault(model_id, entry.source)
+        return [self._summarise(source, entries.get(source.model_id)) for source in offered.values()]
 
     def summary(self, model_id: str) -> ModelSummary:
         """One model. Raises BadValue or UnknownModel."""
         with self._lock:
             entry = self._entries.get(model_id)
-            return self._summarise(entry.source if entry else self.catalog.find(model_id))
+        source = entry.source if entry else self.catalog.find(model_id)
+        with self._lock:
+            return self._summarise(source, self._entries.get(source.model_id))
 
-    def _summarise(self, source: ModelSource) -> ModelSummary:
-        entry = self._entries.get(source.model_id)
+    def _summarise(self, source: ModelSource, entry: Entry | None) -> ModelSummary:
         loaded = entry.loaded if entry else None
+        error = entry.error if entry else None
         status: Literal["available", "loading", "ready", "failed"] = "available"
         if entry is not None:
-            status = "ready" if loaded else "failed" if entry.error else "loading"
+            status = "ready" if loaded else "failed" if error else "loading"
         return ModelSummary(
             model_id=source.model_id,
             title=source.title or source.model_id,
@@ -285,21 +381,51 @@ class Registry:
             status=status,
             family=loaded.config.model_type if loaded else read_family(source),
             parameters=loaded.parameters if loaded else None,
+            bytes=loaded.bytes if loaded else None,
+            device=str(loaded.device) if loaded else None,
+            dtype=str(loaded.dtype).removeprefix("torch.") if loaded else None,
+            quantize=loaded.quantize if loaded else None,
+            pinned=source.model_id in self._pinned,
             prompts=list(source.prompts),
-            error=entry.error.message if entry and entry.error else None,
+            error=error.message if error else None,
         )
 
 
-def look_into(loaded: LoadedModel) -> None:
-    """Select the attention tap and describe the model. One that this fails for still writes, without an anatomy."""
+def make_plan(entry: Entry, config: Path, tensors: list[StoredTensor]) -> Plan:
+    """How a model with this config and these tensors will be loaded. Brings torch in. Raises as `plan_load`."""
+    import_torch()
+    from glassformer.model.load import plan_load
+
+    return plan_load(config, tensors, entry.options)
+
+
+def describe_no_room(needed_bytes: int, left_bytes: int, room: Room, *, is_held: bool) -> NoRoom:
+    """Why a model does not fit now, with the numbers."""
+    needed = f"The model needs about {format_bytes(needed_bytes)} of memory"
+    if needed_bytes > left_bytes and is_held:
+        reason = (
+            f"{format_bytes(max(0, left_bytes))} are left while other models are in use, pinned or loading"
+        )
+    else:
+        reason = f"only {format_bytes(room.free_bytes)} of this machine's are free now"
+    return NoRoom(f"{needed}, and {reason}.", field="model_id", retry_after_secs=10)
+
+
+def look_into(loaded: LoadedModel, on_fraction: Callable[[float], None] | None = None) -> None:
+    """Select the attention tap and describe the model. One that this fails for still writes, without an anatomy.
+
+    `on_fraction` hears the share of blocks whose equations have been checked.
+    """
     from glassformer.model.anatomy import build_anatomy
     from glassformer.model.attention import install
 
     try:
         install(loaded.model)
-        loaded.anatomy = build_anatomy(loaded)
+        loaded.anatomy = build_anatomy(loaded, on_fraction)
     except Exception:
         log.exception("looking into %s failed", loaded.model_id)
+    if loaded.packing_fault is not None:
+        log.info("generations of %s take turns: %s", loaded.model_id, loaded.packing_fault)
 
 
 def read_family(source: ModelSource) -> str | None:
@@ -311,20 +437,3 @@ def read_family(source: ModelSource) -> str | None:
     except GlassformerError:
         return None
     return family if isinstance(family, str) else None
-
-
-def total_memory_bytes() -> int:
-    """Memory of this machine, or of the control group it runs in, whichever is less."""
-    import os
-
-    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            text = Path(name).read_text().strip()
-        except OSError:
-            continue
-        if text.isdigit():
-            limits.append(int(text))
-    if min(limits) <= 0:
-        raise BadValue("The memory of this machine is not known; set model_bytes.", field="model_bytes")
-    return min(limits)

@@ -6,6 +6,7 @@ Reads only JSON and file names, never weights. Each refusal is one clear sentenc
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -80,9 +81,21 @@ def check_folder(folder: Path, root: Path | None = None) -> list[Path]:
 
 def find_weights(folder: Path) -> list[Path]:
     """The safetensors files of the model in `folder`. Raises ModelRefused where it has none or lacks a part."""
-    single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
-    if single.is_file():
-        return [single]
+    names = name_weights(folder, {path.name for path in folder.glob("*.safetensors") if path.is_file()})
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        raise ModelRefused(f"The model lacks {len(missing)} of its {len(names)} weight files.")
+    return [folder / name for name in names]
+
+
+def name_weights(folder: Path, offered: Collection[str]) -> list[str]:
+    """Which files hold the weights: the one, or those that the index in `folder` names. Others may lie beside them.
+
+    `offered` are the safetensors files there are. Raises ModelRefused where the model has none.
+    """
+    index = folder / "model.safetensors.index.json"
+    if "model.safetensors" in offered:
+        return ["model.safetensors"]
     if not index.is_file():
         raise ModelRefused(
             "The model has no safetensors weights; other formats can carry code and are not loaded."
@@ -93,7 +106,4 @@ def find_weights(folder: Path) -> list[Path]:
     names = sorted(set(weight_map.values()))
     if any(Path(name).name != name or not name.endswith(".safetensors") or "\\" in name for name in names):
         raise ModelRefused("The model's index of weights names files outside its folder.")
-    missing = [name for name in names if not (folder / name).is_file()]
-    if missing:
-        raise ModelRefused(f"The model lacks {len(missing)} of its {len(names)} weight files.")
-    return [folder / name for name in names]
+    return names

@@ -1,8 +1,8 @@
 """From a model id to a folder of files that are safe to load.
 
-An id is a bundled model's name, a folder under a configured root, or a repository of the model hub, tried in
-that order. What it does not know: torch, loading, memory. Finding a hub model asks the hub; the rest only reads
-small local files.
+An id is a bundled model's name, a folder under a configured root, or a repository of the model hub (`owner/name`,
+or `owner/name@revision` for a branch, tag or commit), tried in that order. What it does not know: torch, loading,
+memory. Fetching a hub model asks the hub; the rest only reads small local files.
 """
 
 from __future__ import annotations
@@ -13,20 +13,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from glassformer.errors import BadValue, UnknownModel
+from glassformer.model.hub import Hub, OnHeaders, OnProgress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
+
+    from glassformer.settings import Settings
 
 # Hub ids have at most 2 x 96 characters; folders may lie deeper. Longer ids are never honest.
 LONGEST_ID = 512
-HUB_ID = re.compile(r"[A-Za-z0-9_][\w.-]{0,95}(/[A-Za-z0-9_][\w.-]{0,95})?", re.ASCII)
+HUB_ID = re.compile(
+    r"(?P<repo>[A-Za-z0-9_][\w.-]{0,95}(/[A-Za-z0-9_][\w.-]{0,95})?)(@(?P<revision>[A-Za-z0-9_][\w./-]{0,99}))?",
+    re.ASCII,
+)
 # How far below a root the list of offered models looks; `owner/name` is the deepest usual habit.
 LISTED_DEPTH = 2
 
 
 @dataclass(frozen=True, slots=True)
 class ModelSource:
-    """Where a model's files come from; `folder` is None while they are still on the hub."""
+    """Where a model's files come from. For one of the hub `folder` is None, and `repo` and `revision` say which."""
 
     model_id: str
     kind: Literal["bundled", "folder", "hub"]
@@ -35,17 +41,24 @@ class ModelSource:
     title: str = ""
     description: str = ""
     prompts: tuple[str, ...] = ()
+    repo: str = ""
+    revision: str | None = None
 
 
 class Catalog:
     """The models a server can offer: bundled ones, those under `roots`, and the hub's."""
 
     def __init__(
-        self, roots: Iterable[Path] = (), *, offline: bool = False, hub_endpoint: str | None = None
+        self,
+        roots: Iterable[Path] = (),
+        *,
+        offline: bool = False,
+        hub_endpoint: str | None = None,
+        hub_token: str | None = None,
+        hub_cache: Path | None = None,
     ) -> None:
         self.roots = [root.expanduser().resolve() for root in roots]
-        self.offline = offline
-        self.hub_endpoint = hub_endpoint
+        self.hub = Hub(endpoint=hub_endpoint, token=hub_token, cache=hub_cache, offline=offline)
 
     def list(self) -> list[ModelSource]:
         """Bundled models and folders, without asking the hub."""
@@ -68,10 +81,18 @@ class Catalog:
         local = self.find_folder(model_id)
         if local is not None:
             return local
-        if model_id.startswith(("/", ".", "~")) or not HUB_ID.fullmatch(model_id):
+        found = HUB_ID.fullmatch(model_id)
+        if found is None or ".." in model_id:
             # Not echoed: it looks like a path, and whether that exists is nobody's business.
             raise UnknownModel(model_id, "There is no such model here.")
-        return ModelSource(model_id=model_id, kind="hub", folder=None, title=model_id)
+        return ModelSource(
+            model_id=model_id,
+            kind="hub",
+            folder=None,
+            title=model_id,
+            repo=found["repo"],
+            revision=found["revision"],
+        )
 
     def find_folder(self, model_id: str) -> ModelSource | None:
         """A folder inside a root, named relative to it, by the root's own name, or by a path that ends inside."""
@@ -92,26 +113,38 @@ class Catalog:
         name = root.name if folder == root else folder.relative_to(root).as_posix()
         return ModelSource(model_id=name, kind="folder", folder=folder, root=root, title=name)
 
-    def fetch(self, source: ModelSource, on_progress: Callable[[float, str], None] | None = None) -> Path:
+    def fetch(
+        self,
+        source: ModelSource,
+        *,
+        on_progress: OnProgress | None = None,
+        on_headers: OnHeaders | None = None,
+    ) -> Path:
         """The folder with all of the source's files, downloaded if need be.
 
-        Raises UnknownModel, ModelRefused or HubUnreachable.
+        `on_progress` and `on_headers` as in `Hub.download`. Raises UnknownModel, ModelRefused, ModelGated,
+        HubUnreachable, NoRoom or ModelFailed.
         """
         if source.folder is not None:
             return source.folder
-        from glassformer.model.hub import download_model
-
-        return download_model(
-            source.model_id, endpoint=self.hub_endpoint, offline=self.offline, on_progress=on_progress
-        )
+        return self.hub.download(source.repo, source.revision, on_progress=on_progress, on_headers=on_headers)
 
     def fetch_config(self, source: ModelSource) -> Path:
         """The source's config.json; of a hub model only that file is downloaded. Raises as `fetch`."""
         if source.folder is not None:
             return source.folder / "config.json"
-        from glassformer.model.hub import download_config
+        return self.hub.download_config(source.repo, source.revision)
 
-        return download_config(source.model_id, endpoint=self.hub_endpoint, offline=self.offline)
+
+def open_catalog(settings: Settings) -> Catalog:
+    """The models that `settings` let a server or a command offer."""
+    return Catalog(
+        settings.model_dirs,
+        offline=settings.offline,
+        hub_endpoint=settings.hub_endpoint,
+        hub_token=settings.hub_token.get_secret_value() if settings.hub_token else None,
+        hub_cache=settings.hub_cache,
+    )
 
 
 def check_model_id(model_id: str) -> None:

@@ -212,6 +212,11 @@ class ModelSummary(Message):
     status: Literal["available", "loading", "ready", "failed"]
     family: str | None = None
     parameters: int | None = None
+    bytes: int | None = Field(default=None, description="memory its weights take, once it is loaded")
+    device: str | None = None
+    dtype: str | None = Field(default=None, description="number format it computes in")
+    quantize: str | None = Field(default=None, description="how its weights are kept in fewer bits, or none")
+    pinned: bool = Field(default=False, description="never unloaded to make room")
     prompts: list[str] = Field(default_factory=list, description="sample prompts, best first")
     error: str | None = None
 
@@ -221,13 +226,28 @@ class ModelList(Message):
     default_model_id: str
 
 
+class LoadRequest(Message):
+    """How to load a model, where not as the server's settings say; what is left out is as they say."""
+
+    device: str | None = Field(default=None, max_length=20, description="auto, cpu, cuda, cuda:1, mps")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] | None = None
+    quantize: Literal["none", "int8", "int4"] | None = None
+    pinned: bool | None = Field(
+        default=None, description="true keeps it in memory, false no longer; null leaves it"
+    )
+
+
 class LoadProgress(Message):
     """One event of `GET /api/models/{model_id}/load` (SSE event `progress`)."""
 
     model_id: str
     stage: Literal["queued", "downloading", "reading", "checking", "ready", "failed"]
-    fraction: float | None = None
+    fraction: float | None = Field(
+        default=None, description="of this stage: bytes downloaded, weights read, blocks checked"
+    )
     detail: str = ""
+    done_bytes: int | None = Field(default=None, description="while downloading, what is here already")
+    total_bytes: int | None = None
 
 
 # --- traces --------------------------------------------------------------------------------------

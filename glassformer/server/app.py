@@ -32,10 +32,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def live_time(_: FastAPI) -> AsyncIterator[None]:
-        try:
-            services.registry.load(settings.default_model)
-        except GlassformerError as error:
-            log.warning("the default model cannot be loaded", reason=error.message)
+        # The default one first: it is what the page waits for.
+        for model_id in dict.fromkeys([settings.default_model, *settings.pinned_models]):
+            try:
+                if model_id in settings.pinned_models:
+                    services.registry.pin(model_id)
+                services.registry.load(model_id)
+            except GlassformerError as error:
+                log.warning("a model cannot be loaded at the start", model_id=model_id, reason=error.message)
         yield
         services.close()
 

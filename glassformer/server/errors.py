@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 STATUS: list[tuple[type[errors.GlassformerError], int]] = [
     (errors.BadValue, 422),
     (errors.NotFound, 404),
+    (errors.ModelGated, 403),
     (errors.ModelRefused, 422),
     (errors.ModelFailed, 422),
     (errors.InUse, 409),

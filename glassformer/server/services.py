@@ -19,7 +19,7 @@ from starlette.requests import HTTPConnection
 
 from glassformer.errors import TooMany
 from glassformer.model.registry import Registry
-from glassformer.model.source import Catalog
+from glassformer.model.source import open_catalog
 from glassformer.server.metrics import Metrics
 from glassformer.settings import Settings
 
@@ -44,11 +44,11 @@ class Services:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.metrics = Metrics()
-        catalog = Catalog(settings.model_dirs, offline=settings.offline, hub_endpoint=settings.hub_endpoint)
         self.registry = Registry(
-            catalog,
+            open_catalog(settings),
             device=settings.device,
             dtype=settings.dtype,
+            quantize=settings.quantize,
             budget_bytes=settings.model_bytes,
             on_unload=self.forget_model,
         )

@@ -32,7 +32,7 @@ def check_start(settings: Settings) -> None:
         if not folder.expanduser().is_dir():
             raise StartError(f"The model directory {folder} does not exist.", field="model_dirs")
     if not settings.offline:
-        check_cache(find_cache())
+        check_cache(settings.hub_cache or find_cache())
 
 
 def find_cache() -> Path:

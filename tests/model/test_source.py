@@ -70,6 +70,15 @@ def test_hub_ids(model_id: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("model_id", "repo", "revision"),
+    [("gpt2", "gpt2", None), ("a/b@main", "a/b", "main"), ("a/b@refs/pr/1", "a/b", "refs/pr/1")],
+)
+def test_hub_revisions(model_id: str, repo: str, revision: str | None) -> None:
+    source = Catalog().find(model_id)
+    assert (source.model_id, source.repo, source.revision) == (model_id, repo, revision)
+
+
+@pytest.mark.parametrize(
     "model_id",
     [
         *("", "x" * (LONGEST_ID + 1), "a\0b", "a\nb", "\ud800", "a\\b"),
@@ -83,7 +92,8 @@ def test_malformed_ids(model_id: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "model_id", ["/etc", "~root", ".", "a/b/c", "a b", "-x", "a//b", "a/", "ünïcode", "a@b"]
+    "model_id",
+    ["/etc", "~root", ".", "a/b/c", "a b", "-x", "a//b", "a/", "ünïcode", "a@", "a@-x", "a@x..y", "a@b c"],
 )
 def test_ids_that_can_be_nothing(model_id: str) -> None:
     with pytest.raises(UnknownModel):

@@ -1,12 +1,15 @@
 """Models over HTTP: listed, loaded once, followed, unloaded, refused with the reason."""
 
 import json
+import re
 import threading
 from pathlib import Path
 
 import httpx
 from serving import Running, read_events, serving
 from tiny import make_model
+
+from glassformer.protocol.messages import LoadProgress
 
 
 def statuses(client: httpx.Client) -> dict[str, str]:
@@ -30,6 +33,13 @@ def test_loading_is_followed_to_its_end(client: httpx.Client) -> None:
     stages = [json.loads(data)["stage"] for _, _, data in events]
     assert {name for name, _, _ in events} == {"progress"}
     assert stages[-1] == "ready"
+    shares = {stage: [] for stage in stages}
+    for _, _, data in events:
+        step = json.loads(data)
+        if step["fraction"] is not None:
+            shares[step["stage"]].append(step["fraction"])
+    assert all(found == sorted(found) and found[-1] == 1 for found in shares.values() if found)
+    assert shares["reading"]
     assert stages == sorted(stages, key=["queued", "downloading", "reading", "checking", "ready"].index)
     # Loaded already: one event says so.
     assert "ready" in client.get("/api/models/gpt2/load").text
@@ -56,8 +66,8 @@ def test_a_model_in_use_is_not_unloaded(client: httpx.Client) -> None:
 
 def test_twenty_ask_at_the_same_time_and_it_loads_once(model_dir: Path) -> None:
     with serving(model_dir, default_model="gpt2") as running:
-        stages: list[str] = []
-        running.services.registry.listen("llama", lambda progress: stages.append(progress.stage))
+        seen: list[LoadProgress] = []
+        running.services.registry.listen("llama", seen.append)
         answers: list[httpx.Response] = []
 
         def ask() -> None:
@@ -78,8 +88,9 @@ def test_twenty_ask_at_the_same_time_and_it_loads_once(model_dir: Path) -> None:
             thread.join(60)
         assert [answer.status_code for answer in answers] == [200] * 20
         assert len({answer.json()["text"] for answer in answers}) == 1
-        assert stages.count("reading") == 1
-        assert stages.count("ready") == 1
+        begun = [step.stage for step in seen if step.fraction is None]
+        assert begun == ["queued", "reading", "checking"]
+        assert [step.stage for step in seen].count("ready") == 1
 
 
 def test_refusals_are_told_and_can_be_tried_again(tmp_path: Path) -> None:
@@ -115,8 +126,55 @@ def test_models_make_room_for_each_other(model_dir: Path) -> None:
         assert statuses(client)["gpt2"] == "available"
         too_large = client.post("/generate", json={"model_id": "tales", "prompt": "the"})
         assert too_large.status_code == 503
-        assert "memory" in too_large.json()["error"]
+        assert re.search(
+            r"needs about [\d.]+ MB of memory, and \d+ kB are set aside", too_large.json()["error"]
+        )
         assert "Retry-After" in too_large.headers
+
+
+def test_a_load_request_says_how(model_dir: Path) -> None:
+    with serving(model_dir, default_model="sorter") as running, running.client() as client:
+        ask = {"model_id": "llama", "prompt": "the", "max_new_tokens": 2}
+        assert client.post("/generate", json=ask).status_code == 200
+
+        def find() -> dict:
+            read_events(client.get("/api/models/llama/load").text)
+            return {model["model_id"]: model for model in client.get("/api/models").json()["models"]}["llama"]
+
+        whole = find()
+        assert (whole["dtype"], whole["device"], whole["quantize"]) == ("float32", "cpu", "none")
+        assert not whole["pinned"]
+        body = {"dtype": "bfloat16", "pinned": True}
+        assert client.post("/api/models/llama/load", json=body).status_code == 202
+        half = find()
+        assert (half["dtype"], half["pinned"]) == ("bfloat16", True)
+        assert half["bytes"] * 2 == whole["bytes"]
+        assert client.post("/generate", json=ask).status_code == 200
+        refused = client.delete("/api/models/llama")
+        assert refused.status_code == 409
+        assert "pinned" in refused.json()["error"]
+        assert client.post("/api/models/llama/load", json={"pinned": False}).status_code == 202
+        assert find()["dtype"] == "bfloat16"  # unpinned, not loaded anew
+        assert client.delete("/api/models/llama").status_code == 204
+        for wrong, field in (
+            ({"dtype": "int3"}, "dtype"),
+            ({"device": "cuda:99"}, "device"),
+            ({"device": "the moon"}, "device"),
+            ({"quantise": "int8"}, "quantise"),
+            ({"pinned": "perhaps"}, "pinned"),
+        ):
+            answer = client.post("/api/models/llama/load", json=wrong)
+            assert answer.status_code == 422, answer.text
+            assert answer.json()["field"] == field
+        assert client.post("/generate", json=ask).status_code == 200
+
+
+def test_pinned_models_are_there_from_the_start(model_dir: Path) -> None:
+    with serving(model_dir, default_model="sorter", pinned_models=["gpt2", "nothing/of the kind"]) as running:
+        running.services.registry.load("gpt2").result(60)
+        with running.client() as client:
+            assert statuses(client)["gpt2"] == "ready"
+            assert client.delete("/api/models/gpt2").status_code == 409
 
 
 def test_anatomy_and_weights(running: Running, client: httpx.Client) -> None:

@@ -11,14 +11,16 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from glassformer.errors import ModelFailed
-from glassformer.protocol.messages import Anatomy, LoadProgress, ModelList, ModelSummary
+from glassformer.model.options import LoadOptions
+from glassformer.protocol.messages import Anatomy, LoadProgress, LoadRequest, ModelList, ModelSummary
 from glassformer.server.framing import event
 from glassformer.server.services import Services, ServicesOf
 from glassformer.server.stream import EventStream
+from glassformer.settings import Settings
 
 router = APIRouter(prefix="/api/models", tags=["models"])
 
-# How long an answer to `load` waits to learn whether the hub has such a model at all.
+# How long an answer to `load` waits to learn whether there is such a model at all, and room for it.
 LOOK_UP_SECS = 15.0
 
 
@@ -30,14 +32,20 @@ async def list_models(services: ServicesOf) -> ModelList:
 
 
 @router.post("/{model_id:path}/load", status_code=202)
-async def load_model(model_id: str, services: ServicesOf) -> ModelSummary:
-    """Start loading, if need be; an unknown or refused model is told at once."""
-    future = await services.quick(services.registry.load, model_id)
+async def load_model(model_id: str, services: ServicesOf, body: LoadRequest | None = None) -> ModelSummary:
+    """Start loading, if need be; an unknown or refused model is told at once.
+
+    A body says how, where not as the settings do: a model that is there in another way is loaded anew.
+    """
+    body = body or LoadRequest()
+    future = await services.quick(services.registry.load, model_id, find_options(body, services.settings))
+    if body.pinned is not None:
+        await services.quick(services.registry.pin, model_id, pinned=body.pinned)
     found = asyncio.Event()
     loop = asyncio.get_running_loop()
 
     def notice(progress: LoadProgress) -> None:
-        if progress.stage not in {"queued", "downloading"} or progress.fraction is not None:
+        if progress.fraction is not None or progress.stage in {"checking", "failed"}:
             loop.call_soon_threadsafe(found.set)
 
     stop = await services.quick(services.registry.listen, model_id, notice)
@@ -51,6 +59,18 @@ async def load_model(model_id: str, services: ServicesOf) -> ModelSummary:
     if future.done():
         future.result()
     return await services.quick(services.registry.summary, model_id)
+
+
+def find_options(body: LoadRequest, settings: Settings) -> LoadOptions | None:
+    """How to load a model; None where the request leaves it open."""
+    given = body.model_dump(include={"device", "dtype", "quantize"}, exclude_none=True)
+    if not given:
+        return None
+    return LoadOptions(
+        device=given.get("device", settings.device),
+        dtype=given.get("dtype", settings.dtype),
+        quantize=given.get("quantize", settings.quantize),
+    )
 
 
 @router.get("/{model_id:path}/load", response_class=EventStream, status_code=200)

@@ -452,7 +452,14 @@ export interface components {
              */
             detail: string;
             /**
+             * Done Bytes
+             * @description while downloading, what is here already
+             * @default null
+             */
+            done_bytes: number | null;
+            /**
              * Fraction
+             * @description of this stage: bytes downloaded, weights read, blocks checked
              * @default null
              */
             fraction: number | null;
@@ -463,6 +470,39 @@ export interface components {
              * @enum {string}
              */
             stage: "queued" | "downloading" | "reading" | "checking" | "ready" | "failed";
+            /**
+             * Total Bytes
+             * @default null
+             */
+            total_bytes: number | null;
+        };
+        /**
+         * LoadRequest
+         * @description How to load a model, where not as the server's settings say; what is left out is as they say.
+         */
+        LoadRequest: {
+            /**
+             * Device
+             * @description auto, cpu, cuda, cuda:1, mps
+             * @default null
+             */
+            device: string | null;
+            /**
+             * Dtype
+             * @default null
+             */
+            dtype: ("auto" | "float32" | "bfloat16" | "float16") | null;
+            /**
+             * Pinned
+             * @description true keeps it in memory, false no longer; null leaves it
+             * @default null
+             */
+            pinned: boolean | null;
+            /**
+             * Quantize
+             * @default null
+             */
+            quantize: ("none" | "int8" | "int4") | null;
         };
         /** ModelList */
         ModelList: {
@@ -477,10 +517,27 @@ export interface components {
          */
         ModelSummary: {
             /**
+             * Bytes
+             * @description memory its weights take, once it is loaded
+             * @default null
+             */
+            bytes: number | null;
+            /**
              * Description
              * @default
              */
             description: string;
+            /**
+             * Device
+             * @default null
+             */
+            device: string | null;
+            /**
+             * Dtype
+             * @description number format it computes in
+             * @default null
+             */
+            dtype: string | null;
             /**
              * Error
              * @default null
@@ -499,10 +556,22 @@ export interface components {
              */
             parameters: number | null;
             /**
+             * Pinned
+             * @description never unloaded to make room
+             * @default false
+             */
+            pinned: boolean;
+            /**
              * Prompts
              * @description sample prompts, best first
              */
             prompts?: string[];
+            /**
+             * Quantize
+             * @description how its weights are kept in fewer bits, or none
+             * @default null
+             */
+            quantize: string | null;
             /**
              * Source
              * @enum {string}
@@ -937,6 +1006,7 @@ export type Lens = components['schemas']['Lens'];
 export type LensCandidate = components['schemas']['LensCandidate'];
 export type LensRow = components['schemas']['LensRow'];
 export type LoadProgress = components['schemas']['LoadProgress'];
+export type LoadRequest = components['schemas']['LoadRequest'];
 export type ModelList = components['schemas']['ModelList'];
 export type ModelSummary = components['schemas']['ModelSummary'];
 export type Operand = components['schemas']['Operand'];

@@ -1,0 +1,14 @@
+"""How a model is to be loaded: what a server's settings say, or one load request instead of them. No torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """`device`, `dtype` and `quantize` with the values and the meaning of the settings of these names."""
+
+    device: str = "auto"
+    dtype: str = "auto"
+    quantize: str = "none"

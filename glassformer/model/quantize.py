@@ -1,0 +1,162 @@
+"""Weights in fewer bits: checkpoints that come so, and whole ones that are made so while they are read.
+
+The work is done by libraries of the optional extra `quantized`: torchao for int8 (each output feature has its scale,
+weights only), bitsandbytes for int4 (NF4 in blocks of 64). Embeddings, norms and the unembedding stay whole.
+What it costs in accuracy is written in docs/decisions.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
+
+from glassformer.errors import ModelRefused
+
+LIBRARIES = {"int8": "torchao", "int4": "bitsandbytes"}
+# Methods whose checkpoints load with a library of the extra. The others need kernels that are fetched from the
+# hub while loading, which is running somebody's code, or libraries that no longer work with this transformers.
+METHODS = {"torchao": "torchao", "bitsandbytes": "bitsandbytes", "compressed-tensors": "compressed_tensors"}
+
+
+def find_method(config: Any) -> str | None:
+    """How a checkpoint is quantised, as its config (a dict or transformers' own) says; None where it is whole."""
+    for holder in (config, config.get("text_config") if isinstance(config, dict) else None):
+        found = (
+            holder.get("quantization_config")
+            if isinstance(holder, dict)
+            else getattr(holder, "quantization_config", None)
+        )
+        if found:
+            method = (
+                found.get("quant_method") if isinstance(found, dict) else getattr(found, "quant_method", "")
+            )
+            if method is None and isinstance(found, dict):
+                # bitsandbytes' first checkpoints did not say so.
+                bits = found.get("load_in_8bit") or found.get("load_in_4bit")
+                method = "bitsandbytes" if bits else None
+            return str(getattr(method, "value", method) or "an unnamed method")
+    return None
+
+
+def check_quantised(config: Any, quantize: str) -> str | None:
+    """The method of a quantised checkpoint, if it can be loaded and `quantize` leaves it alone. Raises ModelRefused."""
+    method = find_method(config)
+    if method is None:
+        if quantize != "none":
+            require_library(LIBRARIES[quantize], f"quantize={quantize}")
+        return None
+    if method not in METHODS:
+        raise ModelRefused(
+            f"The model is quantised with {method[:40]!r}, which cannot be loaded here; "
+            f"{', '.join(sorted(METHODS))} can."
+        )
+    require_library(METHODS[method], f"This model ({method})")
+    if quantize != "none":
+        raise ModelRefused(
+            f"The model is quantised already ({method}), so quantize={quantize} cannot be.", field="quantize"
+        )
+    return method
+
+
+def require_library(name: str, wanted_by: str) -> None:
+    """Raise ModelRefused where a library is not installed."""
+    if importlib.util.find_spec(name) is None:
+        raise ModelRefused(
+            f"{wanted_by} needs {name}; install it with: pip install 'glassformer[quantized]'.",
+            field="quantize",
+        )
+
+
+def make_quantization(quantize: str, dtype: torch.dtype | str) -> Any:
+    """transformers' config that quantises while reading; None for `none`."""
+    if quantize == "none":
+        return None
+    if quantize == "int8":
+        from torchao.quantization import Int8WeightOnlyConfig
+        from transformers import TorchAoConfig
+
+        return TorchAoConfig(Int8WeightOnlyConfig())
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_compute_dtype=torch.bfloat16 if isinstance(dtype, str) else dtype,
+    )
+
+
+def refuse_unchanged(model: nn.Module, quantize: str) -> None:
+    """Raise ModelRefused where quantising found no linear map of a kind it knows (GPT-2 has none)."""
+    if quantize != "none" and not any(is_quantised(parameter) for parameter in model.parameters()):
+        raise ModelRefused(
+            f"quantize={quantize} finds nothing to make smaller in this model; load it without.",
+            field="quantize",
+        )
+
+
+def is_quantised(parameter: Tensor) -> bool:
+    """Whether `parameter` holds fewer bits than it computes with."""
+    return is_wrapped(parameter) or hasattr(parameter, "quant_state") or hasattr(parameter, "SCB")
+
+
+def is_wrapped(parameter: Any) -> bool:
+    """Whether `parameter` is a tensor made of others, as torchao's are."""
+    return is_traceable_wrapper_subclass(parameter)
+
+
+def count_bytes(parameter: Tensor) -> int:
+    """Bytes of a parameter as it is kept, its scales included."""
+    if is_wrapped(parameter):
+        names, _ = parameter.__tensor_flatten__()  # type: ignore[attr-defined]
+        return sum(count_bytes(getattr(parameter, name)) for name in names)
+    state = getattr(parameter, "quant_state", None)
+    scales = getattr(parameter, "SCB", None) if state is None else state.absmax
+    extra = scales.numel() * scales.element_size() if isinstance(scales, Tensor) else 0
+    return parameter.numel() * parameter.element_size() + extra
+
+
+def count_numbers(parameter: Tensor) -> int:
+    """How many weights a parameter holds; packed ones count one by one."""
+    return find_whole_shape(parameter).numel()
+
+
+def find_whole_shape(parameter: Tensor) -> torch.Size:
+    """The shape of what a parameter stands for; int4 is kept packed in another."""
+    state = getattr(parameter, "quant_state", None)
+    return parameter.shape if state is None else torch.Size(state.shape)
+
+
+def name_format(parameter: Tensor) -> str:
+    """The number format a parameter is kept in: `float32`, `bfloat16`, `int8`, `nf4`..."""
+    state = getattr(parameter, "quant_state", None)
+    if state is not None:
+        return str(state.quant_type)
+    if is_wrapped(parameter):
+        kept = getattr(parameter, "qdata", parameter)
+        return str(kept.dtype).removeprefix("torch.")
+    return str(parameter.dtype).removeprefix("torch.")
+
+
+def read_whole(parameter: Tensor) -> Tensor:
+    """A parameter as the plain floating point tensor it stands for; itself where it is not quantised.
+
+    Costs the whole weight in memory each time. Raises ModelRefused for a format that cannot be read back.
+    """
+    if is_wrapped(parameter):
+        if not hasattr(parameter, "dequantize"):
+            raise ModelRefused("This weight is quantised in a format that cannot be read back.")
+        return parameter.dequantize()
+    state, scales = getattr(parameter, "quant_state", None), getattr(parameter, "SCB", None)
+    if state is not None:
+        from bitsandbytes.functional import dequantize_4bit
+
+        return dequantize_4bit(parameter.data, state)  # type: ignore[no-any-return]
+    if isinstance(scales, Tensor):
+        from bitsandbytes.functional import int8_vectorwise_dequant
+
+        return int8_vectorwise_dequant(parameter.data, scales)  # type: ignore[no-any-return]
+    return parameter
