@@ -193,6 +193,8 @@ def make_mask(**arguments: Any) -> Tensor | None:
     """The mask function beside the tap: transformers' own, put off while packing until the spans are at hand."""
     if getattr(_local, "packing", None) is None:
         return sdpa_mask(**arguments)
+    if not arguments.get("allow_is_causal_skip", True):
+        raise NotPackable  # the model reads the mask itself, outside attention
     carrier = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=arguments.get("device", "cpu"))
     carrier.pattern = Pattern(arguments)  # type: ignore[attr-defined]
     return carrier

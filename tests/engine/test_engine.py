@@ -211,9 +211,7 @@ def test_what_was_read_before_is_not_computed_again(llama: LoadedModel) -> None:
         whole = Recording(structure, "whole")
         list(decode(llama, request, watcher=whole))
         for block in range(3):
-            torch.testing.assert_close(
-                recording.residual(block), whole.residual(block), atol=1e-5, rtol=1e-5
-            )
+            torch.testing.assert_close(recording.residual(block), whole.residual(block), atol=1e-5, rtol=1e-5)
     engine.close()
 
 
