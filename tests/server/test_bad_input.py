@@ -217,6 +217,52 @@ def test_traces_that_cannot_be(client: httpx.Client, change: dict[str, object], 
     assert answer.json()["field"].split(".")[0] == field
 
 
+@pytest.mark.parametrize(
+    ("value", "field"),
+    [
+        *(
+            (f'{{"{name}": {value}}}', f"sampling.{name}")
+            for name in (
+                "temperature",
+                "top_p",
+                "min_p",
+                "typical_p",
+                "repetition_penalty",
+                "presence_penalty",
+                "frequency_penalty",
+            )
+            for value in ("NaN", "Infinity", "-Infinity", "1e400", "-3", "1e30", '"x"')
+        ),
+        *(
+            (f'{{"top_k": {value}}}', "sampling.top_k")
+            for value in ("-1", "1.5", "1e400", "NaN", "1" + "0" * 40)
+        ),
+        *((f'{{"seed": {value}}}', "sampling.seed") for value in ("-1", "1.5", "NaN", "1" + "0" * 40)),
+        ('{"logit_bias": {"5": NaN}}', "sampling.logit_bias.5"),
+        ('{"logit_bias": {"5": 101}}', "sampling.logit_bias.5"),
+        ('{"logit_bias": {"-5": 1}}', "sampling.logit_bias.-5.[key]"),
+        ('{"logit_bias": {"five": 1}}', "sampling.logit_bias.five.[key]"),
+        ('{"logit_bias": {"399999": 1}}', "logit_bias"),
+        ('{"forced_token_ids": [-1]}', "sampling.forced_token_ids.0"),
+        ('{"forced_token_ids": [399999]}', "forced_token_ids"),
+        ('{"constraint": {}}', "sampling.constraint"),
+        ('{"constraint": {"regex": "a", "choices": ["a"]}}', "sampling.constraint"),
+        ('{"constraint": {"regex": ""}}', "sampling.constraint.regex"),
+        ('{"constraint": {"regex": "(a"}}', "constraint"),
+        ('{"constraint": {"choices": []}}', "sampling.constraint.choices"),
+        ('{"constraint": {"choices": [""]}}', "sampling.constraint.choices.0"),
+        ('{"constraint": {"json_schema": {"type": "objct"}}}', "constraint"),
+        ('{"constraint": {"json_schema": ' + '{"items":' * 300 + "{}" + "}" * 300 + "}}", "constraint"),
+        ('{"constraint": {"choices": ["yes"]}, "forced_token_ids": [3]}', "forced_token_ids"),
+    ],
+)
+def test_samplings_that_cannot_be(client: httpx.Client, value: str, field: str) -> None:
+    body = f'{{"model_id": "llama", "prompt": "the quick", "max_new_tokens": 2, "sampling": {value}}}'
+    answer = client.post("/api/traces", content=body, headers={"content-type": "application/json"})
+    check(answer, 422, field=field)
+    assert client.post("/api/traces", json=TRACE).status_code == 201
+
+
 def test_a_trace_with_a_lone_surrogate(client: httpx.Client) -> None:
     body = json.dumps({**TRACE, "prompt": "X"}).replace('"X"', '"\\udc00"')
     check(

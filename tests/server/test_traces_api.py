@@ -110,6 +110,44 @@ def test_the_distribution_is_that_of_the_model(client: httpx.Client, reference: 
     assert greedy["candidates"][0]["token"]["id"] == greedy["chosen"]
 
 
+def test_a_distribution_is_shown_as_it_was_drawn(client: httpx.Client) -> None:
+    sampling = {
+        "temperature": 1.2,
+        "top_p": 0.9,
+        "top_k": 100,
+        "presence_penalty": 1.0,
+        "logit_bias": {"40": 2.0},
+        "forced_token_ids": [60],
+        "constraint": {"regex": "[^0-9]{1,60}"},
+        "seed": 3,
+    }
+    state = record(client, max_new_tokens=5, sampling=sampling)
+    path, start = f"/api/traces/{state['id']}/distribution", state["prompt_count"] - 1
+    events = read_events(client.get(f"/api/traces/{state['id']}/events").text)
+    steps = [json.loads(data) for name, _, data in events if name == "step"]
+    assert steps[0]["token"]["id"] == 60
+    for step in steps:
+        shown = client.get(path, params={"pos": step["pos"] - 1}).json()
+        names = [stage["filter"] for stage in shown["stages"]]
+        assert names == ["logit_bias", "presence_penalty", "constraint", "temperature", "top_k", "top_p"]
+        assert shown["forced"] == (step["pos"] == start + 1)
+        chosen = next(each for each in shown["candidates"] if each["token"]["id"] == shown["chosen"])
+        assert len(chosen["stages"]) == len(names)
+        if not shown["forced"]:
+            # A recomputed residual rounds otherwise than the decoded one.
+            assert chosen["filtered_probability"] == pytest.approx(step["probability"], rel=1e-3)
+    changed = client.get(path, params={"pos": start, "top_p": 1, "typical_p": 0.5, "min_p": 0.1}).json()
+    assert [stage["filter"] for stage in changed["stages"]][3:] == [
+        "temperature",
+        "top_k",
+        "min_p",
+        "typical_p",
+    ]
+    # Within the prompt nothing was drawn, so no constraint held.
+    prompt = client.get(path, params={"pos": 0}).json()
+    assert "constraint" not in [stage["filter"] for stage in prompt["stages"]]
+
+
 def test_cells_are_those_of_transformers(client: httpx.Client, reference: Any) -> None:
     _, model = reference
     state = record(client, max_new_tokens=4, sampling={"temperature": 0})
