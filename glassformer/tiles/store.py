@@ -8,7 +8,6 @@ a coarse level, and the cache it is given.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -20,14 +19,15 @@ import numpy as np
 from glassformer.errors import UnknownKey
 from glassformer.tiles.cache import ByteCache
 from glassformer.tiles.level import Array, Pooling, Region, count_levels, level_shape, read_level
+from glassformer.tiles.metadata import array_text, group_text
 
 ROWS, COLUMNS, PATTERN_SIDE = 64, 512, 64
 # One spelling for one chunk, or caches would keep it several times.
 CHUNK_INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
 # Axes that get longer while a model writes.
 GROWING = frozenset({"pos", "query", "key"})
-# Attributes of an address that each of its levels repeats, so that one array alone says what its numbers are.
-SHARED_ATTRIBUTES = ("address", "units", "provenance")
+# Attributes of an address that each of its levels repeats, so that an array alone says what its numbers are.
+SHARED_ATTRIBUTES = ("units", "provenance")
 JSON_TYPE, BYTES_TYPE = "application/json", "application/octet-stream"
 
 
@@ -112,8 +112,7 @@ class ZarrStore:
         if view is None:
             raise UnknownKey(key)
         if rest == "zarr.json":
-            members = self._describe_levels(view)
-            return self._json({**_describe_group(_group_attributes(view)), **_consolidate(members)})
+            return self._json(group_text(_group_attributes(view), self._describe_levels(view)))
         array_name, _, rest = rest.partition("/")
         known = {label: (level, pooling) for label, level, pooling in _level_names(view)}
         if array_name not in known:
@@ -169,42 +168,24 @@ class ZarrStore:
             if axis in GROWING
         )
 
-    def _describe_root(self) -> dict[str, Any]:
-        members: dict[str, Any] = {}
+    def _describe_root(self) -> str:
+        members: dict[str, str] = {}
         for name, view in self._arrays.items():
-            members[name] = _describe_group(_group_attributes(view))
-            for label, array in self._describe_levels(view).items():
-                members[f"{name}/{label}"] = array
-        return {**_describe_group(self._attributes), **_consolidate(members)}
+            members[name] = group_text(_group_attributes(view))
+            members.update((f"{name}/{label}", text) for label, text in self._describe_levels(view).items())
+        return group_text(self._attributes, members)
 
-    def _describe_levels(self, view: ArrayView) -> dict[str, Any]:
+    def _describe_levels(self, view: ArrayView) -> dict[str, str]:
         return {
             label: self._describe_array(view, level, pooling) for label, level, pooling in _level_names(view)
         }
 
-    def _describe_array(self, view: ArrayView, level: int, pooling: Pooling) -> dict[str, Any]:
-        grid = {"chunk_shape": list(self._chunk_shape(view, level))}
-        return {
-            "zarr_format": 3,
-            "node_type": "array",
-            "shape": list(level_shape(view.shape, level)),
-            "data_type": "float32",
-            "chunk_grid": {"name": "regular", "configuration": grid},
-            "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
-            "fill_value": "NaN",
-            "codecs": [{"name": "bytes", "configuration": {"endian": "little"}}],
-            "dimension_names": _dimension_names(view, level),
-            "attributes": {
-                **{name: view.attributes[name] for name in SHARED_ATTRIBUTES if name in view.attributes},
-                "level": level,
-                "pooling": pooling if level else "none",
-            },
-        }
+    def _describe_array(self, view: ArrayView, level: int, pooling: Pooling) -> str:
+        shared = tuple((name, view.attributes[name]) for name in SHARED_ATTRIBUTES if name in view.attributes)
+        return array_text(view.shape, self._chunk_shape(view, level), view.axes, level, pooling, shared)
 
-    def _json(self, document: dict[str, Any]) -> ZarrReply:
-        return _reply(
-            json.dumps(document, separators=(",", ":")).encode(), JSON_TYPE, immutable=not self._growing
-        )
+    def _json(self, text: str) -> ZarrReply:
+        return _reply(text.encode(), JSON_TYPE, immutable=not self._growing)
 
 
 def _level_names(view: ArrayView) -> list[tuple[str, int, Pooling]]:
@@ -216,12 +197,6 @@ def _level_names(view: ArrayView) -> list[tuple[str, int, Pooling]]:
     return names
 
 
-def _dimension_names(view: ArrayView, level: int) -> list[str]:
-    """The axes; a pooled one says by how much, since xarray wants one length for one name: `key`, `key_2`, `key_4`."""
-    pooled = len(view.axes) - 2
-    return [f"{axis}_{2**level}" if level and at >= pooled else axis for at, axis in enumerate(view.axes)]
-
-
 def _group_attributes(view: ArrayView) -> dict[str, Any]:
     return {
         **view.attributes,
@@ -229,14 +204,6 @@ def _group_attributes(view: ArrayView) -> dict[str, Any]:
         "levels": count_levels(view.shape),
         "first_level": view.first_level,
     }
-
-
-def _consolidate(members: dict[str, Any]) -> dict[str, Any]:
-    return {"consolidated_metadata": {"kind": "inline", "must_understand": False, "metadata": members}}
-
-
-def _describe_group(attributes: dict[str, Any]) -> dict[str, Any]:
-    return {"zarr_format": 3, "node_type": "group", "attributes": attributes}
 
 
 def _reply(body: bytes, media_type: str, *, immutable: bool) -> ZarrReply:
