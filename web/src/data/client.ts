@@ -35,6 +35,10 @@ export function fetchTraces(signal?: AbortSignal): Promise<TraceList> {
   return requestJson("/api/traces", { signal });
 }
 
+export function fetchTrace(traceId: string, signal?: AbortSignal): Promise<TraceState> {
+  return requestJson(`/api/traces/${encodeURIComponent(traceId)}`, { signal });
+}
+
 export function createTrace(request: NewTrace, signal?: AbortSignal): Promise<TraceState> {
   return requestJson("/api/traces", { method: "POST", body: request, signal });
 }

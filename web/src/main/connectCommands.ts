@@ -1,5 +1,5 @@
 import { setApiKey } from "../data/apiKey";
-import { fetchTraces } from "../data/client";
+import { fetchTrace, fetchTraces } from "../data/client";
 import type { Scene } from "../scene/Scene";
 import type { Commands } from "../state/Commands";
 import type { AppStore } from "../state/createAppStore";
@@ -56,6 +56,10 @@ export function connectCommands(store: AppStore, scene: Scene, light: LightPlaye
   async function begin(url: UrlState): Promise<void> {
     const defaultId = await refreshModels(store);
     if (defaultId === null) return;
+    if (url.traceId !== null && (await showLinked(url.traceId))) {
+      store.setState({ position: url.position, selection: url.selection });
+      return;
+    }
     const modelId = url.modelId ?? defaultId;
     if (url.prompt !== null) store.setState({ prompt: url.prompt });
     if (!(await openModel(modelId))) {
@@ -67,6 +71,19 @@ export function connectCommands(store: AppStore, scene: Scene, light: LightPlaye
     if (url.drawnSeed === null) await recorder.run();
     else await recorder.generate(url.drawnSeed);
     store.setState({ position: url.position, selection: url.selection });
+  }
+
+  /** Opens the recording a link names, with its model; false where it is gone. */
+  async function showLinked(traceId: string): Promise<boolean> {
+    try {
+      const trace = await fetchTrace(traceId);
+      if (!(await openModel(trace.model_id))) return false;
+      recorder.show(trace);
+      return true;
+    } catch (error) {
+      describeFailure(store, error);
+      return false;
+    }
   }
 
   return {

@@ -1,16 +1,18 @@
 import { Batch } from "../data/Batch";
 import { createTrace, deleteTrace, stopTrace } from "../data/client";
 import { type StopWatching, watchTrace } from "../data/events";
-import type { Step } from "../protocol/schema.generated";
+import type { Step, TraceState } from "../protocol/schema.generated";
 import type { AppStore } from "../state/createAppStore";
 import { addSteps, mergeTrace } from "../state/mergeTrace";
-import { whyNotRun } from "../state/selectors";
+import { isEnded, whyNotRun } from "../state/selectors";
 import { describeFailure } from "./describeFailure";
 
 export interface Recorder {
   run(): Promise<void>;
   /** Without a seed one is drawn and kept, so that a link to the result reproduces it. */
   generate(seed?: number | null): Promise<void>;
+  /** Shows a recording that somebody else made, and follows it; it is not the page's to delete. */
+  show(trace: TraceState): void;
   stop(): Promise<void>;
   /** Lets go of the recording on screen, as when another model takes its place. */
   abandon(): void;
@@ -58,6 +60,7 @@ export function createRecorder(store: AppStore): Recorder {
         trace,
         tracePrompt: prompt,
         drawnSeed: seed,
+        linkedTraceId: null,
         steps: {},
         position: null,
         hover: null,
@@ -93,6 +96,26 @@ export function createRecorder(store: AppStore): Recorder {
       const { sampling, maxNewTokens } = store.getState();
       return record(maxNewTokens, seed ?? sampling.seed ?? Math.floor(Math.random() * SEED_LIMIT));
     },
+    show(trace) {
+      attempt += 1;
+      stopWatching();
+      steps.flush();
+      releaseOwn();
+      const prompt = readPrompt(trace);
+      store.setState({
+        connection: "online",
+        activity: isEnded(trace) ? "idle" : "generating",
+        trace,
+        prompt,
+        tracePrompt: prompt,
+        drawnSeed: null,
+        linkedTraceId: trace.id,
+        steps: {},
+        position: null,
+        hover: null,
+      });
+      follow(trace.id);
+    },
     async stop() {
       const { trace, activity } = store.getState();
       if (!trace || activity === "idle") return;
@@ -114,6 +137,15 @@ export function createRecorder(store: AppStore): Recorder {
       ownTraceId = null;
     },
   };
+}
+
+/** The prompt of a recording as one would type it. */
+function readPrompt(trace: TraceState): string {
+  const given = trace.tokens.slice(0, trace.prompt_count);
+  return given
+    .filter((token) => !token.special)
+    .map((token) => token.text)
+    .join("");
 }
 
 async function discard(traceId: string): Promise<void> {

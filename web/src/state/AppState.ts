@@ -83,6 +83,8 @@ export interface AppState {
   tracePrompt: string | null;
   /** The seed the recording on screen was generated with; null if it is the prompt alone. */
   drawnSeed: number | null;
+  /** The recording on screen, if somebody else made it (a notebook, another program) and the link names it. */
+  linkedTraceId: string | null;
   /** By the position the token stands at. */
   steps: Readonly<Record<number, Step>>;
   runError: string | null;

@@ -25,6 +25,7 @@ export const NOTHING_RECORDED = {
   trace: null,
   tracePrompt: null,
   drawnSeed: null,
+  linkedTraceId: null,
   steps: {},
   runError: null,
   position: null,

@@ -13,7 +13,13 @@ const view = {
 
 test("what is written is read back", () => {
   const written = writeUrl(createAppStore(view).getState(), "owner/name");
-  expect(readUrl(written)).toEqual({ modelId: "owner/name", ...view });
+  expect(readUrl(written)).toEqual({ traceId: null, modelId: "owner/name", ...view });
+});
+
+test("a link to a recording names it, and not how it could be made again", () => {
+  const written = writeUrl(createAppStore({ ...view, linkedTraceId: "0a1b" }).getState(), "tales");
+  expect(written).toBe("?trace=0a1b&position=3&cell=attn_probs.2:1,5,3");
+  expect(readUrl(written)).toMatchObject({ traceId: "0a1b", position: 3, selection: view.selection });
 });
 
 test("an address can be read by people", () => {

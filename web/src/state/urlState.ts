@@ -4,6 +4,8 @@ import { DEFAULT_MAX_NEW_TOKENS, DEFAULT_SAMPLING } from "./createAppStore";
 
 /** The part of the state that a link carries. `drawnSeed` says that the recording was generated, and how to do so again. */
 export interface UrlState {
+  /** A recording that is there already; it brings its model and its prompt along. */
+  traceId: string | null;
   modelId: string | null;
   prompt: string | null;
   maxNewTokens: number;
@@ -26,9 +28,11 @@ export function writeUrl(state: AppState, modelId: string | null): string {
     ["seed", differs(sampling.seed, DEFAULT_SAMPLING.seed)],
     ["drawn", differs(state.drawnSeed, null)],
   ];
+  const isMadeAgain = state.origin === "live" && state.linkedTraceId === null;
   const parts: [string, string | null][] = [
-    // An export holds one recording; there is nothing to say about how to make it again.
-    ...(state.origin === "live" ? whatRan : []),
+    ["trace", state.linkedTraceId],
+    // An export holds one recording, and so does a link to one; there is nothing to say about how to make it again.
+    ...(isMadeAgain ? whatRan : []),
     ["position", differs(state.position, null)],
     ["cell", state.selection ? `${state.selection.address}:${state.selection.index.join(",")}` : null],
   ];
@@ -43,6 +47,7 @@ export function writeUrl(state: AppState, modelId: string | null): string {
 export function readUrl(search: string): UrlState {
   const query = new URLSearchParams(search);
   return {
+    traceId: query.get("trace"),
     modelId: query.get("model"),
     prompt: query.get("prompt"),
     maxNewTokens:
