@@ -118,6 +118,16 @@ class Registry:
                     return known
             self.unload(source.model_id, even_pinned=True)
 
+    def adopt(self, source: ModelSource, loaded: LoadedModel) -> None:
+        """List a model that was loaded elsewhere in this process, by who holds it: it is never unloaded here."""
+        with self._lock:
+            if source.model_id in self._entries:
+                return
+            progress = LoadProgress(model_id=source.model_id, stage="ready", fraction=1.0)
+            entry = Entry(source, self.options, Future(), progress, leases=1, kind=loaded.device.type)
+            entry.future.set_result(loaded)
+            self._entries[source.model_id] = entry
+
     def listen(self, model_id: str, listener: Listener) -> Callable[[], None]:
         """Call `listener` with the progress so far and every later one; gives a function that ends that.
 

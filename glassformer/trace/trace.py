@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -236,10 +236,23 @@ class Trace:
         positions = self.positions
         if self._store is None or self._store[0] != positions:
             self._store = (positions, self._make_store(positions))
+    def freeze(self, addresses: Sequence[str] | None = None) -> ZarrStore:
+        """The store of what is recorded, for good; only of `addresses`, where given. What a saved folder holds."""
+        positions = self.positions
+        views = self._make_views(positions)
+        chosen = (
+            views if addresses is None else {address: views[address] for address in dict.fromkeys(addresses)}
+        )
+        text = self.loaded.decode(self.token_ids[:positions])
+        return ZarrStore(chosen, {**self._describe(positions), "text": text}, growing=False)
+
         return self._store[1]
 
     def _make_store(self, positions: int) -> ZarrStore:
-        arrays = {
+        return ZarrStore(self._make_views(positions), self._describe(positions), growing=True)
+
+    def _make_views(self, positions: int) -> dict[str, ArrayView]:
+        return {
             site.address: ArrayView(
                 shape=self.shape(site, positions),
                 axes=tuple(site.axes),
@@ -249,14 +262,16 @@ class Trace:
             for site in self.sites.values()
             if site.check.status != "refused" and math.prod(self.shape(site, positions)) > 0
         }
-        attributes = {
+
+    def _describe(self, positions: int) -> dict[str, Any]:
+        """The attributes of the store."""
+        return {
             "model_id": self.loaded.model_id,
             "token_ids": self.token_ids[:positions],
             "prompt_count": self.prompt_count,
             "tokens": [token.text for token in self.loaded.tokens(self.token_ids[:positions])],
             "interventions": [given.model_dump() for given in self.interventions],
         }
-        return ZarrStore(arrays, attributes, growing=True)
 
     def zarr_get(self, key: str) -> ZarrReply:
         """The bytes of one key of the store. Raises UnknownKey."""
