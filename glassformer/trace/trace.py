@@ -234,6 +234,8 @@ class Trace:
     def zarr_store(self) -> ZarrStore:
         """The recording's store as it is now."""
         positions = self.positions
+        return self._store[1]
+
         if self._store is None or self._store[0] != positions:
             self._store = (positions, self._make_store(positions))
     def freeze(self, addresses: Sequence[str] | None = None) -> ZarrStore:
@@ -245,8 +247,6 @@ class Trace:
         )
         text = self.loaded.decode(self.token_ids[:positions])
         return ZarrStore(chosen, {**self._describe(positions), "text": text}, growing=False)
-
-        return self._store[1]
 
     def _make_store(self, positions: int) -> ZarrStore:
         return ZarrStore(self._make_views(positions), self._describe(positions), growing=True)
