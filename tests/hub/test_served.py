@@ -10,8 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from hub import local_hub
-from serving import read_events
+from local_hub import LocalHub, local_hub
 from tiny import make_model
 
 pytestmark = pytest.mark.slow
@@ -19,7 +18,7 @@ COMMAND = [sys.executable, "-c", "from glassformer.cli import app; app()", "serv
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Client, list[str], Path]]:
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Client, LocalHub, Path]]:
     root, home = tmp_path_factory.mktemp("hub"), tmp_path_factory.mktemp("home")
     good = make_model(root / "someone" / "tiny-llama", "llama")
     (good / "modeling_evil.py").write_text("raise SystemExit")
@@ -31,9 +30,11 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Cli
     coded = make_model(root / "someone" / "coded", "gpt2")
     config = json.loads((coded / "config.json").read_text())
     (coded / "config.json").write_text(json.dumps({**config, "auto_map": {"AutoConfig": "evil.Config"}}))
-    with local_hub(root) as (address, asked):
+    make_model(root / "gated" / "model", "gpt2")
+    with local_hub(root) as hub:
+        hub.gated.add("gated/model")
         process = subprocess.Popen(
-            [*COMMAND, "--hub-endpoint", address, "--default-model", "sorter"],
+            [*COMMAND, "--hub-endpoint", hub.url, "--default-model", "sorter"],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
@@ -43,46 +44,50 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Cli
             assert process.stdout is not None
             url = process.stdout.readline().strip().removesuffix("/llm")
             with httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
-                yield client, asked, home
+                yield client, hub, home
         finally:
             process.kill()
             process.communicate()
 
 
-Served = tuple[httpx.Client, list[str], Path]
+Served = tuple[httpx.Client, LocalHub, Path]
 
 
 def test_a_config_is_read_without_the_weights(served: Served) -> None:
-    client, asked, home = served
+    client, hub, home = served
     body = client.post("/config", json={"model_id": "someone/tiny-llama"}).json()
     assert body["n_embd"] == 32
-    assert not any("model.safetensors" in line for line in asked)
+    assert not any("model.safetensors" in line for line in hub.lines)
     assert not list(home.rglob("*.safetensors"))
 
 
 def test_a_model_is_fetched_followed_and_served(served: Served) -> None:
-    client, asked, home = served
-    events = read_events(client.get("/api/models/someone/tiny-llama/load").text)
-    progress = [json.loads(data) for _, _, data in events]
+    client, hub, home = served
+    text = client.get("/api/models/someone/tiny-llama/load").text
+    progress = [json.loads(data) for data in re.findall(r"^data: (.*)$", text, re.MULTILINE)]
     stages = [step["stage"] for step in progress]
     assert stages[-1] == "ready"
     assert "downloading" in stages
-    assert any(step["fraction"] and step["stage"] == "downloading" for step in progress)
+    last = [step for step in progress if step["stage"] == "downloading"][-1]
+    assert last["done_bytes"] == last["total_bytes"] > 100_000
+    assert last["fraction"] == 1
     body = {"model_id": "someone/tiny-llama", "prompt": "the quick", "max_new_tokens": 5, "temperature": 0}
     assert client.post("/generate", json=body).json()["usage"]["completion_tokens"] == 5
     summaries = {model["model_id"]: model for model in client.get("/api/models").json()["models"]}
     assert summaries["someone/tiny-llama"]["source"] == "hub"
     # Only what is safe and needed was asked for.
-    fetched = {line.rsplit("/", 1)[-1] for line in asked if line.startswith("GET") and "/resolve/" in line}
+    fetched = {
+        line.rsplit("/", 1)[-1] for line in hub.lines if line.startswith("GET") and "/resolve/" in line
+    }
     assert "model.safetensors" in fetched
     assert not any(re.search(r"\.(py|bin)$", name) for name in fetched)
     assert not list(home.rglob("*.py"))
-    assert not any("onnx" in line for line in asked)
+    assert not any("onnx" in line for line in hub.lines)
     # Loaded again, it comes from the cache.
-    asked.clear()
+    hub.asked.clear()
     client.delete("/api/models/someone/tiny-llama")
     assert client.post("/generate", json=body).status_code == 200
-    assert not any(line.startswith("GET") and "resolve" in line for line in asked)
+    assert not any(line.startswith("GET") and "resolve" in line for line in hub.lines)
 
 
 @pytest.mark.parametrize(
@@ -92,12 +97,13 @@ def test_a_model_is_fetched_followed_and_served(served: Served) -> None:
         ("someone/coded", 422, "code of its own"),
         ("someone/nothing", 404, "no model"),
         ("nothing", 404, "no model"),
-        ("gated/model", 422, "licence"),
+        ("gated/model", 403, "hub_token"),
+        ("someone/tiny-llama@nowhere", 404, "no such revision"),
     ],
 )
 def test_refusals(served: Served, model_id: str, status: int, sentence: str) -> None:
-    client, asked, _ = served
-    asked.clear()
+    client, hub, _ = served
+    hub.asked.clear()
     for answer in (
         client.post("/generate", json={"model_id": model_id, "prompt": "the"}),
         client.post(f"/api/models/{model_id}/load"),
@@ -105,6 +111,6 @@ def test_refusals(served: Served, model_id: str, status: int, sentence: str) -> 
         assert answer.status_code == status, answer.text
         assert sentence in answer.json()["error"]
         assert answer.json()["field"] == "model_id"
-    assert not any(line.endswith((".bin", ".safetensors")) for line in asked)
+    assert not any("/resolve/" in line and line.endswith((".bin", ".safetensors")) for line in hub.lines)
     if model_id == "someone/coded":
         assert client.post("/config", json={"model_id": model_id}).status_code == 422
