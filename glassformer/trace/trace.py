@@ -234,10 +234,10 @@ class Trace:
     def zarr_store(self) -> ZarrStore:
         """The recording's store as it is now."""
         positions = self.positions
-        return self._store[1]
-
         if self._store is None or self._store[0] != positions:
             self._store = (positions, self._make_store(positions))
+        return self._store[1]
+
     def freeze(self, addresses: Sequence[str] | None = None) -> ZarrStore:
         """The store of what is recorded, for good; only of `addresses`, where given. What a saved folder holds."""
         positions = self.positions
