@@ -26,6 +26,8 @@ export interface OpenOptions {
   theme?: "dark" | "light";
   reducedMotion?: boolean;
   path?: string;
+  /** Called with the address of every request. */
+  onRequest?: (url: string) => void;
 }
 
 /** Compressed, headers included: the page's own files, and the numbers it asked the server for. */
@@ -54,6 +56,7 @@ export async function openPage(
   });
   const page = await context.newPage();
   const complaints = listenForComplaints(page);
+  page.on("request", (request) => options.onRequest?.(request.url()));
   const transferredBytes = await countTransferredBytes(page);
   await page.goto(`${serverUrl}${options.path ?? "/llm/"}`, { waitUntil: "load" });
   return { page, complaints, transferredBytes, close: () => context.close() };

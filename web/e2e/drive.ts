@@ -37,7 +37,7 @@ export async function waitForFullPicture(page: Page): Promise<{ lastFrameMs: num
     const countFrames = () => window.glassformer.scene.stats().frames;
     const countAnswers = () => performance.getEntriesByType("resource").length;
     const hasNumbers = () =>
-      performance.getEntriesByType("resource").some((each) => each.name.includes("/zarr/"));
+      performance.getEntriesByType("resource").some((each) => /[./]zarr\//.test(each.name));
     performance.setResourceTimingBufferSize(100_000);
     let [frames, answers] = [countFrames(), countAnswers()];
     let lastFrameMs = performance.now();

@@ -8,6 +8,7 @@ import { connectCommands } from "./main/connectCommands";
 import { connectScene } from "./main/connectScene";
 import { watchAppearance } from "./main/watchAppearance";
 import { watchDistribution } from "./main/watchDistribution";
+import { watchHover } from "./main/watchHover";
 import { watchInsets } from "./main/watchInsets";
 import { watchPrompt } from "./main/watchPrompt";
 import { watchSelection } from "./main/watchSelection";
@@ -49,6 +50,7 @@ const session = exported?.connect(scene, light) ?? connectCommands(store, scene,
 watchPrompt(store);
 watchDistribution(store, source);
 watchSelection(store, source, tensors.reader);
+watchHover(store, tensors.reader);
 watchUrl(store);
 watchInsets(scene, root);
 window.glassformer = { store, scene };

@@ -28,6 +28,11 @@ export class MatrixQueue {
     this.#listener = listener;
   }
 
+  /** Of what is wanted, how much has neither come nor failed. */
+  get waiting(): number {
+    return this.#wanted.filter((job) => !this.#settled.has(job.key)).length;
+  }
+
   want(jobs: Job[]): void {
     this.#wanted = jobs;
     const keys = new Set(jobs.map((job) => job.key));

@@ -120,8 +120,14 @@ async function openStore(source: StoreSource, store: StoreAddress): Promise<Open
     fetch: (request) => source.fetchKey(request),
   });
   const chunks = new WholeChunks(fetching);
-  const listed = await zarr.withConsolidatedMetadata(chunks, { format: "v3" });
-  return { group: await zarr.open.v3(listed, { kind: "group" }), chunks };
+  try {
+    const listed = await zarr.withConsolidatedMetadata(chunks, { format: "v3" });
+    return { group: await zarr.open.v3(listed, { kind: "group" }), chunks };
+  } catch (error) {
+    if (error instanceof SyntaxError || zarr.isZarritaError(error))
+      throw new MissingError("zarr.json is cut off or damaged", { cause: error });
+    throw error;
+  }
 }
 
 /** A chunk is not there, or not all of it. */

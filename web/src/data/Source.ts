@@ -1,6 +1,6 @@
 import type { Distribution, Explanation, Sampling } from "../protocol/schema.generated";
 import { fetchDistribution, fetchExplanation } from "./client";
-import { pathOfId, request } from "./request";
+import { pathOfId, readRefusal, request } from "./request";
 
 /** Which Zarr store: a recording at so many recorded positions (its shapes follow them), or a model's weights. */
 export type StoreAddress =
@@ -39,5 +39,9 @@ export const liveSource: Source = {
     const path = store.kind === "recording" ? `traces/${store.traceId}` : `models/${pathOfId(store.modelId)}`;
     return new URL(`/api/${path}/zarr`, window.location.href);
   },
-  fetchKey: request,
+  async fetchKey(key) {
+    const response = await request(key);
+    if (!response.ok) throw await readRefusal(response);
+    return response;
+  },
 };

@@ -16,7 +16,17 @@ import type { CellReference } from "./Source";
 /** What a trace is asked for; the server fills in what is left out. */
 export type NewTrace = Partial<TraceRequest> & Pick<TraceRequest, "model_id">;
 
-const DISTRIBUTION_LIMIT = 40;
+/** What may be given otherwise than the recording was made with. */
+const FILTER_SETTINGS = [
+  "temperature",
+  "top_k",
+  "top_p",
+  "min_p",
+  "typical_p",
+  "repetition_penalty",
+  "presence_penalty",
+  "frequency_penalty",
+] as const;
 
 export function fetchModels(signal?: AbortSignal): Promise<ModelList> {
   return requestJson("/api/models", { signal });
@@ -58,14 +68,8 @@ export function fetchDistribution(
   sampling: Sampling,
   signal?: AbortSignal,
 ): Promise<Distribution> {
-  const query = new URLSearchParams({
-    pos: String(position),
-    temperature: String(sampling.temperature),
-    top_k: String(sampling.top_k),
-    top_p: String(sampling.top_p),
-    repetition_penalty: String(sampling.repetition_penalty),
-    limit: String(DISTRIBUTION_LIMIT),
-  });
+  const query = new URLSearchParams({ pos: String(position) });
+  for (const name of FILTER_SETTINGS) query.set(name, String(sampling[name]));
   return requestJson(`/api/traces/${traceId}/distribution?${query}`, { signal });
 }
 

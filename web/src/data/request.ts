@@ -63,7 +63,8 @@ export function isAbort(error: unknown): boolean {
 /** What a proxy answers in place of a server that is gone. */
 const GATEWAY_STATUSES = new Set([502, 503, 504]);
 
-async function readRefusal(response: Response): Promise<RefusedError | UnreachableError> {
+/** Why the server did not do what it was asked. */
+export async function readRefusal(response: Response): Promise<RefusedError | UnreachableError> {
   const detail = (await response.json().catch(() => null)) as { error?: unknown; field?: unknown } | null;
   if (detail === null && GATEWAY_STATUSES.has(response.status)) {
     return new UnreachableError("the server cannot be reached");

@@ -4,7 +4,7 @@ const SMALL_CELLS = 1 << 15;
 const CELLS_MAX = 1 << 21;
 
 /**
- * The level at which a cell is about a pixel: 0 where cells are larger than that or the tensor is small.
+ * The level at which a cell is about `cellPx` pixels: 0 where cells are larger than that or the tensor is small.
  * `across` and `down` are the plate's cells at level 0, on `width` x `height` CSS pixels; `leads` is the size of its leading axes.
  */
 export function wantedLevel(
@@ -13,11 +13,11 @@ export function wantedLevel(
   width: number,
   height: number,
   leads: number,
-  small = SMALL_CELLS,
+  { small = SMALL_CELLS, cellPx = 1 } = {},
 ): number {
   let level = 0;
   if (across * down * leads > small) {
-    const crowding = Math.min(across / Math.max(1, width), down / Math.max(1, height));
+    const crowding = cellPx * Math.min(across / Math.max(1, width), down / Math.max(1, height));
     level = Math.max(0, Math.floor(Math.log2(Math.max(1, crowding))));
   }
   while ((across * down * leads) / 4 ** level > CELLS_MAX) level++;

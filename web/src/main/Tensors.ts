@@ -48,8 +48,14 @@ export class Tensors {
       onMatrix: (_key, matrix) => this.#deliver(matrix),
       onFailure: (_key, error) => {
         describeFailure(store, error);
+        onArrival();
       },
     });
+  }
+
+  /** Whether everything that is wanted has come, as far as it can. */
+  get isComplete(): boolean {
+    return this.#queue.waiting === 0;
   }
 
   want(wanted: Wanted[]): void {

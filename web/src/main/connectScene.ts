@@ -11,6 +11,8 @@ import { Tensors } from "./Tensors";
 
 /** Shown in the legend while no cell is pointed at: the stream that everything reads from and writes to. */
 const LEGEND_ADDRESS = "resid_post.0";
+/** Longer than this a run does not wait to be shown. */
+const LONGEST_DARKNESS_MS = 1_500;
 
 export interface ConnectedScene {
   scene: Scene;
@@ -25,7 +27,7 @@ export function connectScene(
   canvas: HTMLCanvasElement,
 ): ConnectedScene {
   const reducedMotion = window.matchMedia("(prefers-reduced-motion: reduce)");
-  const tensors = new Tensors(store, source, () => scene, refreshLegend);
+  const tensors = new Tensors(store, source, () => scene, takeArrival);
   const scene = createScene(canvas, {
     theme: store.getState().theme,
     reducedMotion: reducedMotion.matches,
@@ -44,6 +46,25 @@ export function connectScene(
   });
 
   const light = new LightPlayer(store, scene);
+
+  /** Light that runs through empty glass explains nothing: it waits for the numbers, but not for ever. */
+  let waitsForLight: ReturnType<typeof setTimeout> | undefined;
+
+  function playWhenThere(): void {
+    clearTimeout(waitsForLight);
+    waitsForLight = setTimeout(playNow, LONGEST_DARKNESS_MS);
+  }
+
+  function playNow(): void {
+    clearTimeout(waitsForLight);
+    waitsForLight = undefined;
+    light.play();
+  }
+
+  function takeArrival(): void {
+    refreshLegend();
+    if (waitsForLight !== undefined && tensors.isComplete) playNow();
+  }
 
   function refreshLegend(): void {
     const state = store.getState();
@@ -86,7 +107,7 @@ export function connectScene(
     (state, previous) => {
       tensors.refreshRecording();
       const isNew = state.trace?.id !== previous.trace?.id || !hasRecording(previous);
-      if (hasRecording(state) && isNew) light.play();
+      if (hasRecording(state) && isNew) playWhenThere();
     },
   );
   watch(

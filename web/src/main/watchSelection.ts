@@ -1,11 +1,12 @@
 import { Latest } from "../data/Latest";
 import type { MatrixReader } from "../data/MatrixReader";
-import type { Source, StoreAddress } from "../data/Source";
-import { type AppState, EMPTY } from "../state/AppState";
+import type { Source } from "../data/Source";
+import { EMPTY } from "../state/AppState";
 import type { AppStore } from "../state/createAppStore";
-import { findSite, findWeight, hasRecording, isRecorded, isSettled } from "../state/selectors";
+import { findSite, hasRecording, isRecorded, isSettled } from "../state/selectors";
 import { watch } from "../state/watch";
 import { describeFailure } from "./describeFailure";
+import { storeOf } from "./storeOf";
 
 /** A held arrow key moves the cell about thirty times a second; explain it where it comes to rest. */
 const EXPLAIN_DEBOUNCE_MS = 80;
@@ -17,11 +18,12 @@ const LEFT_OUT = "The weights were left out of this export.";
 /** Reads what the inspector shows of the selected cell: its matrix, and how the cell was computed. */
 export function watchSelection(store: AppStore, source: Source, reader: MatrixReader): void {
   const matrices = new Latest();
+  const cells = new Latest(EXPLAIN_DEBOUNCE_MS);
   const explanations = new Latest(EXPLAIN_DEBOUNCE_MS);
 
   async function readMatrix(): Promise<void> {
     const state = store.getState();
-    const source = state.selection ? findSource(state, state.selection.address) : null;
+    const source = state.selection ? storeOf(state, state.selection.address) : null;
     if (!source || !state.selection) {
       matrices.cancel();
       store.setState({ inspected: EMPTY });
@@ -43,6 +45,22 @@ export function watchSelection(store: AppStore, source: Source, reader: MatrixRe
       if (matrix) store.setState({ inspected: { status: "ready", value: matrix, error: null } });
     } catch (error) {
       store.setState({ inspected: { status: "failed", value: null, error: describeFailure(store, error) } });
+    }
+  }
+
+  async function readExactly(): Promise<void> {
+    const state = store.getState();
+    const { selection, inspected } = state;
+    const source = selection && storeOf(state, selection.address);
+    if (!selection || !source || (inspected.value?.level ?? 0) === 0) {
+      cells.cancel();
+      return;
+    }
+    try {
+      const value = await cells.run((signal) => reader.readCell(source.store, selection, signal));
+      store.setState({ exactValue: { cell: selection, value } });
+    } catch (error) {
+      describeFailure(store, error);
     }
   }
 
@@ -79,6 +97,11 @@ export function watchSelection(store: AppStore, source: Source, reader: MatrixRe
   );
   watch(
     store,
+    (state) => [state.selection, state.inspected.value],
+    () => void readExactly(),
+  );
+  watch(
+    store,
     (state) => [
       state.selection,
       state.trace?.id,
@@ -86,19 +109,6 @@ export function watchSelection(store: AppStore, source: Source, reader: MatrixRe
     ],
     () => void explain(),
   );
-}
-
-function findSource(state: AppState, name: string): { store: StoreAddress; shape: number[] } | null {
-  const { anatomy, trace } = state;
-  if (!anatomy) return null;
-  const weight = findWeight(anatomy, name);
-  if (weight) return { store: { kind: "weights", modelId: anatomy.model_id }, shape: weight.shape };
-  const site = findSite(anatomy, name);
-  if (!site || !trace || trace.positions === 0) return null;
-  return {
-    store: { kind: "recording", traceId: trace.id, positions: trace.positions },
-    shape: site.shape.map((size) => size ?? trace.positions),
-  };
 }
 
 /** The finest level that still fits; each level quarters the cells. */

@@ -1,13 +1,16 @@
+import { useState } from "react";
 import { useTranslation } from "react-i18next";
-import type { Candidate, Distribution } from "../protocol/schema.generated";
+import type { Distribution } from "../protocol/schema.generated";
 import { shownPosition } from "../state/selectors";
 import { useApp } from "./AppContext";
 import { formatCount, formatNumber, formatPercent } from "./formatNumber";
+import { StageStrip } from "./StageStrip";
+import { type FilterName, type StageRow, stageRows } from "./stageRows";
 import { TokenText } from "./TokenText";
 
 const SHOWN_CANDIDATES = 8;
 
-/** The next-token distribution at the shown position: the model's own, and what sampling leaves of it. */
+/** The next-token distribution at the shown position: the model's own, what each filter makes of it, and what is left. */
 export function DistributionChart() {
   const { t } = useTranslation();
   const { distribution, failed, loading } = useApp((state) => ({
@@ -15,12 +18,18 @@ export function DistributionChart() {
     failed: state.distribution.error,
     loading: state.distribution.status === "loading",
   }));
+  const [wanted, setWanted] = useState<FilterName | null>(null);
   if (failed) return <p className="hint hint-warning">{failed}</p>;
   if (!distribution) return <p className="hint">{t("sampling.empty")}</p>;
+  const shown = distribution.stages.some((stage) => stage.filter === wanted) ? wanted : null;
   return (
     <div className="distribution" data-testid="distribution" data-loading={loading}>
       <DistributionHeading distribution={distribution} />
-      <Bars distribution={distribution} />
+      {distribution.stages.length > 0 && (
+        <StageStrip distribution={distribution} shown={shown} onShow={setWanted} />
+      )}
+      <Bars distribution={distribution} filter={shown} />
+      {distribution.forced && <p className="hint">{t("sampling.forced")}</p>}
     </div>
   );
 }
@@ -41,14 +50,10 @@ function DistributionHeading({ distribution }: { distribution: Distribution }) {
   );
 }
 
-function Bars({ distribution }: { distribution: Distribution }) {
+function Bars({ distribution, filter }: { distribution: Distribution; filter: FilterName | null }) {
   const { t } = useTranslation();
-  const shown = chooseCandidates(distribution);
-  const largest = Math.max(...shown.flatMap((each) => [each.probability, each.filtered_probability]), 1e-9);
-  const hidden = distribution.candidates.length - shown.length;
-  const rest =
-    distribution.rest_probability +
-    distribution.candidates.reduce((sum, each) => sum + (shown.includes(each) ? 0 : each.probability), 0);
+  const { rows, rest } = stageRows(distribution, filter, SHOWN_CANDIDATES);
+  const largest = Math.max(...rows.flatMap((row) => [row.before, row.after]), 1e-9);
   return (
     <table className="bars">
       <thead>
@@ -57,32 +62,25 @@ function Bars({ distribution }: { distribution: Distribution }) {
           <td />
           <th scope="col">
             <i className="swatch swatch-model" />
-            {t("sampling.modelColumn")}
+            {t(filter ? "sampling.beforeColumn" : "sampling.modelColumn")}
           </th>
           <th scope="col">
             <i className="swatch swatch-drawn" />
-            {t("sampling.drawnColumn")}
+            {t(filter ? "sampling.afterColumn" : "sampling.drawnColumn")}
           </th>
         </tr>
       </thead>
       <tbody>
-        {shown.map((candidate) => (
-          <BarRow
-            key={candidate.token.id}
-            candidate={candidate}
-            largest={largest}
-            chosen={candidate.token.id === distribution.chosen}
-          />
+        {rows.map((row) => (
+          <BarRow key={row.candidate.token.id} row={row} largest={largest} />
         ))}
       </tbody>
-      {distribution.rest_count + hidden > 0 && (
+      {rest.count > 0 && (
         <tfoot>
           <tr>
-            <td colSpan={2}>
-              {t("sampling.rest", { number: formatCount(distribution.rest_count + hidden) })}
-            </td>
-            <td className="mono">{formatPercent(rest)}</td>
-            <td />
+            <td colSpan={2}>{t("sampling.rest", { number: formatCount(rest.count) })}</td>
+            <td className="mono">{formatPercent(rest.before)}</td>
+            <td className="mono">{formatPercent(rest.after)}</td>
           </tr>
         </tfoot>
       )}
@@ -90,23 +88,16 @@ function Bars({ distribution }: { distribution: Distribution }) {
   );
 }
 
-/** The best ones, and the chosen one even if it is not among them. */
-function chooseCandidates({ candidates, chosen }: Distribution): Candidate[] {
-  const best = candidates.slice(0, SHOWN_CANDIDATES);
-  const drawn = candidates.find((each) => each.token.id === chosen);
-  return drawn && !best.includes(drawn) ? [...best.slice(0, -1), drawn] : best;
-}
-
-function BarRow({ candidate, largest, chosen }: { candidate: Candidate; largest: number; chosen: boolean }) {
+function BarRow({ row, largest }: { row: StageRow; largest: number }) {
   const { t } = useTranslation();
-  const { token, probability, filtered_probability: drawn, pruned_by: prunedBy } = candidate;
-  const filter = prunedBy && t(`sampling.prunedBy.${prunedBy}`);
+  const { candidate, before, after, cutBy, chosen } = row;
+  const filter = cutBy && t(`sampling.filters.${cutBy}`);
   return (
     <tr
       data-chosen={chosen || undefined}
-      data-pruned={prunedBy ?? undefined}
+      data-pruned={cutBy ?? undefined}
       title={[
-        t("prompt.token", { id: token.id }),
+        t("prompt.token", { id: candidate.token.id }),
         filter && t("sampling.pruned", { filter }),
         chosen ? t("sampling.chosen") : null,
       ]
@@ -114,14 +105,14 @@ function BarRow({ candidate, largest, chosen }: { candidate: Candidate; largest:
         .join(", ")}
     >
       <th scope="row">
-        <TokenText token={token} />
+        <TokenText token={candidate.token} />
       </th>
       <td className="bar-cell" aria-hidden="true">
-        <i className="bar bar-model" style={{ width: `${(probability / largest) * 100}%` }} />
-        <i className="bar bar-drawn" style={{ width: `${(drawn / largest) * 100}%` }} />
+        <i className="bar bar-model" style={{ width: `${(before / largest) * 100}%` }} />
+        <i className="bar bar-drawn" style={{ width: `${(after / largest) * 100}%` }} />
       </td>
-      <td className="mono">{formatPercent(probability)}</td>
-      <td className="mono">{filter ? <s className="pruned">{filter}</s> : formatPercent(drawn)}</td>
+      <td className="mono">{formatPercent(before)}</td>
+      <td className="mono">{filter ? <s className="pruned">{filter}</s> : formatPercent(after)}</td>
     </tr>
   );
 }

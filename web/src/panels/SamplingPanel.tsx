@@ -9,6 +9,15 @@ import { Panel } from "./Panel";
 const LARGEST_TEMPERATURE = 2;
 const LARGEST_TOP_K = 100;
 
+/** In the order in which they apply; `off` is where they do nothing. */
+const MORE_CONTROLS = [
+  { name: "repetition_penalty", off: 1, min: 0.5, max: 2, step: 0.05 },
+  { name: "presence_penalty", off: 0, min: -2, max: 2, step: 0.1 },
+  { name: "frequency_penalty", off: 0, min: -2, max: 2, step: 0.1 },
+  { name: "min_p", off: 0, min: 0, max: 1, step: 0.01 },
+  { name: "typical_p", off: 1, min: 0.01, max: 1, step: 0.01 },
+] as const;
+
 export function SamplingPanel() {
   const { t } = useTranslation();
   return (
@@ -76,8 +85,45 @@ function SamplingControls() {
         onChange={(top_p) => change({ top_p })}
       />
       <SeedField seed={sampling.seed} onChange={(seed) => change({ seed })} />
+      <MoreControls sampling={sampling} change={change} />
     </div>
   );
+}
+
+interface MoreControlsProps {
+  sampling: Sampling;
+  change(part: Partial<Sampling>): void;
+}
+
+/** What few people touch, folded away; how much of it is on can be seen from outside. */
+function MoreControls({ sampling, change }: MoreControlsProps) {
+  const { t } = useTranslation();
+  const count = MORE_CONTROLS.filter(({ name, off }) => sampling[name] !== off).length;
+  return (
+    <details className="sampling-more" data-testid="sampling-more">
+      <summary>
+        {t("sampling.more")}
+        {count > 0 && <span className="quiet"> · {t("sampling.moreOn", { number: count })}</span>}
+      </summary>
+      {MORE_CONTROLS.map(({ name, off, ...range }) => (
+        <Slider
+          key={name}
+          label={t(`sampling.controls.${name}`)}
+          hint={t(`sampling.controlHints.${name}`)}
+          testId={name}
+          {...range}
+          value={sampling[name]}
+          text={sampling[name] === off ? t("sampling.off") : formatSetting(sampling[name])}
+          onChange={(value) => change({ [name]: value })}
+        />
+      ))}
+    </details>
+  );
+}
+
+/** With real minus signs, as everywhere. */
+function formatSetting(value: number): string {
+  return value.toFixed(2).replace("-", "\u2212");
 }
 
 interface SliderProps {

@@ -37,6 +37,7 @@ const PIXEL_RATIO_MAX = 2;
 const ID_PX = 30;
 /** Reasons to draw that come many times a second while a hand moves. */
 const IN_MOTION = new Set(["camera", "scrub"]);
+const TOKEN_AXES = new Set(["pos", "query", "key"]);
 /** `focus` leaves this much around what it shows. */
 const FOCUS_ROOM = 1.35;
 
@@ -207,13 +208,24 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
     return pickCell(rayAt(rig.view, at.x, at.y), drawables.plates);
   }
 
+  /** The cell there, unless it belongs to a token that the model has not read yet. */
+  function cellAt(at: { x: number; y: number }): Cell | null {
+    const cell = pickAt(at)?.cell ?? null;
+    return cell && indicesOfTokens(cell).every((index) => index < positions) ? cell : null;
+  }
+
+  function indicesOfTokens(cell: Cell): number[] {
+    const axes = sites.get(cell.address)?.axes ?? [];
+    return cell.index.filter((_, axis) => TOKEN_AXES.has(axes[axis] ?? ""));
+  }
+
   function grasp(at: { x: number; y: number }): void {
     const hit = pickAt(at);
     if (hit) rig.pivot(hit.at);
   }
 
   function point(at: { x: number; y: number } | null): void {
-    const cell = at && (pickAt(at)?.cell ?? null);
+    const cell = at && cellAt(at);
     showHover(cell, at && !cell ? pickTile(rayAt(rig.view, at.x, at.y), tiles) : -1);
     canvas.style.cursor = cell || token >= 0 ? "crosshair" : "";
     options.onHover(cell, at ?? { x: 0, y: 0 });
@@ -221,7 +233,7 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
 
   function click(at: { x: number; y: number }): void {
     canvas.focus({ preventScroll: true });
-    options.onSelect(pickAt(at)?.cell ?? null);
+    options.onSelect(cellAt(at));
   }
 
   function showHover(cell: Cell | null, tile = -1): void {

@@ -14,8 +14,8 @@ const HEAD_PX = 0.7;
 /** Weights are quiet: fetched once they are more than a few pixels. */
 const WEIGHT_PX = 7;
 const SITE_PX = 2;
-/** Below this many cells a weight is not worth a level of its own. */
-const SMALL_WEIGHT_CELLS = 1 << 11;
+/** Below so many cells a weight is not worth a level of its own; from afar, half its detail is as good as all of it. */
+const WEIGHTS = { small: 1 << 11, cellPx: 2 };
 
 /** The blocks to draw with all that is in them. */
 export function detailedBlocks(layout: Layout, view: View): BlockPlace[] {
@@ -62,14 +62,13 @@ export function wantedOf(plates: readonly Plate[], view: View, hasValues: boolea
     )
       continue;
     if (Math.max(width, height) < (plate.kind === "weight" ? WEIGHT_PX : SITE_PX)) continue;
-    const small = plate.kind === "weight" ? SMALL_WEIGHT_CELLS : undefined;
     const level = wantedLevel(
       plate.columns.count,
       plate.rows.count,
       width,
       height,
       leads.get(plate.name) ?? 1,
-      small,
+      plate.kind === "weight" ? WEIGHTS : {},
     );
     const before = wanted.get(plate.name);
     if (!before || level < before.level) {

@@ -96,6 +96,8 @@ export interface AppState {
   hover: Hover | null;
   selection: Cell | null;
   inspected: Loadable<Matrix>;
+  /** The value of the selected cell where the inspected matrix is too coarse to hold it. */
+  exactValue: { cell: Cell; value: number | null } | null;
   explanation: Loadable<Explanation>;
   legend: Legend | null;
   /** Of the inspected matrix, so that the heat map and the scene colour it alike. */

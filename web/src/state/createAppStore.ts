@@ -33,6 +33,7 @@ export const NOTHING_RECORDED = {
   hover: null,
   selection: null,
   inspected: EMPTY,
+  exactValue: null,
   explanation: EMPTY,
   legend: null,
   inspectedLegend: null,

@@ -5,7 +5,7 @@ import { readUrl, writeUrl } from "./urlState";
 const view = {
   prompt: "Who has the ball? Mia & Tom,\n50 % 日本",
   maxNewTokens: 40,
-  sampling: { ...DEFAULT_SAMPLING, temperature: 0, top_k: 5, seed: 7 },
+  sampling: { ...DEFAULT_SAMPLING, temperature: 0, top_k: 5, presence_penalty: -0.5, seed: 7 },
   drawnSeed: 7,
   position: 3,
   selection: { address: "attn_probs.2", index: [1, 5, 3] },
@@ -25,7 +25,7 @@ test("a link to a recording names it, and not how it could be made again", () =>
 test("an address can be read by people", () => {
   const state = createAppStore({ ...view, prompt: "Mia has a ball." }).getState();
   expect(writeUrl(state, "tales")).toBe(
-    "?model=tales&prompt=Mia+has+a+ball.&tokens=40&temperature=0&top_k=5&seed=7&drawn=7&position=3&cell=attn_probs.2:1,5,3",
+    "?model=tales&prompt=Mia+has+a+ball.&tokens=40&temperature=0&top_k=5&presence_penalty=-0.5&seed=7&drawn=7&position=3&cell=attn_probs.2:1,5,3",
   );
 });
 
@@ -35,7 +35,9 @@ test("an untouched page has a short address", () => {
 });
 
 test("nonsense is left at its default", () => {
-  const read = readUrl("?temperature=hot&top_k=-1&top_p=0&tokens=1.5&seed=1e99&position=-2&cell=q.0:a,b");
+  const read = readUrl(
+    "?temperature=hot&min_p=2&typical_p=0&frequency_penalty=3&top_k=-1&top_p=0&tokens=1.5&seed=1e99&position=-2&cell=q.0:a,b",
+  );
   expect(read.sampling).toEqual(DEFAULT_SAMPLING);
   expect(read).toMatchObject({
     maxNewTokens: 24,

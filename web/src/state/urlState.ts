@@ -25,6 +25,11 @@ export function writeUrl(state: AppState, modelId: string | null): string {
     ["temperature", differs(sampling.temperature, DEFAULT_SAMPLING.temperature)],
     ["top_k", differs(sampling.top_k, DEFAULT_SAMPLING.top_k)],
     ["top_p", differs(sampling.top_p, DEFAULT_SAMPLING.top_p)],
+    ["min_p", differs(sampling.min_p, DEFAULT_SAMPLING.min_p)],
+    ["typical_p", differs(sampling.typical_p, DEFAULT_SAMPLING.typical_p)],
+    ["repetition_penalty", differs(sampling.repetition_penalty, DEFAULT_SAMPLING.repetition_penalty)],
+    ["presence_penalty", differs(sampling.presence_penalty, DEFAULT_SAMPLING.presence_penalty)],
+    ["frequency_penalty", differs(sampling.frequency_penalty, DEFAULT_SAMPLING.frequency_penalty)],
     ["seed", differs(sampling.seed, DEFAULT_SAMPLING.seed)],
     ["drawn", differs(state.drawnSeed, null)],
   ];
@@ -57,6 +62,15 @@ export function readUrl(search: string): UrlState {
       temperature: readNumber(query, "temperature", { from: 0, to: 100 }) ?? DEFAULT_SAMPLING.temperature,
       top_k: readNumber(query, "top_k", { from: 0, to: 1_000_000, whole: true }) ?? DEFAULT_SAMPLING.top_k,
       top_p: readNumber(query, "top_p", { from: 1e-6, to: 1 }) ?? DEFAULT_SAMPLING.top_p,
+      min_p: readNumber(query, "min_p", { from: 0, to: 1 }) ?? DEFAULT_SAMPLING.min_p,
+      typical_p: readNumber(query, "typical_p", { from: 1e-6, to: 1 }) ?? DEFAULT_SAMPLING.typical_p,
+      repetition_penalty:
+        readNumber(query, "repetition_penalty", { from: 1e-6, to: 100 }) ??
+        DEFAULT_SAMPLING.repetition_penalty,
+      presence_penalty:
+        readNumber(query, "presence_penalty", { from: -2, to: 2 }) ?? DEFAULT_SAMPLING.presence_penalty,
+      frequency_penalty:
+        readNumber(query, "frequency_penalty", { from: -2, to: 2 }) ?? DEFAULT_SAMPLING.frequency_penalty,
       seed: readNumber(query, "seed", { from: 0, to: Number.MAX_SAFE_INTEGER, whole: true }),
     },
     drawnSeed: readNumber(query, "drawn", { from: 0, to: Number.MAX_SAFE_INTEGER, whole: true }),

@@ -10,8 +10,8 @@ import { planeOf, valueAt } from "./planeOf";
 export function CellValue({ cell, matrix }: { cell: Cell; matrix: Matrix | null }) {
   const { t } = useTranslation();
   const [exact, setExact] = useState(false);
-  const explained = useApp((state) => {
-    const { value } = state.explanation;
+  const explained = useApp(({ exactValue, explanation: { value } }) => {
+    if (exactValue?.cell === cell) return exactValue.value;
     return value?.address === cell.address && value.index.join() === cell.index.join() ? value.value : null;
   });
   const value = readExactly(cell, matrix) ?? explained;

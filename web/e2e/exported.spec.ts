@@ -1,0 +1,180 @@
+import { execFileSync } from "node:child_process";
+import {
+  cpSync,
+  createReadStream,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { extname, join, normalize } from "node:path";
+import type { Browser, Page } from "playwright-core";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { launchBrowser, openPage, type WatchedPage } from "./browser.ts";
+import { readCanvasPixels, readState, waitForFullPicture, waitForState } from "./drive.ts";
+import { askTransformers } from "./reference.ts";
+import { repository } from "./server.ts";
+
+const PROMPT = "Mia has a red ball. Mia gives the ball to Tom.";
+const NEW_TOKENS = 4;
+/** Somewhere below the root of a host that knows nothing of the page. */
+const FOLDER = "somewhere/below/story";
+
+const TYPES: Record<string, string> = {
+  ".html": "text/html",
+  ".js": "text/javascript",
+  ".css": "text/css",
+  ".json": "application/json",
+  ".woff2": "font/woff2",
+  ".wasm": "application/wasm",
+};
+
+let site: string;
+let server: Server;
+let browser: Browser;
+let address: string;
+
+/** A host of plain files: no rewriting, no index of folders, no compression. */
+function serveFiles(root: string): Server {
+  return createServer((request, response) => {
+    const path = normalize(decodeURIComponent(new URL(request.url ?? "", "http://host").pathname));
+    const file = join(root, path.endsWith("/") ? `${path}index.html` : path);
+    if (!existsSync(file) || !statSync(file).isFile()) response.writeHead(404).end();
+    else {
+      response.writeHead(200, { "Content-Type": TYPES[extname(file)] ?? "application/octet-stream" });
+      createReadStream(file).pipe(response);
+    }
+  });
+}
+
+beforeAll(async () => {
+  site = mkdtempSync(join(tmpdir(), "glassformer-"));
+  const options = ["--max-new-tokens", String(NEW_TOKENS), "--out", join(site, FOLDER)];
+  execFileSync(`${repository}.venv/bin/glassformer`, ["export", "tales", PROMPT, ...options], {
+    env: { ...process.env, HF_HUB_OFFLINE: "1" },
+  });
+  server = serveFiles(site);
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  address = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  browser = await launchBrowser();
+});
+afterAll(async () => {
+  await browser.close();
+  server.close();
+  rmSync(site, { recursive: true });
+});
+
+/** Opens an export and remembers every address it asked for. */
+async function openExported(folder: string, query = ""): Promise<WatchedPage & { asked: string[] }> {
+  const asked: string[] = [];
+  const opened = await openPage(browser, address, {
+    path: `/${folder}/${query}`,
+    reducedMotion: true,
+    onRequest: (url) => asked.push(url),
+  });
+  return { ...opened, asked };
+}
+
+test("opens from a folder of plain files, shows what the model computed, and asks for nothing else", async () => {
+  const { page, asked, complaints, close } = await openExported(FOLDER);
+  await waitForFullPicture(page);
+  const pixels = await readCanvasPixels(page);
+  expect(pixels.drawnShare).toBeGreaterThan(0.05);
+  expect(pixels.distinctColors).toBeGreaterThan(1_000);
+
+  const cells = [
+    { address: "attn_probs.2", index: [0, 9, 3] },
+    { address: "mlp_act.1", index: [5, 12] },
+    { address: "resid_post.1", index: [10, 3] },
+    { address: "lm_head", index: [10, 40] },
+    { address: "model.layers.1.mlp.up_proj.weight", index: [7, 5] },
+  ];
+  const truth = askTransformers({ model: "tales", prompt: PROMPT, cells, newTokens: NEW_TOKENS });
+  for (const [at, cell] of cells.entries()) {
+    expect(await readInspected(page, cell), cell.address).toBeCloseTo(truth.values[at] ?? Number.NaN, 4);
+  }
+  const ids = await readState(page, (state) => state.trace?.tokens.map((token) => token.id) ?? []);
+  expect(ids).toEqual([...truth.token_ids, ...truth.greedy_ids]);
+
+  expect(asked.filter((url) => !url.startsWith(`${address}/${FOLDER}/`))).toEqual([]);
+  expect(complaints).toEqual([]);
+  await close();
+});
+
+test("every position tells what could come next, and nothing is offered that needs a server", async () => {
+  const { page, complaints, close } = await openExported(FOLDER);
+  await waitForFullPicture(page);
+  const tokens = page.getByTestId("timeline").getByRole("button");
+  const count = await tokens.count();
+  for (const position of [0, 5, count - 1]) {
+    await page.evaluate((position) => window.glassformer.store.setState({ position }), position);
+    await page.waitForFunction(
+      (position) => window.glassformer.store.getState().distribution.value?.pos === position,
+      position,
+    );
+  }
+  const chosen = await readState(page, (state) => state.distribution.value?.candidates[0]?.token.text);
+  await page
+    .getByText(chosen?.trim() ?? "", { exact: false })
+    .first()
+    .waitFor();
+  for (const absent of ["run", "generate", "stop", "model-picker"]) {
+    expect(await page.getByTestId(absent).count(), absent).toBe(0);
+  }
+  expect(await page.getByTestId("temperature").isDisabled()).toBe(true);
+  await page.keyboard.press("ControlOrMeta+Enter");
+  expect(await readState(page, (state) => state.activity)).toBe("idle");
+  expect(complaints).toEqual([]);
+  await close();
+});
+
+test("a link into an export opens the cell it names", async () => {
+  const { page, close } = await openExported(FOLDER, "?position=3&cell=mlp_act.1:5,12");
+  await waitForState(page, (state) => state.inspected.status === "ready");
+  expect(await readState(page, (state) => [state.selection?.address, state.position])).toEqual([
+    "mlp_act.1",
+    3,
+  ]);
+  await close();
+});
+
+test.each([
+  ["no recording", "data/recording.json", null],
+  ["half a recording", "data/recording.json", '{"recording": {"tok'],
+  ["something else in its place", "data/anatomy.json", "{}"],
+  ["no store", "data/recording.zarr/zarr.json", null],
+  ["a store that is no JSON", "data/recording.zarr/zarr.json", "oh"],
+  ["half a chunk", "data/recording.zarr/resid_post.0/0/c/0/0", "1234"],
+])("a damaged export is told in one sentence: %s", async (_, path, content) => {
+  const folder = `${FOLDER}-damaged`;
+  cpSync(join(site, FOLDER), join(site, folder), { recursive: true });
+  const file = join(site, folder, path);
+  if (content === null) rmSync(file);
+  else writeFileSync(file, content);
+  const { page, close, complaints } = await openExported(folder);
+  await page.getByRole("alert").first().waitFor();
+  await page.waitForTimeout(500);
+  expect(await page.getByRole("alert").count()).toBe(1);
+  expect(await page.getByRole("alert").innerText()).toMatch(/not whole: .*\. Export it again/);
+  expect(complaints.filter((complaint) => complaint.startsWith("uncaught"))).toEqual([]);
+  await close();
+  rmSync(join(site, folder), { recursive: true });
+});
+
+test("the export holds no compressed copies and nothing hidden", () => {
+  const files = readdirSync(join(site, FOLDER), { recursive: true, encoding: "utf8" });
+  expect(files.filter((file) => /\.(br|gz)$|(^|\/)\./.test(file))).toEqual([]);
+});
+
+async function readInspected(page: Page, cell: { address: string; index: number[] }): Promise<number> {
+  await page.evaluate((selection) => window.glassformer.store.setState({ selection }), cell);
+  await waitForState(page, (state) => state.inspected.value?.address === state.selection?.address);
+  const value = page.getByTestId("inspector-value");
+  await value.getByText(/\d/).waitFor();
+  return Number(await value.getAttribute("data-value"));
+}

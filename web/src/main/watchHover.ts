@@ -1,0 +1,37 @@
+import { Latest } from "../data/Latest";
+import type { MatrixReader } from "../data/MatrixReader";
+import type { AppStore } from "../state/createAppStore";
+import { watch } from "../state/watch";
+import { describeFailure } from "./describeFailure";
+import { storeOf } from "./storeOf";
+
+/** A pointer on its way somewhere passes many cells. */
+const DEBOUNCE_MS = 90;
+
+/** Reads the value of the cell under the pointer where the page holds only a coarser picture of its matrix. */
+export function watchHover(store: AppStore, reader: MatrixReader): void {
+  const latest = new Latest(DEBOUNCE_MS);
+
+  async function readValue(): Promise<void> {
+    const state = store.getState();
+    const { hover } = state;
+    const found = hover && storeOf(state, hover.cell.address);
+    if (!hover || hover.value !== null || !found || !reader.holds(found.store)) {
+      latest.cancel();
+      return;
+    }
+    try {
+      const value = await latest.run((signal) => reader.readCell(found.store, hover.cell, signal));
+      const now = store.getState().hover;
+      if (value !== null && now?.cell === hover.cell) store.setState({ hover: { ...now, value } });
+    } catch (error) {
+      describeFailure(store, error);
+    }
+  }
+
+  watch(
+    store,
+    (state) => [state.hover?.cell],
+    () => void readValue(),
+  );
+}
