@@ -1,0 +1,148 @@
+"""A recording that was saved or exported, opened again: no model, no torch, the cells straight from its files.
+
+The folder is one that `Trace.save` wrote (`x.zarr`, with the anatomy inside), or one that `glassformer export` wrote.
+It is checked when it is opened, every file of cells by its length, so that a torn copy is an error and not numbers.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import zarr
+from pydantic import BaseModel, ValidationError
+
+from glassformer.errors import BadValue, UnknownAddress
+from glassformer.notebook.source import list_sites
+from glassformer.notebook.trace import Trace
+from glassformer.protocol.messages import Anatomy, Intervention, Site
+from glassformer.tiles.level import Array, Region
+
+if TYPE_CHECKING:
+    from glassformer.trace.trace import Trace as LiveTrace
+
+ANATOMY = "anatomy.json"
+# Where an export keeps its recording.
+EXPORTED = Path("data") / "recording.zarr"
+CELL_BYTES = np.dtype(np.float32).itemsize
+
+
+class RecordingAttributes(BaseModel):
+    """What the root of a recording's store says."""
+
+    model_id: str
+    token_ids: list[int]
+    tokens: list[str]
+    prompt_count: int
+    interventions: list[Intervention] = []
+    text: str | None = None
+
+
+def open_recording(path: str | Path) -> Trace:
+    """The recording in the folder `path`, as `Model.trace` gave it, less what only a model can do.
+
+    Raises BadValue for a folder that is not a recording or is damaged.
+    """
+    return Trace(FolderSource(find_store(Path(path).expanduser())))
+
+
+def find_store(folder: Path) -> Path:
+    found = folder / EXPORTED if (folder / EXPORTED).is_dir() else folder
+    if not (found / "zarr.json").is_file():
+        raise BadValue(f"{folder.name!r} is not a folder with a recording.", field="path")
+    return found
+
+
+class FolderSource:
+    """A recording in a folder."""
+
+    live: LiveTrace | None = None
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._group = self._open_group()
+        self.anatomy = self._read_anatomy()
+        attributes = self._read_attributes()
+        self.token_ids = attributes.token_ids
+        self.tokens = attributes.tokens
+        self.positions = len(attributes.token_ids)
+        self.prompt_count = attributes.prompt_count
+        self.text = "".join(attributes.tokens) if attributes.text is None else attributes.text
+        self.interventions = tuple(attributes.interventions)
+        self._sites = list_sites(self.anatomy)
+        self._arrays = {address: self._open_array(site) for address, site in self._sites.items()}
+        if not any(self._arrays.values()):
+            raise self._damaged("it holds no site")
+
+    def require_site(self, address: str) -> Site:
+        site = self._sites.get(address)
+        if site is None:
+            raise UnknownAddress(address)
+        if site.check.status == "refused":
+            raise UnknownAddress(address, f"{address} is refused: {site.check.reason}.")
+        if self._arrays[address] is None:
+            raise UnknownAddress(address, f"{address} was not saved in this folder.")
+        return site
+
+    def shape(self, site: Site) -> tuple[int, ...]:
+        array = self._arrays[site.address]
+        return () if array is None else tuple(array.shape)
+
+    def read(self, address: str, region: Region) -> Array:
+        self.require_site(address)
+        array = self._arrays[address]
+        assert array is not None
+        cells: Array = np.asarray(array[region], dtype=np.float32)
+        return cells
+
+    # --- opening -----------------------------------------------------------------------------------
+
+    def _damaged(self, reason: str) -> BadValue:
+        return BadValue(f"The recording in {self._folder.name!r} is damaged: {reason}.", field="path")
+
+    def _open_group(self) -> Any:
+        try:
+            return zarr.open_group(self._folder, mode="r", zarr_format=3)
+        except Exception as error:  # zarr's own errors have no common base
+            raise self._damaged("zarr.json cannot be read") from error
+
+    def _read_attributes(self) -> RecordingAttributes:
+        try:
+            found = RecordingAttributes.model_validate(dict(self._group.attrs))
+        except ValidationError as error:
+            where = ".".join(map(str, error.errors()[0]["loc"]))
+            raise self._damaged(f"its attributes lack a {where} that makes sense") from error
+        if not 0 < found.prompt_count <= len(found.token_ids) == len(found.tokens):
+            raise self._damaged("its tokens do not fit together")
+        return found
+
+    def _read_anatomy(self) -> Anatomy:
+        inside, beside = self._folder / ANATOMY, self._folder.parent / ANATOMY
+        file = inside if inside.is_file() else beside
+        try:
+            return Anatomy.model_validate(json.loads(file.read_bytes()))
+        except (OSError, ValueError) as error:
+            raise self._damaged(f"{ANATOMY} cannot be read") from error
+
+    def _open_array(self, site: Site) -> Any:
+        """Level 0 of a site, whole; None where it was not saved."""
+        name = f"{site.address}/0"
+        try:
+            array = self._group.get(name)
+        except Exception as error:  # as above
+            raise self._damaged(f"{name} cannot be read") from error
+        if array is None:
+            return None
+        expected = tuple(self.positions if size is None else size for size in site.shape)
+        if not isinstance(array, zarr.Array) or array.shape != expected or array.dtype != np.float32:
+            raise self._damaged(f"{name} does not have the shape {list(expected)}")
+        chunk_bytes = math.prod(array.chunks) * CELL_BYTES
+        grid = [-(-size // side) for size, side in zip(array.shape, array.chunks, strict=True)]
+        for place in np.ndindex(*grid):
+            file = self._folder.joinpath(site.address, "0", "c", *map(str, place))
+            if not file.is_file() or file.stat().st_size != chunk_bytes:
+                raise self._damaged(f"{file.relative_to(self._folder).as_posix()} is missing or cut off")
+        return array

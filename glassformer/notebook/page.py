@@ -1,0 +1,121 @@
+"""The real page on a recording of this process: the server's own app in a thread, on a free port of this machine.
+
+One server for all handles. It is given the models and recordings that are there; nothing is loaded or run twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+import webbrowser
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from glassformer.errors import StartError
+from glassformer.notebook.session import SESSION
+
+if TYPE_CHECKING:
+    from glassformer.engine.request import DecodedToken
+    from glassformer.server.services import Services
+    from glassformer.trace.trace import Trace as LiveTrace
+
+T = TypeVar("T")
+
+START_SECS = 30.0
+
+
+class PageServer:
+    """The app in a thread of its own, for as long as the process lives."""
+
+    def __init__(self, model_id: str) -> None:
+        from glassformer.server.start import build_server, take_port
+
+        # The page opens with the recording's model, which is there already: nothing is loaded at the start. Only this
+        # machine reaches it, whatever the environment says of a server.
+        settings = SESSION.settings.model_copy(
+            update={
+                "host": "127.0.0.1",
+                "port": 0,
+                "default_model": model_id,
+                "api_keys": [],
+                "rate_limit": "",
+            }
+        )
+        self._listener = take_port(settings)
+        self._answers = threading.Event()
+        self._server = build_server(settings, on_ready=self._answers.set)
+        app: Any = self._server.config.app
+        self.services: Services = app.state.services
+
+    @cached_property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        """The loop of the server's thread, which starts here."""
+        found: list[asyncio.AbstractEventLoop] = []
+
+        async def serve() -> None:
+            found.append(asyncio.get_running_loop())
+            await self._server.serve(sockets=[self._listener])
+
+        threading.Thread(target=lambda: asyncio.run(serve()), name="glassformer page", daemon=True).start()
+        if not self._answers.wait(START_SECS):
+            raise StartError("The page's server did not start.")
+        return found[0]
+
+    def call(self, function: Callable[[], T]) -> T:
+        """Call something on the server's loop, where its state may be changed."""
+
+        async def run() -> T:
+            return function()
+
+        return asyncio.run_coroutine_threadsafe(run(), self._loop).result(START_SECS)
+
+    def add(self, live: LiveTrace, steps: Sequence[DecodedToken]) -> str:
+        """Have the page's server know a recording; the address of the page on it."""
+        from glassformer.server.trace_run import TraceRun
+
+        services, loaded = self.services, live.loaded
+        services.registry.adopt(SESSION.source_of(loaded), loaded)
+
+        def replay() -> None:
+            if live.id not in services.runs:
+                SESSION.keep_shown(live)
+                services.store.keep_trace(live)
+                TraceRun(services, live).replay(steps)
+
+        self.call(replay)
+        return f"http://127.0.0.1:{self._listener.getsockname()[1]}/llm?trace={live.id}"
+
+
+_server: PageServer | None = None
+_starting = threading.Lock()
+
+
+def serve_page(live: LiveTrace, steps: Sequence[DecodedToken]) -> str:
+    """The address of the page on a recording; the first call starts the server. Raises StartError."""
+    global _server  # noqa: PLW0603  # one for the process
+    with _starting:
+        if _server is None:
+            started = PageServer(live.loaded.model_id)
+            started.services.registry.adopt(SESSION.source_of(live.loaded), live.loaded)
+            _server = started
+        return _server.add(live, steps)
+
+
+def display_page(url: str, *, height_px: int) -> None:
+    """The page in a frame where this is a notebook, in the browser where it is not."""
+    shell = get_shell()
+    if shell is None:
+        webbrowser.open(url)
+        return
+    from IPython.display import IFrame, display
+
+    display(IFrame(url, "100%", height_px))  # type: ignore[no-untyped-call]
+
+
+def get_shell() -> Any:
+    """The notebook's kernel, if this runs in one."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return shell if shell is not None and hasattr(shell, "kernel") else None

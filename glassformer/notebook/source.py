@@ -1,0 +1,74 @@
+"""Where a `Trace` gets its numbers: a model in memory, or a folder. Both answer the same few questions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from glassformer.errors import UnknownAddress
+from glassformer.protocol.messages import Anatomy, Intervention, Site
+from glassformer.tiles.level import Array, Region
+
+if TYPE_CHECKING:
+    from glassformer.trace.trace import Trace as LiveTrace
+
+
+class NoSite(UnknownAddress, KeyError):
+    """No such address, or a refused one, where Python expects a KeyError; says why."""
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class Source(Protocol):
+    """A finished recording."""
+
+    anatomy: Anatomy
+    token_ids: list[int]
+    tokens: list[str]
+    """The text of each token, decoded alone."""
+    prompt_count: int
+    positions: int
+    text: str
+    interventions: tuple[Intervention, ...]
+    live: LiveTrace | None
+    """None where there is no model behind it."""
+
+    def require_site(self, address: str) -> Site:
+        """The site of that address. Raises UnknownAddress, with the reason where there are no numbers for it."""
+
+    def shape(self, site: Site) -> tuple[int, ...]:
+        """The shape of all its cells."""
+
+    def read(self, address: str, region: Region) -> Array:
+        """Cells of a region."""
+
+
+def list_sites(anatomy: Anatomy) -> dict[str, Site]:
+    """Every site of a model by its address, in order of computation, refused ones too."""
+    blocks = [site for block in anatomy.blocks for site in block.sites]
+    return {site.address: site for site in (*anatomy.before, *blocks, *anatomy.after)}
+
+
+class LiveSource:
+    """A recording with its model."""
+
+    def __init__(self, live: LiveTrace) -> None:
+        assert live.loaded.anatomy is not None  # a Trace is not made without
+        self.live: LiveTrace | None = live
+        self._trace = live
+        self.anatomy = live.loaded.anatomy
+        self.token_ids = list(live.token_ids)
+        self.tokens = [token.text for token in live.loaded.tokens(self.token_ids)]
+        self.prompt_count = live.prompt_count
+        self.positions = live.positions
+        self.text = live.loaded.decode(self.token_ids)
+        self.interventions = live.interventions
+
+    def require_site(self, address: str) -> Site:
+        return self._trace.require_site(address)
+
+    def shape(self, site: Site) -> tuple[int, ...]:
+        return self._trace.shape(site)
+
+    def read(self, address: str, region: Region) -> Array:
+        return self._trace.read(address, region)

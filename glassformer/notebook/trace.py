@@ -1,0 +1,280 @@
+"""`Trace`: a recording in Python, of a model in memory or from a folder; any tensor of it by its address.
+
+Asking costs what it costs behind the server: residuals are there, another site runs its block once, and cells of large
+arrays are read when they are used. xarray is imported by the first array that is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from glassformer.errors import BadValue, UnknownAddress
+from glassformer.notebook.explained import Explained, describe_tokens
+from glassformer.notebook.source import NoSite, Source
+from glassformer.protocol.messages import Anatomy, Intervention, Sampling, Site
+from glassformer.protocol.parse import parse
+from glassformer.tiles.level import Array
+
+if TYPE_CHECKING:
+    import pandas
+    import xarray
+
+    from glassformer.engine.request import DecodedToken
+    from glassformer.trace.trace import Trace as LiveTrace
+
+LENS_TOP = 5
+FRAME_HEIGHT_PX = 720
+
+
+def require_xarray() -> None:
+    """Raise BadValue where the optional libraries of the handle are missing."""
+    try:
+        import xarray  # noqa: F401
+    except ImportError:
+        raise BadValue("Named arrays need xarray: pip install 'glassformer[notebook]'.") from None
+
+
+class Trace:
+    """What a model did with some tokens: `t["attn_probs.3"]`, `t.explain(...)`, `t.logit_lens()`, `t.show()`."""
+
+    def __init__(
+        self, source: Source, *, steps: Sequence[DecodedToken] = (), sampling: Sampling | None = None
+    ) -> None:
+        self._source = source
+        self._steps = list(steps)
+        self._sampling = sampling or Sampling()
+        self.token_ids: list[int] = source.token_ids
+        self.tokens: list[str] = source.tokens
+        """The text of each token, decoded alone."""
+        self.text: str = source.text
+        """Prompt and continuation, special tokens left out."""
+        self.prompt_count: int = source.prompt_count
+        """How many of the tokens were given; the rest was written by the model."""
+        self.positions: int = source.positions
+        """How many positions are recorded: all but a last token past the context."""
+        self.interventions: tuple[Intervention, ...] = source.interventions
+        self.anatomy: Anatomy = source.anatomy
+
+    # --- arrays ------------------------------------------------------------------------------------
+
+    def __getitem__(self, address: str) -> xarray.DataArray:
+        """A site with named axes, and tokens as labels. Raises KeyError with the reason for one that is not there."""
+        require_xarray()
+        from glassformer.notebook.labelled import label_cells
+
+        site = self._require_site(address)
+        return label_cells(
+            lambda region: self._source.read(address, region),
+            self._source.shape(site),
+            site.axes,
+            name=address,
+            tokens=self.tokens,
+            attributes=describe_site(site, self.anatomy.model_id),
+        )
+
+    def numpy(self, address: str) -> Array:
+        """A site as a plain array of float32, all of it, in the order of its axes. Raises KeyError."""
+        shape = self._source.shape(self._require_site(address))
+        return self._source.read(address, tuple(slice(0, size) for size in shape))
+
+    def __contains__(self, address: object) -> bool:
+        return address in self.keys()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.keys())
+
+    def __len__(self) -> int:
+        return len(self.keys())
+
+    def keys(self) -> list[str]:
+        """The addresses that can be asked for, in order of computation."""
+        return [address for address in self._list_addresses() if self._find_fault(address) is None]
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return self.keys()
+
+    def _list_addresses(self) -> list[str]:
+        from glassformer.notebook.source import list_sites
+
+        return list(list_sites(self.anatomy))
+
+    def _find_fault(self, address: str) -> str | None:
+        try:
+            self._source.require_site(address)
+        except UnknownAddress as error:
+            return error.message
+        return None
+
+    def _require_site(self, address: str) -> Site:
+        try:
+            return self._source.require_site(str(address))
+        except UnknownAddress as error:
+            raise NoSite(error.address, error.message) from None
+
+    # --- questions ---------------------------------------------------------------------------------
+
+    def explain(self, address: str, index: Sequence[int] | None = None, **axes: int) -> Explained:
+        """Where one cell comes from: `t.explain("mlp_act.2", pos=5, d_mlp=120)`, or its index in axis order.
+
+        Counts from the end where negative. Raises KeyError and BadValue.
+        """
+        site = self._require_site(address)
+        live = self._require_live("explain")
+        place = find_place(site, self._source.shape(site), index, axes)
+        return Explained.model_validate(live.explain(address, place).model_dump())
+
+    def distribution(self, pos: int = -1, *, top: int = 10, **sampling: Any) -> pandas.DataFrame:
+        """What could follow position `pos`, best first, before and after the filters that `sampling` sets.
+
+        `sampling` are the fields of `Sampling`, by default what the trace was drawn with. Raises BadValue.
+        """
+        require_xarray()  # brings pandas along
+        import pandas
+
+        from glassformer.engine.distribution import describe
+
+        live = self._require_live("distribution")
+        place = pos + self.positions if pos < 0 else pos
+        drawn = parse(Sampling, {**self._sampling.model_dump(), **sampling})
+        found = describe(
+            live.read_logits(place),
+            self.token_ids,
+            drawn,
+            loaded=live.loaded,
+            pos=place,
+            prompt_count=self.prompt_count,
+            limit=top,
+        )
+        rows = [
+            {
+                "token": one.token.text,
+                "token_id": one.token.id,
+                "logit": one.logit,
+                "probability": one.probability,
+                "filtered_probability": one.filtered_probability,
+                "pruned_by": one.pruned_by,
+                "chosen": one.token.id == found.chosen,
+            }
+            for one in found.candidates
+        ]
+        frame = pandas.DataFrame(rows)
+        frame.attrs = {
+            "pos": place,
+            "entropy_bits": found.entropy_bits,
+            "rest_probability": found.rest_probability,
+        }
+        return frame
+
+    def logit_lens(
+        self, addresses: Sequence[str] | None = None, top: int | None = LENS_TOP
+    ) -> xarray.Dataset | xarray.DataArray:
+        """What the model would write if it stopped after each block (nostalgebraist 2020).
+
+        A Dataset [block, pos, rank] of the `top` predictions, or with `top` None the logits [block, pos, vocab], formed
+        where they are used. `block` counts the blocks that have written: 0 is the embeddings, the last the model's own
+        prediction. Reads every recorded residual, or those given. Raises KeyError and BadValue.
+        """
+        require_xarray()
+        from glassformer.notebook.lens import lens_dataset, lens_logits
+
+        live = self._require_live("logit_lens")
+        for address in addresses or ():
+            self._require_site(address)
+        if top is None:
+            return lens_logits(live, self.tokens, addresses)
+        return lens_dataset(live, self.tokens, addresses, top)
+
+    # --- keeping and showing -----------------------------------------------------------------------
+
+    def save(
+        self, path: str | Path, *, addresses: Sequence[str] | None = None, overwrite: bool = False
+    ) -> Path:
+        """Write the recording as a Zarr v3 folder that `glassformer.open`, zarr and xarray open without a model.
+
+        All sites, with attention patterns of heads x positions x positions, or only the `addresses` given; on disk
+        about five thirds of their cells in float32. Raises KeyError, and BadValue for a place that cannot be written.
+        """
+        live = self._require_live("save")
+        for address in addresses or ():
+            self._require_site(address)
+        from glassformer.notebook.folder import ANATOMY
+        from glassformer.tiles.folder import write_store
+
+        target = Path(path).expanduser()
+        store = live.freeze(addresses)
+        write_store(
+            store, target, files={ANATOMY: self.anatomy.model_dump_json().encode()}, overwrite=overwrite
+        )
+        return target
+
+    @property
+    def url(self) -> str:
+        """The address of the page on this recording; starts a server on this machine if none runs yet."""
+        from glassformer.notebook.page import serve_page
+
+        return serve_page(self._require_live("show"), self._steps)
+
+    def show(self, *, height: int = FRAME_HEIGHT_PX) -> None:
+        """The real page on this recording, inside the notebook; outside of one, in the browser."""
+        from glassformer.notebook.page import display_page
+
+        display_page(self.url, height_px=height)
+
+    def _require_live(self, what: str) -> LiveTrace:
+        if self._source.live is None:
+            raise BadValue(
+                f"{what} needs the model, and this recording comes from a folder: load "
+                f"{self.anatomy.model_id!r} and trace its token_ids again."
+            )
+        return self._source.live
+
+    # --- telling -----------------------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        written = len(self.token_ids) - self.prompt_count
+        changed = f", {len(self.interventions)} interventions" if self.interventions else ""
+        return (
+            f"<Trace of {self.anatomy.model_id}: {self.prompt_count} tokens read, {written} written, "
+            f"{len(self)} sites{changed}>\n{self.text!r}"
+        )
+
+    def _repr_html_(self) -> str:
+        return describe_tokens(self.tokens, self.prompt_count, repr(self).splitlines()[0])
+
+
+def find_place(
+    site: Site, shape: Sequence[int], index: Sequence[int] | None, axes: dict[str, int]
+) -> list[int]:
+    """An index in axis order, from either way of saying it. Raises BadValue."""
+    names = ", ".join(site.axes)
+    if index is not None and axes:
+        raise BadValue("An index is given either in the order of the axes or by their names.", field="index")
+    if index is None:
+        for axis in axes:
+            if axis not in site.axes:
+                raise BadValue(f"{site.address} has the axes {names}, and no {axis!r}.", field=axis)
+        missing = [axis for axis in site.axes if axis not in axes]
+        if missing:
+            raise BadValue(
+                f"{site.address} has the axes {names}; {missing[0]} is not given.", field=missing[0]
+            )
+        index = [axes[axis] for axis in site.axes]
+    sizes = [*shape, *[0] * len(index)]  # a wrong number of indices is told where they are checked
+    return [int(place) + size if place < 0 else int(place) for place, size in zip(index, sizes, strict=False)]
+
+
+def describe_site(site: Site, model_id: str) -> dict[str, Any]:
+    """What is known of a site, as attributes."""
+    check = site.check
+    found = {
+        "address": site.address,
+        "model_id": model_id,
+        "provenance": site.provenance,
+        "equation": site.equation.latex if site.equation else "",
+        "check": check.status,
+        "check_difference": check.max_abs_difference,
+        "units": "1",
+    }
+    return {name: value for name, value in found.items() if value is not None}
