@@ -60,7 +60,8 @@ Seed {seed}, {steps:,} steps of {batch:,} tokens: {tokens:,} without padding, {m
 Muon for matrices, AdamW for the rest, linear decay over the last {decay:.0%}. Answers weigh {first_weight:g} times as
 much as other text until step {weight_from:,}, {last_weight:g} times from step {weight_to:,} on: it learns to follow
 stories first and to tell them second. Stories whose people part ({late_share:.0%} of all in the end) come in from step
-{late_from:,} on. Reproduce with `glassformer train tales --seed {seed} --steps {steps}`.
+{late_from:,} on; from step {telling_from:,} on more of the documents are stories on request, and names weigh
+{name_weight:g} times as much. Reproduce with `glassformer train tales --seed {seed} --steps {steps}`.
 
 ## Held-out scores
 {documents:,} documents that training could not have seen (their text hashes to a bucket that training skips), greedy
@@ -164,6 +165,8 @@ def write(
             weight_to=tales.WEIGHT_STEPS[1],
             late_share=plot.LATE_SHARE * (tales.LEVEL - 1),
             late_from=tales.LATE_STEPS[0],
+            telling_from=tales.TELLING_STEP,
+            name_weight=tales.NAME_WEIGHT,
             documents=documents,
             whole=scores["told"][0],
             told=scores["told"][1],

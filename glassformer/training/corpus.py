@@ -16,6 +16,7 @@ from glassformer.training.world import Person, Thing
 HELD_OUT_ONE_IN = 50
 # Shares of the documents; those left over are stories told on request, or told with no question.
 INLINE_SHARE, CHAT_SHARE = 0.55, 0.3
+TELLING_INLINE_SHARE, TELLING_CHAT_SHARE = 0.4, 0.2  # once a model is to learn telling
 ANTHOLOGY_SHARE = 0.04  # of all, within the inline ones: they alone reach the far end of the context
 ANTHOLOGY_CHARS = 930  # at most 250 tokens
 
@@ -51,14 +52,18 @@ class Page:
         self.answers.append(Answer(asked, form, start, len(self.text)))
 
 
-def write(rng: random.Random, *, level: float = plot.FULL_LEVEL) -> Document:
-    """One document: a story with questions inside or after it, a chat about a story, or a story on request."""
+def write(rng: random.Random, *, level: float = plot.FULL_LEVEL, is_telling: bool = False) -> Document:
+    """One document: a story with questions inside or after it, a chat about a story, or a story on request.
+
+    `is_telling` asks for more of the last.
+    """
+    inline, chat = (TELLING_INLINE_SHARE, TELLING_CHAT_SHARE) if is_telling else (INLINE_SHARE, CHAT_SHARE)
     draw = rng.random()
     if draw < ANTHOLOGY_SHARE:
         return _anthology(rng, level)
-    if draw < INLINE_SHARE:
+    if draw < inline:
         return _inline(rng, level)
-    if draw < INLINE_SHARE + CHAT_SHARE:
+    if draw < inline + chat:
         return _chat(rng, level)
     return _request(rng, level) if rng.random() < 0.7 else _plain(rng, level)
 
@@ -177,11 +182,13 @@ def _finish(page: Page, shape: str, cast: plot.Cast, story: str) -> Document:
     return Document(shape, page.text + EOS, tuple(page.answers), question.people_of(cast.people), story)
 
 
-def training_documents(seed: int, step: int, *, level: float = plot.FULL_LEVEL) -> Iterator[Document]:
+def training_documents(
+    seed: int, step: int, *, level: float = plot.FULL_LEVEL, is_telling: bool = False
+) -> Iterator[Document]:
     """The endless documents of one training step."""
     rng = random.Random(f"tales/{seed}/{step}")
     while True:
-        document = write(rng, level=level)
+        document = write(rng, level=level, is_telling=is_telling)
         if not is_held_out(document):
             yield document
 

@@ -16,6 +16,8 @@ ROW = 128  # tokens of most rows: a story and its questions fit, and attention c
 LONG_EVERY = 8  # every so many steps the rows are CONTEXT long, and the longest documents get their turn
 ANSWER_WEIGHTS = (16.0, 2.0)  # of an answer token against a story token: following comes first, then telling
 WEIGHT_STEPS = (2000, 3500)  # the weight falls from the first to the second between these
+TELLING_STEP = 4000  # from here on more of the documents are stories on request, and names weigh more
+NAME_WEIGHT = 3.0  # of a person's name in a story: who is who is what a teller gets wrong
 CURRICULUM_STEPS = (200, 1500)  # stories get longer, and their words more, between these
 LATE_STEPS = (2000, 3000)  # stories whose people part come in between these
 LEVEL = (
@@ -47,10 +49,19 @@ def model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     )
 
 
-def encode(document: Document, tokenizer: PreTrainedTokenizerFast, *, answer_weight: float = 1.0) -> Encoded:
+def encode(
+    document: Document,
+    tokenizer: PreTrainedTokenizerFast,
+    *,
+    answer_weight: float = 1.0,
+    name_weight: float = 1.0,
+) -> Encoded:
     """Ids with loss weights; a token belongs to an answer if it ends inside it."""
     encoding = tokenizer.backend_tokenizer.encode(document.text)
-    weights = [1.0] * len(encoding.ids)
+    names = {*document.people}
+    weights = [
+        name_weight if document.text[start:stop].strip() in names else 1.0 for start, stop in encoding.offsets
+    ]
     for span in document_spans(document, encoding.offsets):
         for index in span:
             weights[index] = answer_weight
@@ -83,9 +94,10 @@ def answer_weight(step: int) -> float:
 def batch(seed: int, step: int, tokenizer: PreTrainedTokenizerFast, *, tokens: int = TOKENS) -> Batch:
     """The batch of one step: a pure function of its arguments."""
     length = CONTEXT if step % LONG_EVERY == LONG_EVERY - 1 else ROW
-    stream = training_documents(seed, step, level=level(step))
-    weight = answer_weight(step)
-    encoded = (encode(document, tokenizer, answer_weight=weight) for document in stream)
+    is_telling = step >= TELLING_STEP
+    stream = training_documents(seed, step, level=level(step), is_telling=is_telling)
+    weights = {"answer_weight": answer_weight(step), "name_weight": NAME_WEIGHT if is_telling else 1.0}
+    encoded = (encode(document, tokenizer, **weights) for document in stream)
     return pack(encoded, rows=tokens // length, length=length, pad=int(tokenizer.pad_token_id))
 
 

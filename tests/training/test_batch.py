@@ -69,3 +69,19 @@ def test_only_answers_are_weighed(tales_folder):
     encoded = tales.encode(document, tokenizer, answer_weight=7.0)
     said = tokenizer.decode([i for i, w in zip(encoded.ids, encoded.weights, strict=True) if w == 7.0])
     assert said == "".join(document.text[answer.start : answer.stop] for answer in document.answers)
+
+
+def test_names_weigh_more_where_telling_is_learned(tales_folder):
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tales_folder)
+    document = next(document for document in tales.held_out(5, 20) if not document.answers)
+    encoded = tales.encode(document, tokenizer, name_weight=3.0)
+    heavy = {
+        tokenizer.decode([i]).strip() for i, w in zip(encoded.ids, encoded.weights, strict=True) if w == 3
+    }
+    assert heavy
+    assert heavy <= {*document.people}
+    early, late = (tales.batch(0, tales.TELLING_STEP + step, tokenizer, tokens=512) for step in (-1, 0))
+    assert not (early.weights == tales.NAME_WEIGHT).any()
+    assert (late.weights == tales.NAME_WEIGHT).any()

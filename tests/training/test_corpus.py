@@ -166,6 +166,14 @@ def test_the_late_shapes_come_in_above_level_one():
     assert 0.13 < share(plot.FULL_LEVEL, plot.SEVERAL_THINGS) < 0.17
 
 
+def test_a_teller_gets_more_stories_and_fewer_questions():
+    def asked(*, is_telling: bool) -> float:
+        rng = random.Random(1)
+        return sum(bool(corpus.write(rng, is_telling=is_telling).answers) for _ in range(1000)) / 1000
+
+    assert asked(is_telling=True) < 0.8 * asked(is_telling=False)
+
+
 def test_a_story_on_request_has_what_was_asked_for(documents: list[Document]):
     asked = [(d.text.split(ASSISTANT), d) for d in documents if ASSISTANT in d.text and not d.answers]
     assert len(asked) > 400
