@@ -1,20 +1,19 @@
 """How probable the model finds a text it is given: the log probability of each token after those before it.
 
-Costs the forwards of a prompt, and a row of logits for each of its positions.
+Give `Scoring` to a generation of no new tokens. Costs the forwards of a prompt, and a row of logits for each of its
+positions.
 """
 
 from __future__ import annotations
 
-import threading
+import math
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
-from glassformer.engine.generation import decode
-from glassformer.engine.request import GenerationRequest
-from glassformer.engine.sampling import check_row
-from glassformer.model.load import LoadedModel
+from glassformer.errors import ModelFailed
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +29,12 @@ class Score:
 
 @dataclass
 class Scoring:
-    """Watches the forwards of a prompt and keeps the score of each next token."""
+    """Watches the forwards of a prompt and keeps the scores of all of its tokens but the first, in order."""
 
     token_ids: list[int]
     top: int
-    scores: list[Score] = field(default_factory=list)
     is_alone = False
+    _scores: list[Score] = field(default_factory=list)
 
     def wanted(self) -> frozenset[str]:
         return frozenset({"lm_head"})
@@ -44,26 +43,20 @@ class Scoring:
         return nullcontext()
 
     def see(self, capture: object, rows: slice, logits: Tensor) -> None:
-        for row, token_id in zip(logits, self.token_ids[len(self.scores) + 1 :], strict=False):
-            logprobs = check_row(row).log_softmax(-1)
+        # Row by row: the logits of a long piece are large enough once. Must not fail, others share the forward.
+        for row, token_id in zip(logits, self.token_ids[len(self._scores) + 1 :], strict=False):
+            logprobs = row.detach().to(device="cpu", dtype=torch.float32).log_softmax(-1)
             best = logprobs.topk(min(self.top, len(logprobs)))
             likeliest = tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True))
-            self.scores.append(Score(float(logprobs[token_id]), likeliest))
+            self._scores.append(Score(float(logprobs[token_id]), likeliest))
 
     def adopt(self, other: object, count: int) -> bool:
         return False
 
-
-def score_tokens(
-    loaded: LoadedModel, token_ids: list[int], *, top: int = 0, cancelled: threading.Event | None = None
-) -> list[Score]:
-    """The scores of all of `token_ids` but the first; fewer where `cancelled` is set meanwhile.
-
-    Raises BadValue, TooLong and ModelFailed.
-    """
-    scoring = Scoring(token_ids, top)
-    for _ in decode(
-        loaded, GenerationRequest(token_ids, max_new_tokens=0), cancelled=cancelled, watcher=scoring
-    ):
-        pass
-    return scoring.scores
+    def read(self) -> list[Score]:
+        """The scores, once the generation is over. Raises ModelFailed where the model's output is unusable."""
+        if any(math.isnan(score.logprob) for score in self._scores):
+            raise ModelFailed(
+                "The model's own output is not a number; its weights or number format are at fault."
+            )
+        return self._scores

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from glassformer.engine.engine import Session
 from glassformer.engine.request import DecodedToken, GenerationRequest
-from glassformer.engine.sequence import TokenSequence, check_prompt
+from glassformer.engine.sequence import TokenSequence, Watcher, check_prompt
 from glassformer.errors import BadValue, DeadlinePassed, GlassformerError, TooLong, TooMany
 from glassformer.model.load import LoadedModel
 from glassformer.server.services import Services
@@ -43,14 +43,16 @@ async def generate(
     services: Services,
     loaded: LoadedModel,
     request: GenerationRequest,
+    *,
+    watcher: Watcher | None = None,
 ) -> AsyncIterator[AsyncIterator[DecodedToken]]:
-    """Queue a generation; leaving the block ends it within one step.
+    """Queue a generation; leaving the block ends it within one step. A `watcher` sees each of its forwards.
 
     Raises TooMany, TooLong and InUse on entry, before anything is answered; the iterator raises DeadlinePassed
     and what the engine raises.
     """
     check_request(services, loaded, request.token_ids)
-    sequence = await services.quick(TokenSequence, loaded, request)
+    sequence = await services.quick(TokenSequence, loaded, request, watcher=watcher)
     loop = asyncio.get_running_loop()
     found: asyncio.Queue[DecodedToken | BaseException | None] = asyncio.Queue()
     lease = ExitStack()

@@ -4,6 +4,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -501,7 +502,13 @@ def test_the_clients_own_accumulator(official: OpenAI) -> None:
 
 
 def test_the_first_request_loads_the_model(talker_dir: Path) -> None:
-    with serving(talker_dir) as running, connect(running) as client:
-        assert ask(client, max_tokens=2).usage.completion_tokens <= 2
-    with serving(talker_dir) as running, connect(running) as client:
-        assert list(ask(client, stream=True, max_tokens=2))[-1].choices[0].finish_reason
+    """However many there are, streaming or not: they wait for it."""
+    with (
+        serving(talker_dir, default_model="sorter") as running,
+        connect(running) as client,
+        ThreadPoolExecutor(4) as pool,
+    ):
+        whole = [pool.submit(ask, client, max_tokens=2) for _ in range(2)]
+        streams = [pool.submit(lambda: list(ask(client, stream=True, max_tokens=2))) for _ in range(2)]
+        assert all(answer.result().usage.completion_tokens <= 2 for answer in whole)
+        assert all(chunks.result()[-1].choices[0].finish_reason for chunks in streams)

@@ -6,7 +6,6 @@ All choices of a request are queued before the first is answered, so that they a
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -111,15 +110,15 @@ async def read_echo(
 
 
 async def score_prompt(services: Services, loaded: LoadedModel, ids: list[int], top: int) -> list[Scored]:
-    """The prompt's own tokens with their log probabilities; ends within a piece where the client leaves."""
-    from glassformer.engine.score import score_tokens
+    """The prompt's own tokens with their log probabilities; takes its turns like any generation."""
+    from glassformer.engine.score import Scoring
+    from glassformer.server.generation import generate
 
-    cancelled = threading.Event()
-    with services.registry.use(loaded):
-        try:
-            scores = await services.read(score_tokens, loaded, ids, top=top, cancelled=cancelled)
-        finally:
-            cancelled.set()
+    scoring = Scoring(ids, top)
+    async with generate(services, loaded, GenerationRequest(ids, max_new_tokens=0), watcher=scoring) as read:
+        async for _ in read:
+            pass
+    scores = scoring.read()
     detokenizer = Detokenizer(loaded.decode)
     found, offset = [], 0
     for pos, token_id in enumerate(ids):
