@@ -13,21 +13,13 @@ from os import cpu_count
 from pathlib import Path
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from lib.shape import SHAPE, make_model
+from transformers import LlamaForCausalLM
 
 from glassformer.model.attention import install
 from glassformer.model.structure import Structure
 from glassformer.trace.recording import Recording
 
-# The shape design.md measures with: 134M parameters.
-SHAPE = {
-    "vocab_size": 32000,
-    "hidden_size": 768,
-    "intermediate_size": 2048,
-    "num_hidden_layers": 12,
-    "num_attention_heads": 12,
-    "num_key_value_heads": 12,
-}
 RESULTS = Path(__file__).parent / "results" / "trace.md"
 PROMPT_TOKENS, NEW_TOKENS, PAIRS = 32, 24, 7
 
@@ -45,7 +37,6 @@ def decode(model: LlamaForCausalLM, token_ids: torch.Tensor, recording: Recordin
         else:
             with recording.watch(slice(0, stop - seen), seen, stop):
                 out = model(input_ids=ids, past_key_values=cache, use_cache=True)
-            recording.logits(seen, out.logits[0])
         cache, seen = out.past_key_values, stop
         ids = out.logits[:, -1:].argmax(-1)
     return NEW_TOKENS / (time.perf_counter() - started)
@@ -53,8 +44,7 @@ def decode(model: LlamaForCausalLM, token_ids: torch.Tensor, recording: Recordin
 
 def main() -> None:
     """Print the table."""
-    torch.manual_seed(0)
-    model = LlamaForCausalLM(LlamaConfig(**SHAPE)).eval()
+    model = make_model()
     install(model)
     structure = Structure(model, object())
     token_ids = torch.randint(0, SHAPE["vocab_size"], (1, PROMPT_TOKENS))

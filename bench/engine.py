@@ -1,0 +1,394 @@
+"""What does the engine gain? Tokens per second and waiting times against the plain ways, in the same run.
+
+Plain ways: a thread per request around transformers' `generate()` with its `TextIteratorStreamer`, and llama.cpp through
+its Python binding where an interpreter that has it is named (`--llama PYTHON`, with the `gguf` package to write the same
+weights in the same precision). Rounds alternate between the sides; ratios are medians over rounds. Writes
+bench/results/engine.md. Takes about ten minutes on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import platform
+import random
+import statistics
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from os import cpu_count
+from pathlib import Path
+from typing import Any
+
+import torch
+from lib.shape import SHAPE, make_model, make_tokenizer
+from transformers import TextIteratorStreamer
+
+from glassformer import bundled
+from glassformer.engine.engine import Engine, Session
+from glassformer.engine.request import DecodedToken, GenerationRequest
+from glassformer.engine.sequence import TokenSequence
+from glassformer.model.attention import install, select_attention
+from glassformer.model.load import LoadedModel, load_model, wrap_model
+from glassformer.model.registry import Registry
+from glassformer.model.source import Catalog, ModelSource
+from glassformer.protocol.messages import Sampling
+from glassformer.trace.recording import Recording
+
+RESULTS = Path(__file__).parent / "results" / "engine.md"
+GREEDY = Sampling(temperature=0)
+STREAMS = {1: 1.3, 4: 3.0, 8: 5.0, 16: 8.0}
+"""Numbers of streams, and the goal against a thread per request."""
+PROMPT_TOKENS, NEW_TOKENS = 32, 24
+
+
+def make_prompts(count: int, vocab: int, length: int = PROMPT_TOKENS) -> list[list[int]]:
+    rng = random.Random(count)
+    return [[rng.randrange(5, vocab) for _ in range(length)] for _ in range(count)]
+
+
+# --- the two sides -----------------------------------------------------------------------------------
+
+
+def run_threads(loaded: LoadedModel, prompts: list[list[int]], new_tokens: int) -> tuple[float, list[float]]:
+    """A thread per request. Seconds for all, and for each until its first text."""
+    firsts = [0.0] * len(prompts)
+    started = time.perf_counter()
+
+    def work(number: int) -> None:
+        streamer = TextIteratorStreamer(loaded.tokenizer, skip_prompt=True)
+        ids = torch.tensor([prompts[number]])
+
+        def write() -> None:
+            loaded.model.generate(
+                input_ids=ids,
+                attention_mask=torch.ones_like(ids),
+                max_new_tokens=new_tokens,
+                min_new_tokens=new_tokens,
+                do_sample=False,
+                streamer=streamer,
+                pad_token_id=0,
+            )
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        for piece in streamer:
+            if piece and not firsts[number]:
+                firsts[number] = time.perf_counter() - started
+        writer.join()
+
+    readers = [threading.Thread(target=work, args=(number,)) for number in range(len(prompts))]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join()
+    return time.perf_counter() - started, firsts
+
+
+def run_engine(
+    loaded: LoadedModel, prompts: list[list[int]], new_tokens: int, *, records: bool = True
+) -> tuple[float, list[float]]:
+    """The engine, recording every run. Seconds for all, and for each until its first token."""
+    engine = Engine(loaded, max_running=len(prompts), max_waiting=0)
+    firsts = [0.0] * len(prompts)
+    ends = [threading.Event() for _ in prompts]
+    faults: list[BaseException] = []
+    started = time.perf_counter()
+    for number, prompt in enumerate(prompts):
+        recording = Recording(loaded.structure, str(number)) if records else None
+        request = GenerationRequest(prompt, GREEDY, max_new_tokens=new_tokens)
+
+        def step(token: DecodedToken, number: int = number) -> None:
+            firsts[number] = firsts[number] or time.perf_counter() - started
+
+        def end(error: BaseException | None, number: int = number) -> None:
+            if error is not None:
+                faults.append(error)
+            ends[number].set()
+
+        engine.submit(Session(TokenSequence(loaded, request, watcher=recording), step, end))
+    for event in ends:
+        event.wait()
+    secs = time.perf_counter() - started
+    engine.close()
+    if faults:
+        raise faults[0]
+    return secs, firsts
+
+
+def alternate(
+    rounds: int, plain: Callable[[], float], ours: Callable[[], float]
+) -> tuple[float, float, float]:
+    """Median seconds of both sides, and the median over rounds of plain / ours. One round first to warm up."""
+    pairs = []
+    for number in range(rounds + 1):
+        pair = (plain(), ours())
+        if number:
+            pairs.append(pair)
+    sides = [statistics.median(side) for side in zip(*pairs, strict=True)]
+    return sides[0], sides[1], statistics.median(one / other for one, other in pairs)
+
+
+# --- the questions -----------------------------------------------------------------------------------
+
+
+def measure_streams(loaded: LoadedModel, name: str, rounds: int) -> list[str]:
+    rows = []
+    for count, goal in STREAMS.items():
+        prompts = make_prompts(count, loaded.vocab)
+
+        def plain(prompts: list[list[int]] = prompts) -> float:
+            select_attention(loaded.model, "sdpa")
+            return run_threads(loaded, prompts, NEW_TOKENS)[0]
+
+        def ours(prompts: list[list[int]] = prompts) -> float:
+            install(loaded.model)
+            return run_engine(loaded, prompts, NEW_TOKENS)[0]
+
+        plain_secs, our_secs, ratio = alternate(rounds, plain, ours)
+        total = count * NEW_TOKENS
+        rows.append(
+            f"| {name} | {count} | {total / plain_secs:.1f} | {total / our_secs:.1f} | {ratio:.2f} | {goal} |"
+        )
+        print(rows[-1], flush=True)
+    return rows
+
+
+def measure_recording(loaded: LoadedModel, name: str, rounds: int) -> list[str]:
+    rows = []
+    install(loaded.model)
+    for count in (1, 16):
+        prompts = make_prompts(count, loaded.vocab)
+
+        def off(prompts: list[list[int]] = prompts) -> float:
+            return run_engine(loaded, prompts, NEW_TOKENS + 1, records=False)[0]
+
+        def on(prompts: list[list[int]] = prompts) -> float:
+            # A recording has the last token read too: one forward more for the same number of tokens.
+            return run_engine(loaded, prompts, NEW_TOKENS)[0]
+
+        off_secs, on_secs, ratio = alternate(2 * rounds, off, on)
+        rows.append(f"| {name} | {count} | {off_secs * 1e3:.0f} | {on_secs * 1e3:.0f} | {ratio:.3f} | 0.97 |")
+        print(rows[-1], flush=True)
+    return rows
+
+
+def measure_first_tokens(loaded: LoadedModel, name: str) -> list[str]:
+    """Sixteen clients at once, with prompts of 16 to 256 tokens."""
+    rng = random.Random(3)
+    prompts = [make_prompts(1, loaded.vocab, rng.randrange(16, 256))[0] for _ in range(16)]
+    rows = []
+    for side, run in (("a thread per request", run_threads), ("engine", run_engine)):
+        if run is run_engine:
+            install(loaded.model)
+        else:
+            select_attention(loaded.model, "sdpa")
+        firsts = sorted(run(loaded, prompts, NEW_TOKENS)[1])
+        rows.append(f"| {name} | {side} | {firsts[7]:.2f} | {firsts[15]:.2f} |")
+        print(rows[-1], flush=True)
+    return rows
+
+
+def measure_stalls(loaded: LoadedModel, folder: Path) -> list[str]:
+    """The longest time an event loop waits while sixteen streams run beside it and another large model loads."""
+    install(loaded.model)
+    registry = Registry(Catalog([folder]), device="cpu")
+    prompts = make_prompts(16, loaded.vocab)
+
+    async def beat(work: Callable[[], Any]) -> list[float]:
+        running = asyncio.get_running_loop().run_in_executor(None, work)
+        late: list[float] = []
+        while not running.done():
+            started = time.perf_counter()
+            await asyncio.sleep(0.005)
+            late.append(time.perf_counter() - started - 0.005)
+        await running
+        return sorted(late)
+
+    def stream_and_load() -> None:
+        loading = registry.load("large")
+        run_engine(loaded, prompts, NEW_TOKENS)
+        loading.result()
+
+    rows = []
+    for what, work in (
+        ("16 streams", lambda: run_engine(loaded, prompts, NEW_TOKENS)),
+        ("16 streams, and a 134M model loads", stream_and_load),
+    ):
+        late = asyncio.run(beat(work))
+        rows.append(f"| {what} | {late[len(late) * 99 // 100] * 1e3:.0f} | {late[-1] * 1e3:.0f} | 50 |")
+        print(rows[-1], flush=True)
+    return rows
+
+
+LLAMA = """
+import json, sys, time
+import llama_cpp
+path, threads, new_tokens = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+model = llama_cpp.Llama(path, n_ctx=512, n_threads=threads, verbose=False, logits_all=False)
+prompt = list(range(5, 37))
+best = []
+for _ in range(6):
+    model.reset()
+    model.eval(prompt)
+    started = time.perf_counter()
+    for token in range(new_tokens):
+        model.eval([40 + token])
+    best.append(time.perf_counter() - started)
+print(json.dumps(best[1:]))
+"""
+
+TO_GGUF = """
+import sys
+import gguf, numpy
+from safetensors import safe_open
+source, target, kind = sys.argv[1:4]
+shape = {shape}
+half = gguf.GGMLQuantizationType.BF16 if kind == "bf16" else gguf.GGMLQuantizationType.F32
+writer = gguf.GGUFWriter(target, "llama")
+writer.add_context_length(shape["max_position_embeddings"])
+writer.add_embedding_length(shape["hidden_size"])
+writer.add_block_count(shape["num_hidden_layers"])
+writer.add_feed_forward_length(shape["intermediate_size"])
+writer.add_head_count(shape["num_attention_heads"])
+writer.add_head_count_kv(shape["num_key_value_heads"])
+writer.add_layer_norm_rms_eps(1e-6)
+writer.add_rope_dimension_count(shape["hidden_size"] // shape["num_attention_heads"])
+writer.add_vocab_size(shape["vocab_size"])
+writer.add_tokenizer_model("llama")
+writer.add_token_list([f"word{{i}}" for i in range(shape["vocab_size"])])
+writer.add_token_scores([0.0] * shape["vocab_size"])
+writer.add_token_types([1] * shape["vocab_size"])
+names = {{"model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": "output_norm.weight",
+         "lm_head.weight": "output.weight"}}
+parts = {{"input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm", "self_attn.q_proj": "attn_q",
+         "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
+         "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down"}}
+for block in range(shape["num_hidden_layers"]):
+    for ours, theirs in parts.items():
+        names[f"model.layers.{{block}}.{{ours}}.weight"] = f"blk.{{block}}.{{theirs}}.weight"
+with safe_open(source, "numpy") as tensors:
+    for ours, theirs in names.items():
+        tensor = tensors.get_tensor(ours)
+        if tensor.ndim == 1 or kind != "bf16":
+            writer.add_tensor(theirs, tensor.astype(numpy.float32))
+        else:
+            packed = gguf.quants.quantize(tensor.astype(numpy.float32), half)
+            writer.add_tensor(theirs, packed, raw_dtype=half)
+writer.write_header_to_file()
+writer.write_kv_data_to_file()
+writer.write_tensors_to_file()
+writer.close()
+"""
+
+
+def measure_llama(loaded: LoadedModel, name: str, python: str, folder: Path) -> list[str]:
+    """One stream against llama.cpp: the same shape, weights and precision, as many threads, no sampling on its side."""
+    target = folder / f"{name}.gguf"
+    convert = TO_GGUF.format(shape=repr(SHAPE))
+    source = folder / "large" / "model.safetensors"
+    subprocess.run([python, "-c", convert, str(source), str(target), name], check=True)
+    threads = torch.get_num_threads()
+    install(loaded.model)
+    prompts = make_prompts(1, loaded.vocab)
+    theirs, ours = [], []
+    for _ in range(3):
+        out = subprocess.run(
+            [python, "-c", LLAMA, str(target), str(threads), str(NEW_TOKENS)],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        theirs += [NEW_TOKENS / secs for secs in json.loads(out.stdout.splitlines()[-1])]
+        for _ in range(5):
+            read = run_engine(loaded, prompts, 1)[0]
+            ours.append(NEW_TOKENS / (run_engine(loaded, prompts, NEW_TOKENS + 1)[0] - read))
+    plain, mine = statistics.median(theirs), statistics.median(ours)
+    row = f"| {name} | {plain:.1f} | {mine:.1f} | {mine / plain:.2f} | 0.9 |"
+    print(row, flush=True)
+    target.unlink()
+    return [row]
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--llama", help="a Python interpreter that has llama-cpp-python and gguf")
+    arguments = parser.parse_args()
+    tokenizer: Any = make_tokenizer()
+    streams, recording, firsts, stalls, llama = [], [], [], [], []
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        for dtype, name in ((torch.float32, "f32"), (torch.bfloat16, "bf16")):
+            model = make_model(dtype)
+            if name == "f32":
+                model.save_pretrained(folder / "large")
+                tokenizer.save_pretrained(folder / "large")
+            source = ModelSource(model_id=name, kind="folder", folder=None)
+            install(model)
+            loaded = wrap_model(source, model, tokenizer)
+            if loaded.packing_fault is not None:
+                raise SystemExit(f"The model does not pack: {loaded.packing_fault}.")
+            streams += measure_streams(loaded, f"134M {name}", arguments.rounds)
+            recording += measure_recording(loaded, f"134M {name}", arguments.rounds)
+            firsts += measure_first_tokens(loaded, f"134M {name}")
+            if arguments.llama:
+                llama += measure_llama(loaded, name, arguments.llama, folder)
+            if name == "f32":
+                stalls += measure_stalls(loaded, folder)
+        tales = load_model(Catalog().find("tales"), bundled.TALES.folder, device="cpu")
+        tales.eos_ids = frozenset()
+        tales.model.generation_config.eos_token_id = None
+        streams += measure_streams(tales, "tales", arguments.rounds)
+    lines = [
+        "# What does the engine gain?",
+        "",
+        f"`bench/engine.py` on {cpu_count()} cores ({platform.machine()}), torch {torch.__version__}; 134M is a random",
+        f"Llama shape (vocabulary 32,000, width 768, 12 blocks, 12 heads, MLP 2048). {NEW_TOKENS} greedy tokens after",
+        f"{PROMPT_TOKENS}, the prompt's reading included; medians of {arguments.rounds} rounds that alternate.",
+        "",
+        "## Total tokens per second against a thread per request around `generate()`, every run recorded",
+        "",
+        "| model | streams | threads | engine | ratio | goal |",
+        "|---|---:|---:|---:|---:|---:|",
+        *streams,
+        "",
+        "## What recording costs: milliseconds for as many forwards",
+        "",
+        "| model | streams | off | on | off / on | goal |",
+        "|---|---:|---:|---:|---:|---:|",
+        *recording,
+        "",
+        "## Seconds to the first token, 16 clients at once, prompts of 16 to 256 tokens",
+        "",
+        "| model | side | p50 | p95 |",
+        "|---|---|---:|---:|",
+        *firsts,
+        "",
+        "## Milliseconds that an event loop in the same process waits",
+        "",
+        "| meanwhile | p99 | longest | goal |",
+        "|---|---:|---:|---:|",
+        *stalls,
+        "",
+    ]
+    if llama:
+        lines += [
+            "## One stream, recorded, against llama.cpp: tokens per second after the prompt",
+            "",
+            "| weights | llama.cpp | engine | ratio | goal |",
+            "|---|---:|---:|---:|---:|",
+            *llama,
+            "",
+        ]
+    text = "\n".join(lines)
+    print(text)
+    RESULTS.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
