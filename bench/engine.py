@@ -1,8 +1,8 @@
 """What does the engine gain? Tokens per second and waiting times against the plain ways, in the same run.
 
-Plain ways: a thread per request around transformers' `generate()` with its `TextIteratorStreamer`, and llama.cpp through
-its Python binding where an interpreter that has it is named (`--llama PYTHON`, with the `gguf` package to write the same
-weights in the same precision). Rounds alternate between the sides; ratios are medians over rounds. Writes
+Plain ways: a thread per request around transformers' `generate()` with its `TextIteratorStreamer`, and llama.cpp
+through its Python binding where an interpreter that has it is named (`--llama PYTHON`, with the `gguf` package to write
+the same weights in the same precision). Rounds alternate between the sides; ratios are medians over rounds. Writes
 bench/results/engine.md. Takes about ten minutes on two cores.
 """
 
