@@ -1,0 +1,161 @@
+"""A folder that needs no server: what is in it, read by zarr-python and xarray, held against transformers."""
+
+import json
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+import zarr
+from tiny import make_models
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from typer.testing import CliRunner
+
+import glassformer.export as exporting
+from glassformer.cli import app
+
+PROMPT = "Mia gives the ball to Tom."
+
+
+@pytest.fixture(autouse=True)
+def quiet_readers() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@pytest.fixture(scope="module")
+def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_models(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture
+def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A page as the build leaves it, in little; the real one is opened by the browser tests."""
+    folder = tmp_path / "page"
+    (folder / "assets").mkdir(parents=True)
+    (folder / "index.html").write_text('<head><script src="/llm/assets/a.js"></script></head><body></body>')
+    (folder / "index.html.br").write_bytes(b"")
+    (folder / ".source-sha256").write_text("")
+    (folder / "assets" / "a.js").write_text("1")
+    monkeypatch.setattr(exporting, "PAGE", folder)
+    return folder
+
+
+def run(model_dir: Path, out: Path, *options: str) -> Any:
+    arguments = ["export", "llama", PROMPT, "--out", str(out), "--model-dir", str(model_dir), *options]
+    return CliRunner().invoke(app, arguments, env={"GLASSFORMER_DEVICE": "cpu", "GLASSFORMER_OFFLINE": "1"})
+
+
+@pytest.fixture
+def exported(model_dir: Path, page: Path, tmp_path: Path) -> Path:
+    out = tmp_path / "story"
+    outcome = run(model_dir, out, "--max-new-tokens", "5")
+    assert outcome.exit_code == 0, outcome.output
+    return out
+
+
+@pytest.fixture
+def truth(model_dir: Path) -> Any:
+    auto: Any = AutoModelForCausalLM
+    model = auto.from_pretrained(model_dir / "llama", attn_implementation="eager")
+    ids = AutoTokenizer.from_pretrained(model_dir / "llama")(PROMPT, return_tensors="pt").input_ids
+    written = model.generate(ids, max_new_tokens=5, do_sample=False)
+    with torch.no_grad():
+        return written[0].tolist(), model(written, output_attentions=True), model.state_dict()
+
+
+def test_the_store_holds_what_transformers_computes(exported: Path, truth: Any) -> None:
+    ids, out, weights = truth
+    with xr.open_datatree(exported / "data" / "recording.zarr", engine="zarr") as tree:
+        assert tree.attrs["token_ids"] == ids
+        np.testing.assert_allclose(tree["attn_probs.1"]["0"].values, out.attentions[1][0].numpy(), atol=1e-5)
+        np.testing.assert_allclose(tree["lm_head"]["0"].values, out.logits[0].numpy(), atol=1e-4)
+    with xr.open_zarr(exported / "data" / "recording.zarr", group="lm_head") as opened:
+        assert opened["0"].dims == ("pos", "vocab")
+    group = zarr.open_group(exported / "data" / "weights.zarr", mode="r")
+    for name, weight in weights.items():
+        if f"{name}/0" in group:
+            np.testing.assert_array_equal(np.asarray(group[f"{name}/0"]), weight.numpy())
+    assert "model.layers.0.self_attn.q_proj.weight/0" in group
+
+
+def test_the_folder_answers_what_the_page_asks(exported: Path, truth: Any) -> None:
+    ids, out, _ = truth
+    document = json.loads((exported / "data" / "recording.json").read_text())
+    assert [token["id"] for token in document["recording"]["tokens"]] == ids
+    assert document["prompt"] == PROMPT
+    assert document["weights"] == "full"
+    assert [step["token"]["id"] for step in document["steps"]] == ids[-5:]
+    assert document["steps"][0]["model_probability"] == pytest.approx(
+        float(out.logits[0, -6].softmax(-1)[ids[-5]]), abs=1e-5
+    )
+    for pos in range(document["recording"]["positions"]):
+        found = json.loads((exported / "data" / "distributions" / f"{pos}.json").read_text())
+        best = found["candidates"][0]
+        assert best["token"]["id"] == int(out.logits[0, pos].argmax())
+        assert best["probability"] == pytest.approx(float(out.logits[0, pos].softmax(-1).max()), abs=1e-5)
+    assert json.loads((exported / "data" / "anatomy.json").read_text())["model_id"] == "llama"
+
+
+def test_the_page_finds_its_files_from_any_address(exported: Path) -> None:
+    index = (exported / "index.html").read_text()
+    assert 'src="./assets/a.js"' in index
+    assert "/llm/" not in index
+    assert 'id="glassformer-export"' in index
+    names = {file.name for file in exported.iterdir()}
+    assert names == {"index.html", "assets", "data"}
+
+
+def test_weights_can_be_left_out_or_coarse(model_dir: Path, page: Path, tmp_path: Path) -> None:
+    assert run(model_dir, tmp_path / "none", "--weights", "none", "--max-new-tokens", "0").exit_code == 0
+    assert not (tmp_path / "none" / "data" / "weights.zarr").exists()
+    assert run(model_dir, tmp_path / "coarse", "--weights", "coarse", "--max-new-tokens", "0").exit_code == 0
+    group = zarr.open_group(tmp_path / "coarse" / "data" / "weights.zarr", mode="r")
+    # 400 x 32: 128 cells a side are two halvings away.
+    embedding = group["model.embed_tokens.weight"]
+    assert embedding.attrs["first_level"] == 2
+    assert sorted(name for name, _ in embedding.arrays()) == ["2", "2_mean", "3", "3_mean"]  # type: ignore[union-attr]
+    assert "model.norm.weight/0" in group
+
+
+def test_nothing_is_replaced_unless_it_is_an_export(exported: Path, model_dir: Path, tmp_path: Path) -> None:
+    again = run(model_dir, exported)
+    assert (again.exit_code, "overwrite" in again.output) == (1, True)
+    assert run(model_dir, exported, "--overwrite", "--max-new-tokens", "0").exit_code == 0
+    assert not (exported / "data" / "distributions" / "30.json").exists()
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "diary.txt").write_text("dear diary")
+    refused = run(model_dir, mine, "--overwrite")
+    assert refused.exit_code == 1
+    assert "not an export" in refused.output
+    assert (mine / "diary.txt").read_text() == "dear diary"
+    assert not [file for file in tmp_path.iterdir() if file.name.startswith(".")]
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--weights", "some"], "weights is auto, none, coarse or full."),
+        (["--max-mb", "1", "--max-new-tokens", "300"], "more than the 1 MB allowed"),
+    ],
+)
+def test_wrong_wishes_are_told(
+    model_dir: Path, page: Path, tmp_path: Path, options: list[str], sentence: str
+) -> None:
+    outcome = run(model_dir, tmp_path / "out", *options)
+    assert outcome.exit_code == 1
+    assert sentence in outcome.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_page_that_is_not_built_is_told(
+    model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exporting, "PAGE", tmp_path / "nothing")
+    assert "has not been built" in run(model_dir, tmp_path / "out").output

@@ -1,0 +1,74 @@
+import type { Browser } from "playwright-core";
+import { afterAll, beforeAll, expect, inject, test } from "vitest";
+import { launchBrowser, openPage } from "./browser.ts";
+import { readState, waitForFullPicture, waitForRecording } from "./drive.ts";
+
+/** As a notebook or any other program makes one; the page is then opened on it. */
+const REQUEST = {
+  model_id: "sorter",
+  prompt: "CBABBC",
+  max_new_tokens: 6,
+  sampling: { temperature: 0 },
+  interventions: [{ address: "z.1", operation: "scale", value: 0.5, index: { head: [0] } }],
+};
+
+let browser: Browser;
+let traceId: string;
+
+beforeAll(async () => {
+  browser = await launchBrowser();
+  const body = JSON.stringify(REQUEST);
+  const headers = { "Content-Type": "application/json" };
+  const made = await fetch(`${inject("serverUrl")}/api/traces`, { method: "POST", body, headers });
+  traceId = ((await made.json()) as { id: string }).id;
+});
+
+afterAll(() => browser.close());
+
+async function countTraces(): Promise<number> {
+  const list = (await (await fetch(`${inject("serverUrl")}/api/traces`)).json()) as { traces: unknown[] };
+  return list.traces.length;
+}
+
+test("a link to a recording opens it with its model, and makes none", async () => {
+  const before = await countTraces();
+  const opened = await openPage(browser, inject("serverUrl"), { path: `/llm/?trace=${traceId}` });
+  await waitForFullPicture(opened.page);
+  const shown = await readState(opened.page, (state) => ({
+    id: state.trace?.id,
+    changes: state.trace?.interventions?.length,
+    model: state.anatomy?.model_id,
+    prompt: state.prompt,
+    steps: Object.keys(state.steps).length,
+    candidates: state.distribution.value?.candidates.length ?? 0,
+  }));
+  expect(shown).toMatchObject({ id: traceId, changes: 1, model: "sorter", prompt: "CBABBC" });
+  expect(shown.steps).toBeGreaterThan(0);
+  expect(shown.candidates).toBeGreaterThan(2);
+  expect(await countTraces()).toBe(before);
+
+  await opened.page.waitForURL((url) => url.search === `?trace=${traceId}`);
+  await opened.page.reload();
+  await waitForRecording(opened.page);
+  expect(await readState(opened.page, (state) => state.trace?.id)).toBe(traceId);
+  expect(opened.complaints).toEqual([]);
+
+  // Running something of one's own leaves the other's recording alone.
+  await opened.page.getByTestId("run").click();
+  await opened.page.waitForFunction(
+    (id) => window.glassformer.store.getState().trace?.id !== id,
+    traceId,
+  );
+  await waitForRecording(opened.page);
+  expect(opened.page.url()).not.toContain(traceId);
+  expect((await fetch(`${inject("serverUrl")}/api/traces/${traceId}`)).status).toBe(200);
+  await opened.close();
+});
+
+test("a link to a recording that is gone still opens the page", async () => {
+  const opened = await openPage(browser, inject("serverUrl"), { path: "/llm/?trace=0123456789abcdef" });
+  await waitForRecording(opened.page);
+  expect(await readState(opened.page, (state) => state.anatomy?.model_id)).toBe("tales");
+  expect(opened.complaints).toEqual([expect.stringMatching(/^404: .*0123456789abcdef$/)]);
+  await opened.close();
+});
