@@ -56,13 +56,16 @@ test("one filter leads from the one before it to itself", () => {
   ]);
 });
 
-test("few rows are those that matter, the chosen one among them, in the model's order", () => {
-  expect(ids(stageRows(distribution, null, 3).rows)).toEqual([1, 2, 4]);
-  expect(ids(stageRows(distribution, "top_k", 2).rows)).toEqual([2, 4]);
-  const far = { ...distribution, chosen: 5 };
-  const { rows, rest } = stageRows(far, null, 2);
-  expect(ids(rows)).toEqual([2, 5]);
-  expect(rest.count).toBe(98);
+test("few rows are those that matter, in the model's order", () => {
+  expect(ids(stageRows(distribution, null, 4).rows)).toEqual([1, 2, 3, 4]);
+  const { rows, rest } = stageRows({ ...distribution, chosen: 5 }, null, 1);
+  expect(ids(rows)).toEqual([5]);
+  expect(rest.count).toBe(99);
+});
+
+test("what the filter cut is among them, however much is left above it", () => {
+  expect(ids(stageRows(distribution, "top_k", 2).rows)).toEqual([4, 5]);
+  expect(ids(stageRows(distribution, "top_k", 3).rows)).toEqual([2, 4, 5]);
 });
 
 test("a filter that is not on any more shows all of them", () => {

@@ -18,17 +18,21 @@ export interface StageRows {
   rest: { count: number; before: number; after: number };
 }
 
+/** Rows kept for tokens that were cut, so that the edge shows even where much is left above it. */
+const CUT_ROWS = 2;
+
 /**
- * The tokens that matter to one filter: the likeliest before or after it, and the chosen one, in the model's own order.
- * Without a filter, before and after all of them.
+ * The tokens that matter to one filter: the likeliest before or after it, the likeliest it cut, and the chosen one, in
+ * the model's own order. Without a filter, before and after all of them.
  */
 export function stageRows(distribution: Distribution, filter: FilterName | null, count: number): StageRows {
   const { stages, candidates } = distribution;
   const at = stages.findIndex((stage) => stage.filter === filter);
   const rows = candidates.map((candidate) => rowOf(candidate, distribution, at));
-  const weight = ({ chosen, before, after }: StageRow) =>
-    chosen ? Number.POSITIVE_INFINITY : Math.max(before, after);
-  const likeliest = new Set([...rows].sort((a, b) => weight(b) - weight(a)).slice(0, count));
+  const byWeight = [...rows].sort((a, b) => weight(b) - weight(a));
+  const cut = byWeight.filter((row) => row.cutBy !== null && (at < 0 || row.cutBy === filter));
+  const wanted = [...rows.filter((row) => row.chosen), ...cut.slice(0, CUT_ROWS), ...byWeight];
+  const likeliest = new Set([...new Set(wanted)].slice(0, count));
   const shown = rows.filter((row) => likeliest.has(row));
   return {
     rows: shown,
@@ -38,6 +42,10 @@ export function stageRows(distribution: Distribution, filter: FilterName | null,
       after: remainder(shown.map((row) => row.after)),
     },
   };
+}
+
+function weight({ before, after }: StageRow): number {
+  return Math.max(before, after);
 }
 
 function rowOf(candidate: Candidate, { stages, chosen }: Distribution, at: number): StageRow {
