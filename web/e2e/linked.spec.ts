@@ -1,7 +1,7 @@
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import { launchBrowser, openPage } from "./browser.ts";
-import { readState, waitForFullPicture, waitForRecording } from "./drive.ts";
+import { readState, waitForFullPicture, waitForRecording, waitForState } from "./drive.ts";
 
 /** As a notebook or any other program makes one; the page is then opened on it. */
 const REQUEST = {
@@ -55,10 +55,7 @@ test("a link to a recording opens it with its model, and makes none", async () =
 
   // Running something of one's own leaves the other's recording alone.
   await opened.page.getByTestId("run").click();
-  await opened.page.waitForFunction(
-    (id) => window.glassformer.store.getState().trace?.id !== id,
-    traceId,
-  );
+  await opened.page.waitForFunction((id) => window.glassformer.store.getState().trace?.id !== id, traceId);
   await waitForRecording(opened.page);
   expect(opened.page.url()).not.toContain(traceId);
   expect((await fetch(`${inject("serverUrl")}/api/traces/${traceId}`)).status).toBe(200);
@@ -69,6 +66,7 @@ test("a link to a recording that is gone still opens the page", async () => {
   const opened = await openPage(browser, inject("serverUrl"), { path: "/llm/?trace=0123456789abcdef" });
   await waitForRecording(opened.page);
   expect(await readState(opened.page, (state) => state.anatomy?.model_id)).toBe("tales");
+  await waitForState(opened.page, (state) => state.runError?.includes("no recording") ?? false);
   expect(opened.complaints).toEqual([expect.stringMatching(/^404: .*0123456789abcdef$/)]);
   await opened.close();
 });

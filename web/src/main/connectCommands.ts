@@ -56,7 +56,8 @@ export function connectCommands(store: AppStore, scene: Scene, light: LightPlaye
   async function begin(url: UrlState): Promise<void> {
     const defaultId = await refreshModels(store);
     if (defaultId === null) return;
-    if (url.traceId !== null && (await showLinked(url.traceId))) {
+    const fault = url.traceId === null ? null : await showLinked(url.traceId);
+    if (url.traceId !== null && fault === null) {
       store.setState({ position: url.position, selection: url.selection });
       return;
     }
@@ -71,18 +72,18 @@ export function connectCommands(store: AppStore, scene: Scene, light: LightPlaye
     if (url.drawnSeed === null) await recorder.run();
     else await recorder.generate(url.drawnSeed);
     store.setState({ position: url.position, selection: url.selection });
+    if (fault !== null) store.setState({ runError: fault });
   }
 
-  /** Opens the recording a link names, with its model; false where it is gone. */
-  async function showLinked(traceId: string): Promise<boolean> {
+  /** Opens the recording a link names, with its model; the sentence to show where it is gone. */
+  async function showLinked(traceId: string): Promise<string | null> {
     try {
       const trace = await fetchTrace(traceId);
-      if (!(await openModel(trace.model_id))) return false;
+      if (!(await openModel(trace.model_id))) return store.getState().modelFailure?.message ?? "";
       recorder.show(trace);
-      return true;
+      return null;
     } catch (error) {
-      describeFailure(store, error);
-      return false;
+      return describeFailure(store, error) ?? "";
     }
   }
 
