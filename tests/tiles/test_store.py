@@ -1,6 +1,7 @@
 """The store, opened by zarr-python: it must be an ordinary Zarr v3 hierarchy."""
 
 import json
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from zarr.storage import MemoryStore
 
 from glassformer.errors import UnknownKey
 from glassformer.tiles.cache import ByteCache
-from glassformer.tiles.level import Pooling, count_levels, read_level
+from glassformer.tiles.level import STRIP_CELLS, Pooling, count_levels, read_level
 from glassformer.tiles.store import ArrayView, ZarrStore
 
 
@@ -227,3 +228,26 @@ def test_keys_outside_the_store(key: str) -> None:
 
 def test_levels_end_where_a_matrix_fits() -> None:
     assert [count_levels(s) for s in [(64, 64), (65, 2), (2, 129), (40, 1500)]] == [1, 2, 3, 6]
+
+
+def test_a_picture_of_a_large_weight_is_made_without_holding_it() -> None:
+    """The embedding of a model of a billion parameters, a gigabyte of cells: strips of 16 MiB, 48 MiB in all."""
+    shape, asked = (128256, 2048), []
+    row = np.random.default_rng(3).normal(size=shape[1]).astype(np.float32)
+
+    def read(region: tuple[slice, ...]) -> np.ndarray[Any, Any]:
+        rows, columns = region
+        asked.append((rows.stop - rows.start) * (columns.stop - columns.start))
+        return np.broadcast_to(row[columns], (rows.stop - rows.start, columns.stop - columns.start))
+
+    view = ArrayView(shape, ("vocab", "d_model"), read)
+    store = ZarrStore({"embedding": view}, {}, growing=False)
+    for level in (1, 5, 9, 11):
+        keys = [key for key in store.list_keys() if key.startswith(f"embedding/{level}/c/")]
+        tracemalloc.start()
+        bodies = [store.get(key).body for key in keys[:4]]
+        _, peak_bytes = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak_bytes < 48 * 2**20
+        assert np.frombuffer(bodies[0], "<f4")[0] == max(row[: 2**level], key=abs)
+    assert max(asked) <= STRIP_CELLS
