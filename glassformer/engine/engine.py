@@ -147,6 +147,7 @@ class Engine:
 
     def _run_alone(self, session: Session, count: int) -> None:
         sequence = session.sequence
+        logits: Tensor | Exception | None
         try:
             solo = self._solos.get(sequence)
             if solo is not None:
@@ -200,10 +201,12 @@ class Engine:
             known = self._secs_per_row or secs / rows
             self._secs_per_row = 0.7 * known + 0.3 * secs / rows
 
-    def _draw(self, session: Session, logits: Tensor | None) -> None:
+    def _draw(self, session: Session, logits: Tensor | Exception | None) -> None:
         if session.sequence.cancelled.is_set():
             return
         try:
+            if isinstance(logits, Exception):
+                raise logits
             if logits is not None:
                 session.on_step(session.sequence.draw(logits))
         except Exception as exc:

@@ -81,10 +81,13 @@ class PackedForward:
                         stack.enter_context(part.sequence.watcher.watch(span.rows, part.start, part.stop))
                 capture = open_capture(self.loaded, parts, stack)
                 logits = compute_packed(self.loaded.model, ids, positions, spans, kept)
-            return [
-                finish(part, span.rows, capture, rows)
-                for part, span, rows in zip(parts, spans, logits.split(counts), strict=True)
-            ]
+            found: list[Tensor | Exception | None] = []
+            for part, span, rows in zip(parts, spans, logits.split(counts), strict=True):
+                try:
+                    found.append(finish(part, span.rows, capture, rows))
+                except Exception as exc:
+                    found.append(exc)
+            return found
 
 
 class SoloForward:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 
+from torch import Tensor
+
 from glassformer.engine.forward import PackedForward, Part, SoloForward
 from glassformer.engine.request import DecodedToken, GenerationRequest
 from glassformer.engine.sequence import TokenSequence, Watcher
@@ -32,9 +34,12 @@ def decode(
     solo = SoloForward(loaded, sequence) if loaded.packing_fault is not None else None
     packed, stores = PackedForward(loaded), {sequence: KeyValueStore()}
     while not sequence.is_over:
+        logits: Tensor | Exception | None
         if solo is not None:
             logits = solo.run()
         else:
             (logits,) = packed.run([Part(sequence, sequence.pending)], stores)
+        if isinstance(logits, Exception):
+            raise logits
         if logits is not None:
             yield sequence.draw(logits)
