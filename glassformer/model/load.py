@@ -6,6 +6,7 @@ CPU, a conversion to float32 unless told otherwise; float32 weights stay mapped 
 
 from __future__ import annotations
 
+import copy
 import logging
 import re
 import threading
@@ -177,7 +178,7 @@ def plan_load(config_path: Path, tensors: Collection[StoredTensor], options: Loa
     """How the model will be loaded and the memory it takes. Raises BadValue, ModelRefused or ModelFailed."""
     config = read_config(config_path)
     refuse_unless_causal(config)
-    quantizing.check_quantised(config, options.quantize)
+    method = quantizing.check_quantised(config, options.quantize)
     device = choose_device(options.device)
     dtype = choose_dtype(options.dtype, device)
     text = config.get_text_config()
@@ -191,6 +192,8 @@ def plan_load(config_path: Path, tensors: Collection[StoredTensor], options: Loa
             getattr(config, "tie_word_embeddings", False) or getattr(text, "tie_word_embeddings", False)
         ),
     )
+    if method in quantizing.UNPACKED:
+        needed_bytes = count_skeleton_bytes(config, dtype)
     device_map: dict[str, str] | str | None = None if device.type == "cpu" else {"": str(device)}
     max_memory: dict[int | str, int] | None = None
     if str(device) == "cuda":
@@ -227,7 +230,8 @@ def load_model(
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         refuse_unless_causal(config)
-        quantizing.check_quantised(config, plan.quantize)
+        method = quantizing.check_quantised(config, plan.quantize)
+        quantizing.unpack_when_read(config, method)
         tokenizer = load_tokenizer(folder)
         with BUILDING, listen_to_reading(on_fraction):
             found: Any = AutoModelForCausalLM.from_pretrained(
@@ -255,7 +259,19 @@ def load_model(
         log.warning("loading %s failed", source.model_id, exc_info=exc)
         raise ModelFailed(f"The model could not be loaded: {describe_fault(exc, folder)}") from exc
     log.debug("read %d weight files of %s", len(weights), source.model_id)
-    return wrap_model(source, model, tokenizer, quantize=quantizing.find_method(config) or plan.quantize)
+    return wrap_model(source, model, tokenizer, quantize=method or plan.quantize)
+
+
+def count_skeleton_bytes(config: Any, dtype: torch.dtype | str) -> int:
+    """Bytes of a whole model with this config, from its shapes alone; tied weights count once."""
+    plain = copy.deepcopy(config)
+    if hasattr(plain, "quantization_config"):
+        del plain.quantization_config
+    chosen = dtype if isinstance(dtype, torch.dtype) else getattr(config, "dtype", None) or torch.float32
+    auto: Any = AutoModelForCausalLM
+    with BUILDING, torch.device("meta"):
+        model = auto.from_config(plain, trust_remote_code=False)
+    return sum(parameter.numel() for parameter in model.parameters()) * int(chosen.itemsize)
 
 
 @contextmanager

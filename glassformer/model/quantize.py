@@ -2,6 +2,7 @@
 
 The work is done by libraries of the optional extra `quantized`: torchao for int8 (each output feature has its scale,
 weights only), bitsandbytes for int4 (NF4 in blocks of 64). Embeddings, norms and the unembedding stay whole.
+Checkpoints of compressed-tensors and in blocks of 8-bit floats are small on the disk alone: they are made whole.
 What it costs in accuracy is written in docs/decisions.
 """
 
@@ -19,7 +20,15 @@ from glassformer.errors import ModelRefused
 LIBRARIES = {"int8": "torchao", "int4": "bitsandbytes"}
 # Methods whose checkpoints load with a library of the extra. The others need kernels that are fetched from the
 # hub while loading, which is running somebody's code, or libraries that no longer work with this transformers.
-METHODS = {"torchao": "torchao", "bitsandbytes": "bitsandbytes", "compressed-tensors": "compressed_tensors"}
+METHODS = {
+    "torchao": "torchao",
+    "bitsandbytes": "bitsandbytes",
+    "compressed-tensors": "compressed_tensors",
+    "fp8": "",
+}
+# Made whole while they are read: compressed-tensors would do it at the first forward, whatever was asked, and the
+# 8-bit floats in blocks of "fp8" need kernels that are fetched.
+UNPACKED = frozenset({"compressed-tensors", "fp8"})
 
 
 def find_method(config: Any) -> str | None:
@@ -54,7 +63,8 @@ def check_quantised(config: Any, quantize: str) -> str | None:
             f"The model is quantised with {method[:40]!r}, which cannot be loaded here; "
             f"{', '.join(sorted(METHODS))} can."
         )
-    require_library(METHODS[method], f"This model ({method})")
+    if METHODS[method]:
+        require_library(METHODS[method], f"This model ({method})")
     if quantize != "none":
         raise ModelRefused(
             f"The model is quantised already ({method}), so quantize={quantize} cannot be.", field="quantize"
@@ -69,6 +79,12 @@ def require_library(name: str, wanted_by: str) -> None:
             f"{wanted_by} needs {name}; install it with: pip install 'glassformer[quantized]'.",
             field="quantize",
         )
+
+
+def unpack_when_read(config: Any, method: str | None) -> None:
+    """Have a checkpoint of a method in `UNPACKED` made whole while it is read; its own config must say so."""
+    if method in UNPACKED and isinstance(getattr(config, "quantization_config", None), dict):
+        config.quantization_config["dequantize"] = True
 
 
 def make_quantization(quantize: str, dtype: torch.dtype | str) -> Any:

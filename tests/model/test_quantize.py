@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tiny import make_model
 from transformers import AutoModelForCausalLM
 
@@ -115,6 +116,87 @@ def test_a_checkpoint_that_comes_quantised(tales: Path, tmp_path: Path, quantize
     assert plan.needed_bytes == pytest.approx(loaded.bytes, rel=0.02)
     with pytest.raises(ModelRefused, match="quantised already"):
         load(folder, quantize=quantize)
+
+
+def test_a_checkpoint_that_is_packed_on_the_disk(tales: Path, tmp_path: Path) -> None:
+    """Written by compressed-tensors, unpacked when it is read, and counted so."""
+    pytest.importorskip("compressed_tensors")
+    folder = pack_checkpoint(tales, tmp_path / "packed")
+    loaded, whole = load(folder), load(tales)
+    assert loaded.quantize == "compressed-tensors"
+    assert (folder / "model.safetensors").stat().st_size < whole.bytes / 2
+    plan = plan_load(
+        folder / "config.json", read_headers([folder / "model.safetensors"]), LoadOptions(device="cpu")
+    )
+    assert loaded.bytes == pytest.approx(whole.bytes, rel=0.02)
+    assert plan.needed_bytes == whole.bytes
+    ids = torch.tensor([whole.encode(PROMPT)])
+    with torch.inference_mode():
+        expected, found = (model.model(ids).logits.log_softmax(-1) for model in (whole, loaded))
+    assert 0 < (expected.exp() * (expected - found)).sum(-1).mean() < DIVERGENCE["int8"]
+    look_into(loaded)
+    assert loaded.anatomy is not None
+    assert not [site for site in loaded.anatomy.blocks[0].sites if site.check.status == "refused"]
+
+
+def test_a_checkpoint_in_blocks_of_8_bit_floats(tales: Path, tmp_path: Path) -> None:
+    """As published in FP8: 128 x 128 blocks with a scale each; made whole, since its kernels would be fetched."""
+    folder = Path(shutil.copytree(tales, tmp_path / "fp8"))
+    tensors = load_file(folder / "model.safetensors")
+    for name in [name for name in tensors if "_proj" in name]:
+        blocks = tensors[name].new_empty([-(-size // 128) for size in tensors[name].shape])
+        eighth = torch.empty_like(tensors[name], dtype=torch.float8_e4m3fn)
+        for row, column in torch.cartesian_prod(*map(torch.arange, blocks.shape)).tolist():
+            place = (slice(row * 128, row * 128 + 128), slice(column * 128, column * 128 + 128))
+            blocks[row, column] = tensors[name][place].abs().max() / 448
+            eighth[place] = (tensors[name][place] / blocks[row, column]).to(torch.float8_e4m3fn)
+        tensors |= {name: eighth, f"{name}_scale_inv": blocks}
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((folder / "config.json").read_text())
+    recipe = {"quant_method": "fp8", "weight_block_size": [128, 128], "activation_scheme": "dynamic"}
+    (folder / "config.json").write_text(json.dumps({**config, "quantization_config": recipe}))
+    loaded, whole = load(folder), load(tales)
+    assert loaded.quantize == "fp8"
+    plan = plan_load(
+        folder / "config.json", read_headers([folder / "model.safetensors"]), LoadOptions(device="cpu")
+    )
+    assert plan.needed_bytes == loaded.bytes == whole.bytes
+    ids = torch.tensor([whole.encode(PROMPT)])
+    with torch.inference_mode():
+        expected, found = (model.model(ids).logits.log_softmax(-1) for model in (whole, loaded))
+    assert 0 < (expected.exp() * (expected - found)).sum(-1).mean() < 0.02
+
+
+def pack_checkpoint(source: Path, folder: Path) -> Path:
+    """A copy of a model with its linear maps in eight bits, one scale a row, four to a word."""
+    from compressed_tensors.compressors import ModelCompressor
+    from compressed_tensors.quantization import (
+        QuantizationConfig,
+        QuantizationStatus,
+        apply_quantization_config,
+    )
+
+    auto: Any = AutoModelForCausalLM
+    model = auto.from_pretrained(source, dtype=torch.float32)
+    weights = {"num_bits": 8, "type": "int", "symmetric": True, "strategy": "channel"}
+    recipe = {
+        "config_groups": {"maps": {"targets": ["Linear"], "weights": weights}},
+        "ignore": ["lm_head"],
+        "quant_method": "compressed-tensors",
+        "format": "pack-quantized",
+    }
+    apply_quantization_config(model, QuantizationConfig(**recipe))
+    for module in model.modules():
+        if hasattr(module, "weight_scale"):
+            module.weight_scale.data = module.weight.detach().abs().amax(1, keepdim=True) / 127
+            module.quantization_status = QuantizationStatus.FROZEN
+    compressor = ModelCompressor.from_pretrained_model(model, quantization_format="pack-quantized")
+    compressor.compress_model(model)
+    shutil.copytree(source, folder)
+    tensors = {name: tensor for name, tensor in model.state_dict().items() if name != "lm_head.weight"}
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    compressor.update_config(str(folder))
+    return folder
 
 
 def test_methods_that_cannot_be_loaded_are_named() -> None:
