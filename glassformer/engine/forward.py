@@ -61,8 +61,13 @@ class PackedForward:
     def __init__(self, loaded: LoadedModel) -> None:
         self.loaded = loaded
 
-    def run(self, parts: Sequence[Part], stores: dict[TokenSequence, KeyValueStore]) -> list[Tensor | None]:
-        """Compute `parts`; for each that draws the logits of its last position, Float[Tensor, "vocab"]."""
+    def run(
+        self, parts: Sequence[Part], stores: dict[TokenSequence, KeyValueStore]
+    ) -> list[Tensor | Exception | None]:
+        """Compute `parts`; for each that draws the logits of its last position, Float[Tensor, "vocab"].
+
+        A watcher that fails gives its exception in their place, and harms no other.
+        """
         ids: list[int] = []
         positions: list[int] = []
         spans: list[Span] = []
