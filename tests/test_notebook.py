@@ -418,6 +418,14 @@ def test_a_saved_recording_opens_without_a_model(saved: tuple[gf.Trace, Path]) -
     assert done.stdout.strip() == f"{trace['q.0'].shape} False"
 
 
+def test_a_last_token_past_the_context_is_kept(tmp_path: Path) -> None:
+    trace = gf.load("sorter", device="cpu").trace("CBABBC", max_new_tokens=6, temperature=0)
+    assert (trace.positions, len(trace.tokens)) == (11, 12)
+    opened = gf.open(trace.save(tmp_path / "x.zarr", addresses=["attn_probs.0"]))
+    assert (opened.text, opened.tokens, opened.positions) == (trace.text, trace.tokens, 11)
+    xarray.testing.assert_identical(opened["attn_probs.0"], trace["attn_probs.0"])
+
+
 def test_zarr_and_xarray_open_it_too(saved: tuple[gf.Trace, Path]) -> None:
     trace, path = saved
     group = zarr.open_group(path, mode="r")
@@ -461,7 +469,9 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
         "do not fit together",
     ),
     "another length": (
-        lambda path: spoil_json(path / "zarr.json", tokens=["a"] * 5, token_ids=[1] * 5, prompt_count=5),
+        lambda path: spoil_json(
+            path / "zarr.json", tokens=["a"] * 5, token_ids=[1] * 5, prompt_count=5, positions=5
+        ),
         "does not have the shape",
     ),
     "no anatomy": (lambda path: (path / "anatomy.json").unlink(), "anatomy.json cannot be read"),

@@ -37,6 +37,7 @@ class RecordingAttributes(BaseModel):
     token_ids: list[int]
     tokens: list[str]
     prompt_count: int
+    positions: int | None = None
     interventions: list[Intervention] = []
     text: str | None = None
 
@@ -68,7 +69,7 @@ class FolderSource:
         attributes = self._read_attributes()
         self.token_ids = attributes.token_ids
         self.tokens = attributes.tokens
-        self.positions = len(attributes.token_ids)
+        self.positions = attributes.positions or len(attributes.token_ids)
         self.prompt_count = attributes.prompt_count
         self.text = "".join(attributes.tokens) if attributes.text is None else attributes.text
         self.interventions = tuple(attributes.interventions)
@@ -115,7 +116,8 @@ class FolderSource:
         except ValidationError as error:
             where = ".".join(map(str, error.errors()[0]["loc"]))
             raise self._damaged(f"its attributes lack a {where} that makes sense") from error
-        if not 0 < found.prompt_count <= len(found.token_ids) == len(found.tokens):
+        positions = len(found.token_ids) if found.positions is None else found.positions
+        if not 0 < found.prompt_count <= positions <= len(found.token_ids) == len(found.tokens):
             raise self._damaged("its tokens do not fit together")
         return found
 

@@ -6,6 +6,7 @@ One server for all handles. It is given the models and recordings that are there
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 import threading
 import webbrowser
@@ -32,6 +33,7 @@ class PageServer:
     def __init__(self, model_id: str) -> None:
         from glassformer.server.start import build_server, take_port
 
+        keep_quiet()
         # The page opens with the recording's model, which is there already: nothing is loaded at the start. Only this
         # machine reaches it, whatever the environment says of a server.
         settings = SESSION.settings.model_copy(
@@ -86,6 +88,17 @@ class PageServer:
 
         self.call(replay)
         return f"http://127.0.0.1:{self._listener.getsockname()[1]}/llm?trace={live.id}"
+
+
+def keep_quiet() -> None:
+    """Have the server say nothing below a warning: what it prints would land in the notebook."""
+    import structlog
+
+    if not structlog.is_configured():
+        structlog.configure(
+            wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+            logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        )
 
 
 _server: PageServer | None = None

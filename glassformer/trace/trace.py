@@ -245,8 +245,13 @@ class Trace:
         chosen = (
             views if addresses is None else {address: views[address] for address in dict.fromkeys(addresses)}
         )
-        text = self.loaded.decode(self.token_ids[:positions])
-        return ZarrStore(chosen, {**self._describe(positions), "text": text}, growing=False)
+        # With a last token that stands past the context: there is no position to read it at, but it was written.
+        everything = {
+            **self._describe(len(self.token_ids)),
+            "positions": positions,
+            "text": self.loaded.decode(self.token_ids),
+        }
+        return ZarrStore(chosen, everything, growing=False)
 
     def _make_store(self, positions: int) -> ZarrStore:
         return ZarrStore(self._make_views(positions), self._describe(positions), growing=True)
@@ -263,13 +268,13 @@ class Trace:
             if site.check.status != "refused" and math.prod(self.shape(site, positions)) > 0
         }
 
-    def _describe(self, positions: int) -> dict[str, Any]:
-        """The attributes of the store."""
+    def _describe(self, count: int) -> dict[str, Any]:
+        """The attributes of the store, with the first `count` tokens."""
         return {
             "model_id": self.loaded.model_id,
-            "token_ids": self.token_ids[:positions],
+            "token_ids": self.token_ids[:count],
             "prompt_count": self.prompt_count,
-            "tokens": [token.text for token in self.loaded.tokens(self.token_ids[:positions])],
+            "tokens": [token.text for token in self.loaded.tokens(self.token_ids[:count])],
             "interventions": [given.model_dump() for given in self.interventions],
         }
 
