@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -111,14 +112,47 @@ class Sampler:
         if self.filters.is_greedy:
             return best, 1.0
         probabilities = scores.softmax(-1)
-        if self.sampling.seed is None and self._prunes:
-            # A random number for each token that is left, instead of each token there is: the same distribution.
-            kept = torch.from_numpy(probabilities.numpy().nonzero()[0])
-            place = torch.multinomial(probabilities[kept], 1, generator=self.generator)
-            token_id = int(kept[place])
-        else:
-            token_id = int(torch.multinomial(probabilities, 1, generator=self.generator))
+        # Pruned tokens cannot win, so they need no random number turned into an exponential one.
+        kept = torch.from_numpy(probabilities.numpy().nonzero()[0]) if self._prunes else None
+        token_id = pick_token(
+            probabilities, kept, self.generator, is_repeatable=self.sampling.seed is not None
+        )
         return token_id, float(probabilities[token_id])
+
+
+def pick_token(
+    probabilities: Tensor, kept: Tensor | None, generator: torch.Generator, *, is_repeatable: bool
+) -> int:
+    """An index of Float[Tensor, "vocab"], none but those `kept` being possible.
+
+    A repeatable one is `torch.multinomial(probabilities, 1)`: the largest quotient of a probability and an
+    exponential random number (Efraimidis and Spirakis 2006). Most of its time goes into the logarithms of those
+    numbers, one for each token there is; here only for those that can win.
+    """
+    some = probabilities if kept is None else probabilities[kept]
+    if not is_repeatable or not has_uniform_exponentials():
+        if is_repeatable:
+            return int(torch.multinomial(probabilities, 1, generator=generator))
+        place = int(torch.multinomial(some, 1, generator=generator))
+    else:
+        uniform = torch.rand(len(probabilities), dtype=torch.float64, generator=generator)
+        exponential = make_exponential(uniform if kept is None else uniform[kept])
+        place = int((some / exponential).numpy().argmax())
+    return place if kept is None else int(kept[place])
+
+
+def make_exponential(uniform: Tensor) -> Tensor:
+    """Exponential random numbers as `Tensor.exponential_` makes them of Float64[Tensor, "token"] from 0 to 1."""
+    return (-torch.log1p(-uniform)).float()
+
+
+@cache
+def has_uniform_exponentials() -> bool:
+    """Whether this build of torch makes its exponential random numbers of uniform ones in the way known here."""
+    first, second = torch.Generator().manual_seed(1), torch.Generator().manual_seed(1)
+    expected = torch.empty(4096).exponential_(1, generator=first)
+    found = make_exponential(torch.rand(4096, dtype=torch.float64, generator=second))
+    return torch.equal(found, expected) and torch.equal(first.get_state(), second.get_state())
 
 
 def check_row(logits: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from transformers import DynamicCache
 from glassformer.engine.constraint import make_matcher
 from glassformer.engine.filter import FilterChain
 from glassformer.engine.request import GenerationRequest
-from glassformer.engine.sampling import Sampler, make_sampler
+from glassformer.engine.sampling import Sampler, make_sampler, pick_token
 from glassformer.errors import BadValue, ModelFailed
 from glassformer.model.load import LoadedModel
 from glassformer.protocol.messages import Constraint, Sampling
@@ -185,6 +185,19 @@ def test_draws_do_not_depend_on_what_is_drawn_beside_them() -> None:
         torch.rand(3)
         beside.append(draw(second, ids, row))
     assert beside == alone
+
+
+@pytest.mark.parametrize("vocab", [1, 7, 400, 32_000, 128_000])
+def test_a_repeatable_pick_is_that_of_multinomial(vocab: int) -> None:
+    first, second = torch.Generator().manual_seed(8), torch.Generator().manual_seed(8)
+    for run in range(20):
+        probabilities = (torch.randn(vocab) * run / 4).softmax(-1)
+        if run % 2:
+            probabilities[probabilities < probabilities.max() / 20] = 0.0
+        kept = probabilities.nonzero()[:, 0] if run % 4 < 2 else None
+        expected = int(torch.multinomial(probabilities, 1, generator=first))
+        assert pick_token(probabilities, kept, second, is_repeatable=True) == expected
+    assert torch.equal(first.get_state(), second.get_state())
 
 
 def test_an_unseeded_draw_follows_the_distribution() -> None:
