@@ -203,7 +203,8 @@ def plan_load(config_path: Path, tensors: Collection[StoredTensor], options: Loa
             device_map = {"": str(device)}
         else:
             # Never spilled into the host's memory: that would be slow without a word.
-            device_map, max_memory = "auto", {**place, "cpu": 0}
+            device_map, max_memory = "auto", dict(place)
+            max_memory["cpu"] = 0
     return Plan(device, dtype, options.quantize, needed_bytes, device_map, max_memory)
 
 
@@ -271,7 +272,8 @@ def count_skeleton_bytes(config: Any, dtype: torch.dtype | str) -> int:
     auto: Any = AutoModelForCausalLM
     with BUILDING, torch.device("meta"):
         model = auto.from_config(plain, trust_remote_code=False)
-    return sum(parameter.numel() for parameter in model.parameters()) * int(chosen.itemsize)
+    numbers = sum(int(parameter.numel()) for parameter in model.parameters())
+    return numbers * int(chosen.itemsize)
 
 
 @contextmanager

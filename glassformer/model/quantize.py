@@ -167,12 +167,13 @@ def read_whole(parameter: Tensor) -> Tensor:
             raise ModelRefused("This weight is quantised in a format that cannot be read back.")
         return parameter.dequantize()
     state, scales = getattr(parameter, "quant_state", None), getattr(parameter, "SCB", None)
+    whole: Tensor = parameter
     if state is not None:
         from bitsandbytes.functional import dequantize_4bit
 
-        return dequantize_4bit(parameter.data, state)  # type: ignore[no-any-return]
-    if isinstance(scales, Tensor):
+        whole = dequantize_4bit(parameter.data, state)
+    elif isinstance(scales, Tensor):
         from bitsandbytes.functional import int8_vectorwise_dequant
 
-        return int8_vectorwise_dequant(parameter.data, scales)  # type: ignore[no-any-return]
-    return parameter
+        whole = int8_vectorwise_dequant(parameter.data, scales)
+    return whole
