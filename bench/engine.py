@@ -33,6 +33,7 @@ from glassformer.engine.request import DecodedToken, GenerationRequest
 from glassformer.engine.sequence import TokenSequence
 from glassformer.model.attention import install, select_attention
 from glassformer.model.load import LoadedModel, load_model, wrap_model
+from glassformer.model.product import install_products
 from glassformer.model.registry import Registry
 from glassformer.model.source import Catalog, ModelSource
 from glassformer.protocol.messages import Sampling
@@ -330,6 +331,7 @@ def main() -> None:
                 tokenizer.save_pretrained(folder / "large")
             source = ModelSource(model_id=name, kind="folder", folder=None)
             install(model)
+            install_products(model)
             loaded = wrap_model(source, model, tokenizer)
             if loaded.packing_fault is not None:
                 raise SystemExit(f"The model does not pack: {loaded.packing_fault}.")
@@ -341,6 +343,8 @@ def main() -> None:
             if name == "f32":
                 stalls += measure_stalls(loaded, folder)
         tales = load_model(Catalog().find("tales"), bundled.TALES.folder, device="cpu")
+        install(tales.model)
+        install_products(tales.model)
         tales.eos_ids = frozenset()
         tales.model.generation_config.eos_token_id = None
         streams += measure_streams(tales, "tales", arguments.rounds)

@@ -164,6 +164,11 @@ def packing(spans: Sequence[Span]) -> Iterator[None]:
         _local.packing = None
 
 
+def is_packing() -> bool:
+    """Whether this thread is computing a packed row."""
+    return getattr(_local, "packing", None) is not None
+
+
 class Pattern:
     """What transformers was about to make a mask from, kept to make one for each sequence instead."""
 
@@ -191,7 +196,7 @@ class Pattern:
 
 def make_mask(**arguments: Any) -> Tensor | None:
     """The mask function beside the tap: transformers' own, put off while packing until the spans are at hand."""
-    if getattr(_local, "packing", None) is None:
+    if not is_packing():
         return sdpa_mask(**arguments)
     if not arguments.get("allow_is_causal_skip", True):
         raise NotPackable  # the model reads the mask itself, outside attention

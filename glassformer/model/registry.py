@@ -428,14 +428,18 @@ def look_into(loaded: LoadedModel, on_fraction: Callable[[float], None] | None =
     """
     from glassformer.model.anatomy import build_anatomy
     from glassformer.model.attention import install
+    from glassformer.model.product import install_products
 
     try:
         install(loaded.model)
         loaded.anatomy = build_anatomy(loaded, on_fraction)
     except Exception:
         log.exception("looking into %s failed", loaded.model_id)
+    ways = install_products(loaded.model)
     if loaded.packing_fault is not None:
         log.info("generations of %s take turns: %s", loaded.model_id, loaded.packing_fault)
+    elif ways:
+        log.debug("linear layers of %s by rows: %s", loaded.model_id, ways)
 
 
 def read_family(source: ModelSource) -> str | None:
