@@ -1,8 +1,8 @@
 """How the linear layers of a packed step are computed on a CPU: in whichever of three ways is quickest there.
 
 A step multiplies each weight with a few rows. Libraries are made for many rows, or for one: on some processors
-`torch.nn.functional.linear` needs three times as long for four rows as for one, where the same product turned around, or
-computed from 16-bit weights widened a strip at a time, costs what reading the weights costs. Which way is quickest
+`torch.nn.functional.linear` needs three times as long for four rows as for one, where the same product turned around,
+or computed from 16-bit weights widened a strip at a time, costs what reading the weights costs. Which way is quickest
 depends on the processor, the number format and the number of rows, so it is measured once on the model's own weights
 (bench/results/product.md). All are the same sum in another order. Costs no memory but a strip of float32.
 """
