@@ -4,6 +4,7 @@
 index.html, assets/             the built page; a note inside index.html tells it that it has no server
 data/recording.json             the recording's state, its steps, how they were drawn, the model's summary
 data/anatomy.json               the model as data
+data/rotary.json                the tables that turn queries and keys, for how a cell was computed
 data/distributions/{pos}.json   what the model expected after each position
 data/recording.zarr/            every site of the recording, level by level; opens with zarr-python and xarray
 data/weights.zarr/              the weights: none, coarse pictures of them, or all
@@ -23,7 +24,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 from pydantic import ValidationError
 
@@ -205,10 +206,28 @@ def write_answers(exportable: Exportable, folder: Path, weights: WeightDetail) -
     }
     (folder / "anatomy.json").write_text(anatomy.model_dump_json(), encoding="utf-8")
     (folder / "recording.json").write_text(json.dumps(document), encoding="utf-8")
+    (folder / "rotary.json").write_text(json.dumps(collect_rotary(trace)), encoding="utf-8")
     distributions = folder / "distributions"
     distributions.mkdir()
     for pos in range(trace.positions):
         (distributions / f"{pos}.json").write_text(describe_position(exportable, pos), encoding="utf-8")
+
+
+def collect_rotary(trace: Trace) -> dict[str, Any]:
+    """The tables by which each block turns queries and keys, [pos, width]; blocks that share one name it once."""
+    blocks: list[int | None] = []
+    tables: list[dict[str, Any]] = []
+    assert trace.loaded.anatomy is not None
+    for block in trace.loaded.anatomy.blocks:
+        rotary = trace.block_sites(block.index).rotary
+        if rotary is None:
+            blocks.append(None)
+            continue
+        table = {"cos": rotary[0].tolist(), "sin": rotary[1].tolist()}
+        if table not in tables:
+            tables.append(table)
+        blocks.append(tables.index(table))
+    return {"blocks": blocks, "tables": tables}
 
 
 def describe_recording(exportable: Exportable) -> TraceState:

@@ -14,7 +14,8 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { extname, join, normalize } from "node:path";
 import type { Browser, Page } from "playwright-core";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, inject, test } from "vitest";
+import type { Explanation } from "../src/protocol/schema.generated";
 import { launchBrowser, openPage, type WatchedPage } from "./browser.ts";
 import { readCanvasPixels, readState, waitForFullPicture, waitForState } from "./drive.ts";
 import { askTransformers } from "./reference.ts";
@@ -129,6 +130,65 @@ test("every position tells what could come next, and nothing is offered that nee
   expect(await page.getByTestId("temperature").isDisabled()).toBe(true);
   await page.keyboard.press("ControlOrMeta+Enter");
   expect(await readState(page, (state) => state.activity)).toBe("idle");
+  expect(complaints).toEqual([]);
+  await close();
+});
+
+test("how a cell was computed is computed here, as a server tells it", async () => {
+  const serverUrl = inject("serverUrl");
+  const body = {
+    model_id: "tales",
+    prompt: PROMPT,
+    max_new_tokens: NEW_TOKENS,
+    sampling: { temperature: 0 },
+  };
+  const asked = await fetch(`${serverUrl}/api/traces`, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(body),
+  });
+  const { id } = (await asked.json()) as { id: string };
+  await (await fetch(`${serverUrl}/api/traces/${id}/events`)).text();
+
+  const { page, complaints, close } = await openExported(FOLDER);
+  await waitForFullPicture(page);
+  const sites = await readState(page, (state) => {
+    const { anatomy } = state;
+    const all = anatomy ? [...anatomy.before, ...(anatomy.blocks[1]?.sites ?? []), ...anatomy.after] : [];
+    return all.map(({ address, axes }) => ({ address, axes }));
+  });
+  expect(sites.length).toBeGreaterThan(15);
+  const places: Record<string, number> = { head: 1, kv_head: 1, pos: 7, query: 7, key: 3 };
+  for (const { address, axes } of sites) {
+    const index = axes.map((axis) => places[axis] ?? 11);
+    const url = `${serverUrl}/api/traces/${id}/explain?address=${address}&index=${index.join(",")}`;
+    const told = (await (await fetch(url)).json()) as Explanation;
+    await page.evaluate((selection) => window.glassformer.store.setState({ selection }), { address, index });
+    await waitForState(
+      page,
+      (state) =>
+        state.explanation.status === "failed" ||
+        (state.explanation.status === "ready" &&
+          state.explanation.value?.address === state.selection?.address),
+    );
+    const { value: own, error } = await readState(page, (state) => state.explanation);
+    expect(error, address).toBeNull();
+    expect(own?.recomputed, address).toBeCloseTo(told.recomputed ?? Number.NaN, 4);
+    expect(own?.difference ?? 1, address).toBeLessThan(1e-4);
+    expect([own?.terms.length, own?.rest_count, own?.note], address).toEqual([
+      told.terms.length,
+      told.rest_count,
+      told.note,
+    ]);
+    for (const [at, term] of told.terms.entries()) {
+      expect(own?.terms[at]?.contribution, `${address} ${term.label}`).toBeCloseTo(term.contribution, 4);
+    }
+    const named = (terms: Explanation["terms"] = []) =>
+      terms
+        .flatMap(({ label, operands }) => operands.map(({ name, index }) => `${label} ${name} ${index}`))
+        .sort();
+    expect(named(own?.terms.slice(0, 1)), address).toEqual(named(told.terms.slice(0, 1)));
+  }
   expect(complaints).toEqual([]);
   await close();
 });

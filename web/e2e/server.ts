@@ -23,7 +23,10 @@ export interface RunningServer {
 }
 
 /** Starts the real server on a free port and waits until its default model can serve. */
-export async function startServer(options: string[] = []): Promise<RunningServer> {
+export async function startServer(
+  options: string[] = [],
+  headers: Record<string, string> = {},
+): Promise<RunningServer> {
   const port = await findFreePort();
   const url = `http://127.0.0.1:${port}`;
   const startedAt = performance.now();
@@ -39,7 +42,7 @@ export async function startServer(options: string[] = []): Promise<RunningServer
   child.stdout.on("data", remember);
   child.stderr.on("data", remember);
   try {
-    await waitUntilAnswered(`${url}/ready`, child);
+    await waitUntilAnswered(`${url}/ready`, child, headers);
   } catch (error) {
     await stopProcess(child);
     throw new Error(`${(error as Error).message}\n${log}`);
@@ -55,11 +58,15 @@ export default async function setup(project: TestProject): Promise<() => Promise
 }
 
 /** Waits for a 2xx from `address`, or throws as soon as the process behind it has ended. */
-export async function waitUntilAnswered(address: string, child: ChildProcess): Promise<void> {
+export async function waitUntilAnswered(
+  address: string,
+  child: ChildProcess,
+  headers: Record<string, string> = {},
+): Promise<void> {
   const deadline = performance.now() + START_TIMEOUT_MS;
   while (performance.now() < deadline) {
     if (child.exitCode !== null) throw new Error(`The server ended with exit code ${child.exitCode}.`);
-    const answer = await fetch(address).catch(() => null);
+    const answer = await fetch(address, { headers }).catch(() => null);
     if (answer?.ok) return;
     await new Promise((resolve) => setTimeout(resolve, 100));
   }

@@ -7,7 +7,7 @@ import type {
   Step,
   TraceState,
 } from "../protocol/schema.generated";
-import { MissingError } from "./MatrixReader";
+import { MatrixReader, MissingError } from "./MatrixReader";
 import { isAbort } from "./request";
 import type { CellReference, Source, StoreAddress } from "./Source";
 
@@ -21,9 +21,20 @@ export interface ExportedRecording {
   weights: "none" | "coarse" | "full";
 }
 
+/** `data/rotary.json`: which table each block turns its queries and keys by. */
+interface RotaryTables {
+  blocks: (number | null)[];
+  tables: { cos: number[][]; sin: number[][] }[];
+}
+
+const NEEDS_WEIGHTS = "How this cell was computed needs the weights, which were left out of this export.";
+const NEEDS_MODEL = "How this cell was computed is told by a running Glassformer alone.";
+
 /** Answers from the files of an export, beside the page. Throws MissingError for one that is not there or not whole. */
 export class ExportedSource implements Source {
   readonly #base: URL;
+  readonly #reader = new MatrixReader(this);
+  readonly #known = new Map<string, Promise<unknown>>();
   #weights: ExportedRecording["weights"] = "none";
 
   constructor(base: URL) {
@@ -31,13 +42,13 @@ export class ExportedSource implements Source {
   }
 
   async readAnatomy(): Promise<Anatomy> {
-    const anatomy = await this.#readJson<Anatomy>("anatomy.json");
+    const anatomy = await this.#readOnce<Anatomy>("anatomy.json");
     if (!Array.isArray(anatomy.blocks)) throw new MissingError("anatomy.json is not an anatomy");
     return anatomy;
   }
 
   async readRecording(): Promise<ExportedRecording> {
-    const found = await this.#readJson<ExportedRecording>("recording.json");
+    const found = await this.#readOnce<ExportedRecording>("recording.json");
     if (!Array.isArray(found.recording?.tokens)) throw new MissingError("recording.json is not a recording");
     this.#weights = found.weights;
     return found;
@@ -53,8 +64,39 @@ export class ExportedSource implements Source {
     return this.#readJson(`distributions/${position}.json`, signal);
   }
 
-  explain(_traceId: string, _cell: CellReference, _signal?: AbortSignal): Promise<Explanation> {
-    return Promise.reject(new Error("How a cell was computed is told by a running Glassformer alone."));
+  /** Computed here from the recording and the weights, where those are there in full. */
+  async explain(_traceId: string, cell: CellReference, signal?: AbortSignal): Promise<Explanation> {
+    const [{ explainCell, NotFollowedError }, anatomy, { recording }] = await Promise.all([
+      import("./explainCell"),
+      this.readAnatomy(),
+      this.readRecording(),
+    ]);
+    const sites = [...anatomy.before, ...anatomy.blocks.flatMap((block) => block.sites), ...anatomy.after];
+    const site = sites.find((each) => each.address === cell.address);
+    if (!site) throw new Error(`There is no site ${cell.address}.`);
+    const { positions, model_id: modelId, id: traceId } = recording;
+    const waiting = signal ?? new AbortController().signal;
+    const read = async (store: StoreAddress, name: string, selection: (number | null)[]) => {
+      const values = this.holds(store) ? await this.#reader.readCells(store, name, selection, waiting) : null;
+      if (!values) throw new NotFollowedError(name);
+      return values;
+    };
+    try {
+      return await explainCell(anatomy, site, [...cell.index], {
+        tokenIds: recording.tokens.map((token) => token.id),
+        positions,
+        readSite: (name, selection) => read({ kind: "recording", traceId, positions }, name, selection),
+        readWeight: (name, selection) => read({ kind: "weights", modelId }, name, selection),
+        readRotary: async (block) => {
+          const { blocks, tables } = await this.#readOnce<RotaryTables>("rotary.json");
+          const table = blocks[block];
+          return table == null ? null : (tables[table] ?? null);
+        },
+      });
+    } catch (error) {
+      if (!(error instanceof NotFollowedError)) throw error;
+      throw new Error(this.#weights === "full" ? NEEDS_MODEL : NEEDS_WEIGHTS, { cause: error });
+    }
   }
 
   holds(store: StoreAddress): boolean {
@@ -67,6 +109,12 @@ export class ExportedSource implements Source {
 
   async fetchKey(request: Request): Promise<Response> {
     return this.#fetch(request);
+  }
+
+  #readOnce<T>(path: string): Promise<T> {
+    const known = this.#known.get(path) ?? this.#readJson<T>(path);
+    this.#known.set(path, known);
+    return known as Promise<T>;
   }
 
   async #readJson<T>(path: string, signal?: AbortSignal): Promise<T> {

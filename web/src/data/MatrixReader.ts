@@ -66,13 +66,25 @@ export class MatrixReader {
 
   /** One cell of level 0, by the chunk it stands in. Null where only coarser levels are there. */
   async readCell(store: StoreAddress, cell: Cell, signal: AbortSignal): Promise<number | null> {
+    const values = await this.readCells(store, cell.address, cell.index, signal);
+    return values?.[0] ?? null;
+  }
+
+  /** Cells of level 0 along the axes where `selection` is null, by the chunks they stand in. */
+  async readCells(
+    store: StoreAddress,
+    name: string,
+    selection: (number | null)[],
+    signal: AbortSignal,
+  ): Promise<Float32Array | null> {
     const { group: root, chunks } = await this.#open(store);
-    const group = await zarr.open.v3(root.resolve(cell.address), { kind: "group", signal });
+    const group = await zarr.open.v3(root.resolve(name), { kind: "group", signal });
     if (Number(group.attrs.first_level ?? 0) > 0) return null;
     const array = await zarr.open.v3(group.resolve("0"), { kind: "array", signal });
-    if (!array.is("float32")) throw new TypeError(`${cell.address} is not stored as float32`);
+    if (!array.is("float32")) throw new TypeError(`${name} is not stored as float32`);
     chunks.expect(array.path, array.chunks);
-    return zarr.get(array, cell.index, { signal });
+    const found = (await zarr.get(array, selection, { signal })) as number | zarr.Chunk<"float32">;
+    return typeof found === "number" ? Float32Array.of(found) : found.data;
   }
 
   async #fetch(address: MatrixAddress, signal: AbortSignal): Promise<Matrix> {
