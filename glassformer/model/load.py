@@ -202,9 +202,7 @@ def plan_load(config_path: Path, tensors: Collection[StoredTensor], options: Loa
             device = torch.device("cuda", place)
             device_map = {"": str(device)}
         else:
-            # Never spilled into the host's memory: that would be slow without a word.
-            device_map, max_memory = "auto", dict(place)
-            max_memory["cpu"] = 0
+            device_map, max_memory = "auto", place
     return Plan(device, dtype, options.quantize, needed_bytes, device_map, max_memory)
 
 

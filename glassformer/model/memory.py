@@ -83,10 +83,15 @@ def read_table(path: Path, name: str) -> list[int]:
     return [int(line.split()[1]) for line in lines if line.split()[:1] == [name]][:1]
 
 
-def spread_over_gpus(needed_bytes: int, free_bytes: dict[int, int]) -> int | dict[int, int]:
-    """The one GPU to use, that with the most free memory; or bytes for each where no single one has enough."""
+def spread_over_gpus(needed_bytes: int, free_bytes: dict[int, int]) -> int | dict[int | str, int]:
+    """The one GPU to use, that with the most free memory; or bytes for each where no single one has enough.
+
+    Nothing for the host then: what spills into its memory is slow without a word.
+    """
     usable_bytes = {index: int(free * GPU_SHARE) for index, free in free_bytes.items()}
     roomiest = max(usable_bytes, key=lambda index: usable_bytes[index])
     if needed_bytes <= usable_bytes[roomiest] or len(usable_bytes) == 1:
         return roomiest
-    return usable_bytes
+    shares: dict[int | str, int] = {"cpu": 0}
+    shares.update((index, usable) for index, usable in usable_bytes.items())
+    return shares

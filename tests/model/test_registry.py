@@ -2,6 +2,7 @@
 
 import random
 import threading
+import weakref
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,12 @@ def test_leases_keep_a_model(registry: Registry) -> None:
     with pytest.raises(InUse), registry.use(loaded):
         pass
     assert registry.load("gpt2").result(60) is not loaded
+
+
+def test_unloading_gives_the_memory_back(registry: Registry) -> None:
+    weights = weakref.ref(registry.load("llama").result(60).model)
+    registry.unload("llama")
+    assert weights() is None
 
 
 def test_failures_are_remembered_and_tried_again(registry: Registry) -> None:
@@ -241,5 +248,5 @@ def test_threads_that_load_use_and_unload_at_once(root: Path) -> None:
 def test_gpus_are_filled_one_by_one_and_shared_by_what_one_cannot_hold() -> None:
     free = {0: 10 * 10**9, 1: 20 * 10**9}
     assert spread_over_gpus(5 * 10**9, free) == 1
-    assert spread_over_gpus(25 * 10**9, free) == {0: 9 * 10**9, 1: 18 * 10**9}
+    assert spread_over_gpus(25 * 10**9, free) == {0: 9 * 10**9, 1: 18 * 10**9, "cpu": 0}
     assert spread_over_gpus(25 * 10**9, {0: 10**9}) == 0
