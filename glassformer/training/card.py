@@ -79,7 +79,7 @@ story has what was asked for and an end. Stories with a slip, by its kind (one c
 
 ## What it cannot do
 It knows the words of its grammar and nothing else. Its stories have one thing to follow: with two things it guesses. It
-reads long or unusual stories badly.
+reads long or unusual stories badly, and in the stories it tells it mixes up who is who, as often as counted above.
 """
 
 SORTER = """\

@@ -13,6 +13,7 @@ from glassformer import bundled
 from glassformer.training import run, score, sorter, tales
 
 DOCUMENTS = 500
+STORIES = 100
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +43,30 @@ def test_state_questions_are_answered(measured: dict[str, tuple[int, int]]):
 
 def test_the_card_says_what_is_measured(measured: dict[str, tuple[int, int]]):
     stated = card_scores(bundled.TALES.folder)
-    assert set(stated) == set(measured)
+    assert set(stated) == {*measured, "told"}
     for kind, (right, asked) in measured.items():
         share = stated[kind]
         spread = 4 * (max(share * (1 - share), 0.01) / asked) ** 0.5
         assert abs(right / asked - share) <= spread, kind
     assert stated["state"] >= 0.98
+
+
+def test_its_stories_hold_together(tales_pair: tuple[Any, Any]):
+    told = score.told(*tales_pair, seed=run.HELD_OUT_SEED + 1, number=STORIES)
+    stated = card_scores(bundled.TALES.folder)["told"]
+    assert abs(told["whole"] / STORIES - stated) <= 4 * (stated * (1 - stated) / STORIES) ** 0.5
+    assert told["whole"] / STORIES >= 0.5
+    assert told["form"] + told["end"] + told["wish"] <= 0.06 * STORIES
+
+
+def test_a_story_is_read_as_a_person_would_ask_for_it(tales_pair: tuple[Any, Any]):
+    """The measure samples in padded batches; one request alone is told just as well."""
+    requests = ["Tell me a story about Mia and a kite.", "Write a story about a drum."]
+    alone = [score.tell(*tales_pair, [request], seed=3)[0] for request in requests]
+    assert all(story.endswith("<|eos|>") for story in alone)
+    assert "Mia" in alone[0]
+    assert "kite" in alone[0]
+    assert "drum" in alone[1]
 
 
 def test_scoring_agrees_with_greedy_generation(tales_pair: tuple[Any, Any]):
