@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -80,23 +80,32 @@ def install_products(model: nn.Module) -> dict[int, str]:
     if sum(weight.nbytes for weight in weights) < FEWEST_BYTES or len({w.dtype for w in weights}) != 1:
         return {}
     chosen = choose_products(weights)
-    ways = [(least, way) for least, way in sorted(chosen.items(), reverse=True)]
+    ways = spread(chosen)
     for linear in linears:
         linear.forward = partial(forward, linear, ways)  # type: ignore[method-assign]
     return {least: way.__name__.removeprefix("multiply_") for least, way in chosen.items()}
 
 
-def forward(linear: nn.Linear, ways: list[tuple[int, Product]], given: Tensor) -> Tensor:
-    """What `nn.Linear` computes; `given` is [..., d_in]."""
-    count = given.numel() // given.shape[-1]
-    if count > MOST_ROWS or not is_packing() or given.dtype != linear.weight.dtype:
+def forward(linear: nn.Linear, ways: Sequence[Product | None], given: Tensor) -> Tensor:
+    """What `nn.Linear` computes, in the way that `ways` has for this number of rows; `given` is [..., d_in]."""
+    count = given.shape[:-1].numel()
+    way = ways[count] if count < len(ways) and is_packing() else None
+    if way is None or given.dtype != linear.weight.dtype:
         return functional.linear(given, linear.weight, linear.bias)
-    way = next(way for least, way in ways if count >= least)
     # A turned product leaves columns side by side, which would make the next one, and fused attention, slow.
     product = way(given.reshape(count, given.shape[-1]).contiguous(), linear.weight).contiguous()
     if linear.bias is not None:
         product += linear.bias
     return product.view(*given.shape[:-1], product.shape[-1])
+
+
+def spread(chosen: dict[int, Product]) -> list[Product | None]:
+    """The way for each number of rows up to MOST_ROWS; None where the library's own is the quickest."""
+    ways: list[Product | None] = []
+    for count in range(MOST_ROWS + 1):
+        way = chosen[max((tried for tried in chosen if tried <= count), default=min(chosen))]
+        ways.append(None if way is multiply_plainly else way)
+    return ways
 
 
 @torch.inference_mode()
