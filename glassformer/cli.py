@@ -1,4 +1,4 @@
-"""The command line: `glassformer serve`, `train`, `models`.
+"""The command line: `glassformer serve`, `trace`, `doctor`, `export`, `models`, `train`.
 
 Options of `serve` are made from the settings, so the two cannot drift. Heavy libraries are imported by the
 commands that need them; `--help` stays quick.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
 import typer
 from pydantic import SecretStr, ValidationError
@@ -17,6 +17,9 @@ from pydantic.fields import FieldInfo
 
 from glassformer.errors import GlassformerError
 from glassformer.settings import Settings
+
+if TYPE_CHECKING:
+    from glassformer.notebook import Model
 
 app = typer.Typer(
     help="A transformer made of glass: watch any causal language model at work.",
@@ -195,3 +198,72 @@ def export(
     except GlassformerError as error:
         raise stop(error) from None
     typer.echo(f"{out}: {size / 1e6:.1f} MB. To look at it: python -m http.server -d {out}")
+
+
+DEVICE = typer.Option(help="auto, cpu, cuda...", metavar="TEXT")
+DTYPE = typer.Option(help="auto, float32, bfloat16 or float16.", metavar="TEXT")
+MODEL_DIRS = typer.Option(help="Folders with models of your own.")
+
+
+@app.command()
+def trace(
+    model: Annotated[str, typer.Argument(help="A bundled model, a folder, or a hub id.")],
+    prompt: Annotated[str, typer.Argument(help="What the model reads.")],
+    site: Annotated[list[str] | None, typer.Option(help="An address, such as attn_probs.3.")] = None,
+    max_new_tokens: Annotated[int, typer.Option(min=0, help="How many tokens it writes at most.")] = 0,
+    temperature: Annotated[float, typer.Option(min=0, max=100, help="0 takes the likeliest.")] = 0.0,
+    top_p: Annotated[float, typer.Option(min=0.0, max=1, help="As in the page.")] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, help="Decides the draws.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the cells: .npy or .csv (one site), .safetensors, .zarr.")
+    ] = None,
+    device: Annotated[str | None, DEVICE] = None,
+    dtype: Annotated[str | None, DTYPE] = None,
+    model_dir: Annotated[list[Path] | None, MODEL_DIRS] = None,
+) -> None:
+    """Run a prompt and print what some sites of the model say, or write their cells to a file."""
+    from rich.console import Console
+
+    from glassformer.command.trace import print_trace, write_trace
+
+    addresses = list(dict.fromkeys(site or []))
+    try:
+        handle = open_model(model, device=device, dtype=dtype, model_dirs=model_dir)
+        made = handle.trace(
+            prompt, max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed
+        )
+        if out is None:
+            print_trace(made, addresses, Console())
+        else:
+            write_trace(made, addresses, out)
+    except GlassformerError as error:
+        raise stop(error) from None
+
+
+@app.command()
+def doctor(
+    model: Annotated[str, typer.Argument(help="A bundled model, a folder, or a hub id.")] = "tales",
+    device: Annotated[str | None, DEVICE] = None,
+    dtype: Annotated[str | None, DTYPE] = None,
+    model_dir: Annotated[list[Path] | None, MODEL_DIRS] = None,
+) -> None:
+    """Load a model and tell what of it can be trusted: the self-check, site by site, and what is refused and why."""
+    from rich.console import Console
+
+    from glassformer.command.doctor import print_environment, print_health
+
+    console = Console(soft_wrap=False)
+    print_environment(console)
+    try:
+        print_health(open_model(model, device=device, dtype=dtype, model_dirs=model_dir), console)
+    except GlassformerError as error:
+        raise stop(error) from None
+
+
+def open_model(model: str, **given: Any) -> Model:
+    """A model for one command, with the settings of the environment and the options that were given."""
+    from glassformer.notebook.model import load
+    from glassformer.notebook.session import SESSION
+
+    SESSION.settings = read_settings(**given)
+    return load(model)

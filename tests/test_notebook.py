@@ -151,7 +151,7 @@ def test_what_is_not_there_is_a_key_error_with_the_reason(model: gf.Model) -> No
     with pytest.raises(KeyError) as caught:
         trace["attn_probs.7"]
     assert str(caught.value) == "This model has no site 'attn_probs.7'."
-    live = trace._source.live
+    live = trace.live
     assert live is not None
     live.sites["q.1"] = live.sites["q.1"].model_copy(
         update={"check": Check(status="refused", reason="it is odd")}
@@ -279,7 +279,7 @@ def test_the_lens_ends_in_the_models_own_prediction(trace: gf.Trace, expected: A
     np.testing.assert_array_equal(lens["token_id"].sel(block=2), best.indices)
     assert (
         lens["prediction"].sel(block=2, pos=0, rank=0)
-        == trace._source.live.loaded.token(int(best.indices[0, 0])).text
+        == trace.live.loaded.token(int(best.indices[0, 0])).text
     )
     logits = trace.logit_lens(top=None)
     assert logits.dims == ("block", "pos", "vocab")
@@ -368,7 +368,7 @@ def test_interventions_as_one_writes_them(model: gf.Model, trace: gf.Trace) -> N
 
 def test_a_recording_is_forgotten_with_its_handle(model: gf.Model) -> None:
     handle = model.trace(PROMPT)
-    trace_id = handle._source.live.id
+    trace_id = handle.live.id
     assert trace_id in [held.id for held in SESSION.store.list()]
     del handle
     gc.collect()

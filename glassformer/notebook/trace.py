@@ -57,6 +57,11 @@ class Trace:
         self.interventions: tuple[Intervention, ...] = source.interventions
         self.anatomy: Anatomy = source.anatomy
 
+    @property
+    def live(self) -> LiveTrace | None:
+        """The recording as the server knows it; None for one from a folder."""
+        return self._source.live
+
     # --- arrays ------------------------------------------------------------------------------------
 
     def __getitem__(self, address: str) -> xarray.DataArray:

@@ -1,0 +1,58 @@
+"""How far what is shown can be from what the model computes: differences measured on a short prompt.
+
+Costs a few forwards of `CHECK_TOKENS` positions. Holds the model's lock, for attention is switched meanwhile.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from glassformer.engine.generation import decode
+from glassformer.engine.request import GenerationRequest
+from glassformer.model.attention import select_attention, watching
+from glassformer.model.load import LoadedModel
+from glassformer.model.selfcheck import make_check_prompt
+from glassformer.trace.store import TraceStore
+
+# A short prompt's residuals and one block's sites.
+BUDGET_BYTES = 64 * 2**20
+
+
+def measure_attention(loaded: LoadedModel) -> dict[str, float]:
+    """Largest differences of the logits: watched against unwatched, and against transformers' own implementations."""
+    model: Any = loaded.model
+    ids = make_check_prompt(loaded.vocab, loaded.context, loaded.device)[None]
+    chosen = str(model.config._attn_implementation)
+    found: dict[str, float] = {}
+    with loaded.lock, torch.inference_mode():
+
+        def run() -> Tensor:
+            logits: Tensor = model(input_ids=ids, use_cache=False).logits[0]
+            return logits.float()
+
+        own = run()
+        with watching(lambda call: None):
+            found["watched against unwatched"] = difference(run(), own)
+        try:
+            for name in ("sdpa", "eager"):
+                if chosen != name and select_attention(model, name):
+                    found[f"ours against transformers' {name}"] = difference(run(), own)
+        finally:
+            select_attention(model, chosen)
+    return found
+
+
+def measure_reruns(loaded: LoadedModel) -> dict[int, float]:
+    """For each block, how far running it alone from its recorded input is from the recorded run."""
+    ids = make_check_prompt(loaded.vocab, loaded.context, loaded.device).tolist()
+    trace = TraceStore(BUDGET_BYTES).create(loaded, ids, len(ids))
+    for _ in decode(loaded, GenerationRequest(ids, max_new_tokens=0), watcher=trace.watcher):
+        pass
+    return {block: trace.block_sites(block).difference for block in range(len(loaded.structure.blocks))}
+
+
+def difference(first: Tensor, second: Tensor) -> float:
+    return float((first - second).abs().max())
