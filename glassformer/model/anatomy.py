@@ -16,7 +16,8 @@ from glassformer.model.capture import split_address
 from glassformer.model.latex import write_latex
 from glassformer.model.load import LoadedModel
 from glassformer.model.quantize import find_whole_shape, name_format
-from glassformer.model.selfcheck import Measurement, make_check_prompt
+from glassformer.model.selfcheck import Finding, Measurement, make_check_prompt
+from glassformer.model.settle import settle
 from glassformer.model.structure import Projection, Refusal, Structure
 from glassformer.protocol.messages import Anatomy, Axis, Block, Dimensions, Provenance, Role, Site, Weight
 
@@ -32,6 +33,9 @@ BLOCK_POINTS = (
     "attn_out",
     "resid_mid",
     "mlp_in",
+    "router_logits",
+    "expert_weights",
+    "shared_out",
     "mlp_pre",
     "mlp_pre_linear",
     "mlp_act",
@@ -45,6 +49,8 @@ AXES: dict[str, list[Axis]] = {
     "z": ["head", "pos", "d_head"],
     "attn_scores": ["head", "query", "key"],
     "attn_probs": ["head", "query", "key"],
+    "router_logits": ["pos", "expert"],
+    "expert_weights": ["pos", "expert"],
     "mlp_pre": ["pos", "d_mlp"],
     "mlp_pre_linear": ["pos", "d_mlp"],
     "mlp_act": ["pos", "d_mlp"],
@@ -96,7 +102,11 @@ def build_anatomy(loaded: LoadedModel, on_fraction: Callable[[float], None] | No
     with loaded.lock:
         measurement = Measurement(structure, make_check_prompt(loaded.vocab, loaded.context, loaded.device))
         measurement.run(addresses)
-        return _Builder(loaded, structure, measurement).build(on_fraction)
+        fault = measurement.find_fault()
+        if fault is not None:
+            return _describe_unread(loaded, fault)
+        measurement.check_reruns()
+        return _Builder(loaded, structure, measurement).build(addresses, on_fraction)
 
 
 def _describe_unread(loaded: LoadedModel, reason: str) -> Anatomy:
@@ -142,16 +152,16 @@ class _Builder:
         self._structure = structure
         self._measurement = measurement
         self._candidates = Candidates(structure)
+        self._findings: dict[str, Finding] = {}
         self._weights = _list_weights(structure)
         self._roles: dict[str, str] = {weight.name: weight.role for weight in self._weights}
 
-    def build(self, on_fraction: Callable[[float], None] | None) -> Anatomy:
+    def build(self, addresses: list[str], on_fraction: Callable[[float], None] | None) -> Anatomy:
         loaded, arch = self._loaded, self._structure.arch
-        blocks = []
-        for block in range(len(self._structure.blocks)):
-            blocks.append(self._describe_block(block))
-            if on_fraction:
-                on_fraction((block + 1) / len(self._structure.blocks))
+        self._findings = settle(
+            self._check(addresses, on_fraction), hands_patterns=self._structure.untapped is not None
+        )
+        blocks = [self._describe_block(block) for block in range(len(self._structure.blocks))]
         return Anatomy(
             **_describe_facts(loaded),
             architecture=arch.architecture,
@@ -171,6 +181,21 @@ class _Builder:
             weights=[weight for weight in self._weights if weight.block is None],
         )
 
+    def _check(self, addresses: list[str], on_fraction: Callable[[float], None] | None) -> dict[str, Finding]:
+        """Find each site's equation, block after block."""
+        found, values = {}, self._measurement.values
+        for address in addresses:
+            point, block = split_address(address)
+            axes = AXES.get(point, ["pos", "d_model"])
+            if address in values and values[address].dim() != len(axes):
+                del values[address]
+                self._measurement.refusals[address] = "what the model computes there has other axes"
+            found[address] = self._measurement.check(address, self._candidates.propose(point, block))
+            self._candidates.confirm(address, found[address].proposed)
+            if on_fraction and block is not None and point == BLOCK_POINTS[-1]:
+                on_fraction((block + 1) / len(self._structure.blocks))
+        return found
+
     def _describe_block(self, block: int) -> Block:
         arch = self._structure.arch
         sites = [self._describe_site(f"{point}.{block}") for point in BLOCK_POINTS]
@@ -179,21 +204,26 @@ class _Builder:
             site for site in sites if site.address in self._measurement.values or self._is_expected(site)
         ]
         attends = not isinstance(self._structure.attention(block), Refusal)
+        probabilities = self._measurement.values.get(f"attn_probs.{block}")
+        # The config's word on windows is for all blocks of a kind; the scores' own equation knows better.
         window = arch.sliding_window_for_layer(block) if attends else None
         width = self._measurement.values.get(f"mlp_act.{block}")
+        heads = self._structure.heads(block)
+        query = self._measurement.values.get(f"q.{block}")
+        mixes = f"attn_out.{block}" in self._measurement.values
         return Block(
             index=block,
-            kind="none"
-            if not attends
-            else "linear"
-            if arch.is_linear_attention_layer(block)
+            kind=("none" if not mixes else "linear")
+            if not attends or (probabilities is None and arch.is_linear_attention_layer(block))
             else "sliding"
             if window
             else "full",
             parallel=arch.quirks.parallel_attn_mlp,
-            heads=arch.n_heads if attends else None,
-            kv_heads=arch.kv_heads_for_layer(block) if attends else None,
-            d_head=arch.head_dim_for_layer(block) if attends else None,
+            heads=heads[0] if attends else None,
+            kv_heads=heads[1] if attends else None,
+            d_head=(arch.head_dim_for_layer(block) if query is None else query.shape[-1])
+            if attends
+            else None,
             d_mlp=None if width is None else width.shape[-1],
             gated=f"mlp_pre_linear.{block}" in self._measurement.values,
             window=window,
@@ -202,14 +232,25 @@ class _Builder:
         )
 
     def _is_expected(self, site: Site) -> bool:
-        return site.point != "mlp_pre_linear" and not (
-            site.point == "resid_mid" and self._structure.arch.quirks.parallel_attn_mlp
-        )
+        """Whether a site that was not seen is missed: what a block has no part for is not."""
+        assert site.block is not None
+        structure, point = self._structure, site.point
+        if point in ("mlp_pre_linear", "resid_mid", "router_logits", "expert_weights", "shared_out"):
+            return False
+        if point in ("q", "k", "v", "z", "attn_scores", "attn_probs"):
+            attends = not isinstance(structure.attention(site.block), Refusal)
+            return attends and not structure.arch.is_linear_attention_layer(site.block)
+        if point in ("mlp_pre", "mlp_act"):
+            return (
+                structure.experts(site.block) is None and f"mlp_out.{site.block}" in self._measurement.values
+            )
+        return point not in ("attn_in", "attn_out", "mlp_in", "mlp_out")
 
     def _describe_site(self, address: str) -> Site:
         point, block = split_address(address)
         axes = AXES.get(point, ["pos", "d_model"])
-        equation, check = self._measurement.check(address, self._candidates.propose(point, block))
+        finding = self._findings[address]
+        equation, check = finding.equation, finding.check
         if equation is not None:
             equation = equation.model_copy(update={"latex": write_latex(address, equation, self._roles)})
         return Site(
@@ -232,6 +273,8 @@ class _Builder:
         return [None if axis in grows else int(size) for axis, size in zip(axes, value.shape, strict=True)]
 
     def _provenance(self, point: str, block: int | None) -> Provenance:
+        if point == "attn_probs" and self._structure.untapped is not None:
+            return "captured"
         if point == "resid_pre" or (point == "resid_post" and block == len(self._structure.blocks) - 1):
             return "recorded"
         return "recomputed" if point in RECOMPUTED else "captured"
@@ -273,7 +316,9 @@ def _assign_roles(structure: Structure) -> dict[int, tuple[Role, bool]]:
     roles[id(arch.embed)] = ("token_embedding", False)
     for block in range(len(structure.blocks)):
         for role, projection in _projections(structure, block):
-            named: Any = role if projection.stop is None else "qkv" if role in ("q", "k", "v") else "gate_up"
+            named: Any = role
+            if projection.is_shared:
+                named = "qkv" if role in ("q", "k", "v") else "gate_up"
             roles[id(projection.module)] = (named, projection.transposed)
         for role, norm in structure.norms(block).items():
             roles[id(norm)] = ("attn_norm" if role == "attn_norm" else "mlp_norm", False)

@@ -6,11 +6,13 @@ computed and keeps the first that holds. Knows no values.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
+from glassformer.model.equation import FUNCTIONS
+from glassformer.model.quantize import find_whole_shape
 from glassformer.model.structure import Projection, Refusal, Structure
 from glassformer.protocol.messages import Equation, EquationInput, Input, Operation, SiteInput, WeightInput
 
@@ -24,6 +26,8 @@ ROTARY_STYLES = (
 )
 # Rows of a position table left free before position 0: fairseq's descendants keep two for padding.
 POSITION_STARTS = (0, 2)
+# How a gate on attention's output opens.
+GATE_FUNCTIONS = ("Sigmoid", "SiLU", "Softplus")
 # For norms that keep their constant in code instead of on the module.
 USUAL_EPS = (1e-5, 1e-6)
 
@@ -40,42 +44,60 @@ def _as_input(given: Input | Equation | str) -> Input:
 
 
 class Candidates:
-    """The candidate equations of a model's sites."""
+    """The candidate equations of a model's sites.
+
+    What held at one block is proposed first at the next, so that a model of many blocks costs little more than one.
+    """
 
     def __init__(self, structure: Structure) -> None:
         self._structure = structure
         self._arch = structure.arch
+        self._proposed: list[Equation] = []
+        self._held: dict[str, int] = {}
 
     def propose(self, point: str, block: int | None) -> Iterator[Equation]:
         """Equations for a site, most likely first; none where nothing is known."""
-        if block is None:
-            yield from getattr(self, f"_{point}")()
-        else:
-            yield from getattr(self, f"_{point}")(block)
+        write = getattr(self, f"_{point}")
+        proposed = write() if block is None else write(block)
+        self._proposed = []
+        held = self._held.get(point)
+        if held is not None:
+            self._proposed = list(proposed)
+            yield from self._proposed[held : held + 1]
+            yield from self._proposed
+            return
+        for one in proposed:
+            self._proposed.append(one)
+            yield one
+
+    def confirm(self, address: str, chosen: Equation | None) -> None:
+        """Remember which of those proposed last was found to hold."""
+        if chosen is not None:
+            self._held[address.partition(".")[0]] = self._proposed.index(chosen)
 
     # --- around the blocks -------------------------------------------------------------------------
 
     def _embeddings(self) -> Iterator[Equation]:
         table = equation("lookup", self._weight(self._arch.embed), by="token_ids")
         yield table
-        yield equation("scale", table, factor=self._arch.d_model**0.5)
+        yield from self._scaled(table, None)
 
     def _final_norm(self) -> Iterator[Equation]:
         last = f"resid_post.{len(self._structure.blocks) - 1}"
         yield from self._normed(self._arch.final_norm, last)
+        yield equation("add", last)
 
     def _lm_head(self) -> Iterator[Equation]:
-        head = Projection(self._arch.lm_head, transposed=False)
-        plain = self._mapped("final_norm", head)
-        yield plain
         quirks = self._arch.quirks
-        scaled = (
-            equation("scale", plain, factor=quirks.logit_multiplier) if quirks.logit_multiplier else plain
-        )
-        if quirks.logit_multiplier:
-            yield scaled
-        if quirks.final_logit_softcapping:
-            yield equation("softcap", scaled, cap=quirks.final_logit_softcapping)
+        last = f"resid_post.{len(self._structure.blocks) - 1}"
+        for source in ("final_norm", last):
+            plain = self._mapped(source, Projection(self._arch.lm_head, transposed=False))
+            yield plain
+            factors = [quirks.logit_multiplier] if quirks.logit_multiplier else []
+            scaled = [equation("scale", plain, factor=factor) for factor in factors]
+            for cap in self._structure.caps():
+                yield from (equation("softcap", one, cap=cap) for one in [plain, *scaled])
+            yield from [*scaled, *self._scaled(plain, None)]
 
     # --- the residual stream -----------------------------------------------------------------------
 
@@ -83,81 +105,137 @@ class Candidates:
         if block > 0:
             yield equation("add", f"resid_post.{block - 1}")
             return
-        yield equation("add", "embeddings")
+        sums = [equation("add", "embeddings")]
         for module in self._arch.trunk.children():
             if isinstance(module, nn.Embedding) and module is not self._arch.embed:
                 for first in POSITION_STARTS:
                     rows = equation("lookup", self._weight(module), by="positions", first=first)
-                    yield equation("add", "embeddings", rows)
-        yield equation("scale", "embeddings", factor=self._arch.d_model**0.5)
+                    sums.append(equation("add", "embeddings", rows))
+        yield from sums
+        norms = [module for module in self._arch.trunk.children() if "norm" in type(module).__name__.lower()]
+        for norm in norms:
+            yield from self._normed(norm, "embeddings")
+            for one in sums[1:]:
+                yield from self._normed(norm, one)
+        yield from self._scaled("embeddings", None)
 
     def _resid_mid(self, block: int) -> Iterator[Equation]:
-        for added in self._contributions("attn_out", block, self._arch.post_attn_norm(block), 0):
+        for added in self._contributions(f"attn_out.{block}", block, self._arch.post_attn_norm(block)):
             yield equation("add", f"resid_pre.{block}", added)
 
     def _resid_post(self, block: int) -> Iterator[Equation]:
-        mlp = list(self._contributions("mlp_out", block, self._arch.post_mlp_norm(block), 1))
-        for added in mlp:
-            yield equation("add", f"resid_mid.{block}", added)
-        for added in mlp:
-            for attention in self._contributions("attn_out", block, self._arch.post_attn_norm(block), 0):
-                yield equation("add", f"resid_pre.{block}", attention, added)
+        before, mid = f"resid_pre.{block}", f"resid_mid.{block}"
+        attention = f"attn_out.{block}"
+        branches: list[str | Equation] = [f"mlp_out.{block}"]
+        if self._structure.experts(block) is not None:
+            branches.append(equation("add", f"mlp_out.{block}", f"shared_out.{block}"))
+        after_attention, after_mlp = self._arch.post_attn_norm(block), self._arch.post_mlp_norm(block)
+        for branch in branches:
+            yield from (equation("add", mid, one) for one in self._contributions(branch, block, after_mlp))
+            yield equation("add", before, attention, branch)
+            for one, other in zip(self._scaled(attention, block), self._scaled(branch, block), strict=True):
+                yield equation("add", before, one, other)
+            if after_attention is not None and after_mlp is not None:
+                for one in self._normed(after_attention, attention):
+                    yield from (equation("add", before, one, o) for o in self._normed(after_mlp, branch))
+            yield from (equation("add", before, one) for one in self._contributions(branch, block, None))
+        yield from (equation("add", before, one) for one in self._contributions(attention, block, None))
+        # Norms after the sum, as in the first transformers.
+        for norm in self._structure.block_norms(block):
+            for source in (f"mlp_in.{block}", mid):
+                yield from self._normed(norm, equation("add", source, f"mlp_out.{block}"))
 
     def _contributions(
-        self, point: str, block: int, norm: nn.Module | None, side: int
+        self, source: str | Equation, block: int, norm: nn.Module | None
     ) -> Iterator[Equation | str]:
-        """What a sublayer adds to the stream: its output as it is, scaled, or normed."""
-        address = f"{point}.{block}"
+        """What a sublayer adds to the stream: its output as it is, normed, or scaled."""
         if norm is not None:
-            yield from self._normed(norm, address)
-        factor = self._arch.quirks.residual_multipliers[side]
-        if factor != 1.0:
-            yield equation("scale", address, factor=factor)
-        yield address
+            yield from self._normed(norm, source)
+        yield source
+        for normed in self._normed(norm, source) if norm is not None else ():
+            yield from self._scaled(normed, block)
+        for other in self._structure.block_norms(block):
+            if other is not norm:
+                yield from self._normed(other, source)
+        yield from self._scaled(source, block)
 
     # --- attention ---------------------------------------------------------------------------------
 
     def _attn_in(self, block: int) -> Iterator[Equation]:
-        norm = self._structure.norms(block).get("attn_norm")
-        if norm is not None:
-            yield from self._normed(norm, f"resid_pre.{block}")
-        yield equation("add", f"resid_pre.{block}")
+        source = f"resid_pre.{block}"
+        norms = [self._structure.norms(block).get("attn_norm"), *self._structure.block_norms(block)]
+        for norm in _unlike(norms):
+            yield from self._normed(norm, source)
+        yield equation("add", source)
+        for norm in _unlike(norms):
+            for normed in self._normed(norm, source):
+                yield from self._scaled(normed, block)
 
     def _q(self, block: int) -> Iterator[Equation]:
-        yield from self._headed("q", block, self._arch.n_heads)
+        yield from self._headed("q", block, self._structure.heads(block)[0])
 
     def _k(self, block: int) -> Iterator[Equation]:
-        yield from self._headed("k", block, self._arch.kv_heads_for_layer(block))
+        yield from self._headed("k", block, self._structure.heads(block)[1])
 
     def _v(self, block: int) -> Iterator[Equation]:
-        yield from self._headed("v", block, self._arch.kv_heads_for_layer(block))
+        yield from self._headed("v", block, self._structure.heads(block)[1])
 
     def _headed(self, role: str, block: int, heads: int) -> Iterator[Equation]:
-        projections = self._structure.attention_projections(block)
-        if isinstance(projections, Refusal):
-            return
-        plain = self._mapped(f"attn_in.{block}", projections[role], heads=heads)
-        norm = None if role == "v" else self._structure.qk_norm(block, role)
-        before = [plain] if norm is None else [*self._normed(norm, plain)]
-        if role != "v":
-            for pairing, table in ROTARY_STYLES:
-                for inner in before:
-                    yield equation("rotary", inner, block=block, pairing=pairing, table=table)
-                if norm is not None:
-                    turned = equation("rotary", plain, block=block, pairing=pairing, table=table)
-                    yield from self._normed(norm, turned)
-        yield from before
+        """A projection by heads: as it is, turned, normed before or after that (by heads or all at once), scaled."""
+        norms = self._structure.qk_norms(block, role)
+        plain = [
+            self._mapped(f"attn_in.{block}", layout[role], heads=heads)
+            for layout in self._structure.attention_layouts(block)
+            if role in layout
+        ]
+        flat = [
+            normed
+            for layout in self._structure.attention_layouts(block)
+            if role in layout
+            for norm in norms
+            for normed in self._normed(norm, self._mapped(f"attn_in.{block}", layout[role]), heads=heads)
+        ]
+        before = [*plain, *(n for one in plain for norm in norms for n in self._normed(norm, one)), *flat]
+        if role == "v":
+            yield from before
+        else:
+            for one in before:
+                for turned in self._turned(one, block):
+                    yield turned
+            for one in plain:
+                for turned in self._turned(one, block):
+                    for norm in norms:
+                        yield from self._normed(norm, turned)
+                    yield from (equation("norm", turned, norm="rms", eps=eps) for eps in USUAL_EPS)
+            yield from before
+        for one in plain:
+            for scaled in self._scaled(one, block):
+                yield from self._turned(scaled, block) if role != "v" else [scaled]
+                yield scaled
+
+    def _turned(self, source: Equation, block: int) -> Iterator[Equation]:
+        for pairing, table in ROTARY_STYLES:
+            yield equation("rotary", source, block=block, pairing=pairing, table=table)
 
     def _attn_scores(self, block: int) -> Iterator[Equation]:
         attention = self._structure.attention(block)
-        d_head = self._arch.head_dim_for_layer(block)
-        factors = [getattr(attention, "scaling", None), getattr(attention, "scale", None), d_head**-0.5]
+        dot = equation("dot", f"q.{block}", f"k.{block}")
+        names = ("scaling", "scale", "softmax_scale", "scale_attn")
+        named = [*(getattr(attention, name, None) for name in names), 1.0]
+        named.append(self._arch.head_dim_for_layer(block) ** -0.5)
+        factors = dict.fromkeys(float(f) for f in named if isinstance(f, (int, float)))
+        scaled = [equation("scale", dot, factor=factor) for factor in factors]
         window = self._arch.sliding_window_for_layer(block)
-        cap = self._arch.quirks.attn_logit_softcapping
-        for factor in dict.fromkeys(float(f) for f in factors if isinstance(f, (int, float))):
-            scaled = equation("scale", equation("dot", f"q.{block}", f"k.{block}"), factor=factor)
-            capped = equation("softcap", scaled, cap=cap) if cap else scaled
-            yield equation("mask", capped, window=window) if window else equation("mask", capped)
+        chunk = getattr(self._structure.model.config.get_text_config(), "attention_chunk_size", None)
+        masks: list[dict[str, Any]] = [{"window": window}] if window else []
+        masks += [{}, *([{"chunk": chunk}] if chunk else []), {"pattern": "model", "block": block}]
+        caps = [self._arch.quirks.attn_logit_softcapping, None, *self._structure.caps()]
+        for mask in masks:
+            for cap in dict.fromkeys(caps):
+                for one in scaled:
+                    capped = equation("softcap", one, cap=cap) if cap else one
+                    yield equation("mask", capped, **mask)
+            yield from (equation("mask", one, **mask) for one in self._scaled(dot, block))
 
     def _attn_probs(self, block: int) -> Iterator[Equation]:
         yield equation("softmax", f"attn_scores.{block}")
@@ -166,56 +244,162 @@ class Candidates:
             return
         # A learned logit a head that takes part in the softmax and in nothing else (attention sinks).
         for name, parameter in attention.named_parameters(recurse=False):
-            if parameter.shape == (self._arch.n_heads,):
+            if parameter.shape == (self._structure.heads(block)[0],):
                 sinks = WeightInput(name=f"{self._structure.name_of(attention)}.{name}")
                 yield equation("softmax", f"attn_scores.{block}", sinks)
 
     def _z(self, block: int) -> Iterator[Equation]:
-        yield equation("weighted_sum", f"attn_probs.{block}", f"v.{block}")
+        mixed = equation("weighted_sum", f"attn_probs.{block}", f"v.{block}")
+        yield mixed
+        heads = self._structure.heads(block)[0]
+        for layout in self._structure.attention_layouts(block):
+            if "gate" in layout:
+                gate = self._mapped(f"attn_in.{block}", layout["gate"], heads=heads)
+                # One gate for a whole head, or one for each of its features.
+                weight: Any = layout["gate"].module.weight
+                each = {"broadcast": True} if find_whole_shape(weight)[0] == heads else {}
+                for function in GATE_FUNCTIONS:
+                    opened = equation("activation", gate, function=function)
+                    yield equation("multiply", mixed, opened, **each)
+        attention = self._structure.attention(block)
+        if not isinstance(attention, Refusal):
+            for norm in self._structure.find_norms(attention):
+                yield from self._normed(norm, mixed, merge_heads=True, heads=heads)
+                yield from self._normed(norm, mixed)
 
     def _attn_out(self, block: int) -> Iterator[Equation]:
-        projections = self._structure.attention_projections(block)
-        if not isinstance(projections, Refusal):
-            yield self._mapped(f"z.{block}", projections["o"], merge_heads=True)
+        out = self._structure.attention_out(block)
+        if not isinstance(out, Refusal):
+            plain = self._mapped(f"z.{block}", out, merge_heads=True)
+            yield plain
+            yield from self._scaled(plain, block)
 
     # --- the MLP -----------------------------------------------------------------------------------
 
     def _mlp_in(self, block: int) -> Iterator[Equation]:
-        norms = self._structure.norms(block)
+        known = self._structure.norms(block)
+        norms = [known.get("mlp_norm"), known.get("attn_norm"), *self._structure.block_norms(block)]
         for source in (f"resid_mid.{block}", f"resid_pre.{block}"):
-            for role in ("mlp_norm", "attn_norm"):
-                if role in norms:
-                    yield from self._normed(norms[role], source)
+            for norm in _unlike(norms):
+                yield from self._normed(norm, source)
             yield equation("add", source)
+        both = equation("add", f"resid_pre.{block}", f"attn_out.{block}")
+        yield both
+        for norm in _unlike(norms):
+            yield from self._normed(norm, both)
+
+    def _mlp_layouts(self, block: int) -> list[dict[str, Projection]]:
+        layouts = self._structure.mlp_layouts(block)
+        return [] if isinstance(layouts, Refusal) else layouts
 
     def _mlp_pre(self, block: int) -> Iterator[Equation]:
-        projections = self._structure.mlp_projections(block)
-        if not isinstance(projections, Refusal):
-            yield self._mapped(f"mlp_in.{block}", projections.get("gate", projections["up"]))
+        for layout in self._mlp_layouts(block):
+            yield self._mapped(f"mlp_in.{block}", layout.get("gate", layout["up"]))
 
     def _mlp_pre_linear(self, block: int) -> Iterator[Equation]:
-        projections = self._structure.mlp_projections(block)
-        if not isinstance(projections, Refusal) and "gate" in projections:
-            yield self._mapped(f"mlp_in.{block}", projections["up"])
+        for layout in self._mlp_layouts(block):
+            if "gate" in layout:
+                yield self._mapped(f"mlp_in.{block}", layout["up"])
 
     def _mlp_act(self, block: int) -> Iterator[Equation]:
-        projections = self._structure.mlp_projections(block)
+        gate, up = f"mlp_pre.{block}", f"mlp_pre_linear.{block}"
+        active = list(self._activated(gate, block))
+        for one in active:
+            yield equation("multiply", one, up)
+            yield one
+        # Either half of a fused projection may be the one that is activated.
+        for one in self._activated(up, block):
+            yield equation("multiply", one, gate)
         module = self._structure.activation(block)
-        if isinstance(projections, Refusal) or module is None:
-            return
-        name = type(module).__name__.removesuffix("Activation") or "act"
-        active = equation("activation", f"mlp_pre.{block}", block=block, function=name)
-        yield equation("multiply", active, f"mlp_pre_linear.{block}") if "gate" in projections else active
+        for factor in self._structure.scalars(block) if module is not None else ():
+            scaled = equation("scale", gate, factor=factor)
+            one = equation("activation", scaled, block=block, function=_name_function(module))
+            yield equation("multiply", one, up)
+        holder = self._structure.mlp_holder(block)
+        for norm in [] if holder is None else self._structure.find_norms(holder):
+            for one in active:
+                yield from self._normed(norm, equation("multiply", one, up))
+
+    def _activated(self, source: str | Equation, block: int) -> Iterator[Equation]:
+        module = self._structure.activation(block)
+        if module is not None:
+            yield equation("activation", source, block=block, function=_name_function(module))
+        yield from (equation("activation", source, function=name) for name in FUNCTIONS)
 
     def _mlp_out(self, block: int) -> Iterator[Equation]:
-        projections = self._structure.mlp_projections(block)
-        if not isinstance(projections, Refusal):
-            yield self._mapped(f"mlp_act.{block}", projections["down"])
+        for layout in self._mlp_layouts(block):
+            plain = self._mapped(f"mlp_act.{block}", layout["down"])
+            yield plain
+            yield from self._scaled(plain, block)
+        experts = self._structure.experts(block)
+        if experts is not None:
+            name = self._structure.name_of(experts.experts)
+            routed = equation("sum_experts", f"mlp_in.{block}", f"expert_weights.{block}", module=name)
+            shared = f"shared_out.{block}"
+            yield routed
+            yield equation("add", routed, shared)
+            if experts.shared_gate is not None:
+                gate = self._mapped(f"mlp_in.{block}", Projection(experts.shared_gate, transposed=False))
+                opened = equation("activation", gate, function="Sigmoid")
+                yield equation("add", routed, equation("multiply", shared, opened, broadcast=True))
+            for scaled in self._scaled(routed, block):
+                yield equation("add", scaled, shared)
+                yield scaled
+
+    # --- experts -----------------------------------------------------------------------------------
+
+    def _router_logits(self, block: int) -> Iterator[Equation]:
+        experts = self._structure.experts(block)
+        if experts is None or experts.router is None:
+            return
+        for module in experts.router.modules():
+            weight = getattr(module, "weight", None)
+            if isinstance(weight, Tensor) and weight.dim() == 2:
+                for source in (f"mlp_in.{block}", f"resid_mid.{block}"):
+                    yield self._mapped(source, Projection(module, transposed=False))
+
+    def _expert_weights(self, block: int) -> Iterator[Equation]:
+        experts = self._structure.experts(block)
+        if experts is None:
+            return
+        logits = f"router_logits.{block}"
+        # What restricts or shifts the choice comes first: without it the same experts are chosen most of the time.
+        corrections = [*(WeightInput(name=name) for name in experts.corrections), None]
+        config = self._structure.model.config.get_text_config()
+        groups = int(getattr(config, "n_group", None) or 1)
+        limits: list[dict[str, Any]] = [{}]
+        if groups > 1:
+            kept = int(getattr(config, "topk_group", None) or 1)
+            limits = [{"groups": groups, "top_groups": kept, "group_experts": n} for n in (2, 1)] + limits
+        for factor in (1.0, None):
+            for score in ("softmax", "sigmoid", "softmax_chosen", "sigmoid_chosen"):
+                for count in self._structure.choice_counts(block):
+                    for renormalised in (True, False):
+                        for limit in limits:
+                            for correction in corrections:
+                                given = [logits] if correction is None else [logits, correction]
+                                yield equation(
+                                    "route",
+                                    *given,
+                                    score=score,
+                                    top_k=count,
+                                    renormalised=renormalised,
+                                    factor=factor,
+                                    block=block,
+                                    **limit,
+                                )
+
+    def _shared_out(self, block: int) -> Iterator[Equation]:
+        yield from ()
 
     # --- parts -------------------------------------------------------------------------------------
 
     def _weight(self, module: nn.Module, start: int | None = None, stop: int | None = None) -> WeightInput:
         return WeightInput(name=f"{self._structure.name_of(module)}.weight", start=start, stop=stop)
+
+    def _scaled(self, source: str | Equation, block: int | None) -> Iterator[Equation]:
+        """`source` times a number that the model declares: left open, for the self-check to find which."""
+        yield equation("scale", source, factor=None, block=block)
 
     def _mapped(self, source: str, projection: Projection, **attributes: Any) -> Equation:
         module, start, stop = projection.module, projection.start, projection.stop
@@ -224,9 +408,11 @@ class Candidates:
             inputs.append(WeightInput(name=f"{self._structure.name_of(module)}.bias", start=start, stop=stop))
         if projection.transposed:
             attributes["transposed"] = True
+        if projection.rows is not None:
+            attributes["rows"] = list(projection.rows)
         return equation("matmul", *inputs, **attributes)
 
-    def _normed(self, module: nn.Module, source: str | Equation) -> Iterator[Equation]:
+    def _normed(self, module: nn.Module, source: str | Equation, **attributes: Any) -> Iterator[Equation]:
         name = self._structure.name_of(module)
         inputs: list[Input | Equation | str] = [source]
         inputs += [WeightInput(name=f"{name}.{part}") for part, _ in module.named_parameters(recurse=False)]
@@ -237,6 +423,15 @@ class Candidates:
         kinds = ("layer",) if isinstance(module, nn.LayerNorm) else ("rms", "layer")
         for kind in kinds:
             for constant in (eps,) if eps else USUAL_EPS:
-                yield equation("norm", *inputs, norm=kind, eps=constant)
+                yield equation("norm", *inputs, norm=kind, eps=constant, **attributes)
                 if len(inputs) > 1:
-                    yield equation("norm", *inputs, norm=kind, eps=constant, offset=1.0)
+                    yield equation("norm", *inputs, norm=kind, eps=constant, offset=1.0, **attributes)
+
+
+def _name_function(module: nn.Module | None) -> str:
+    return type(module).__name__.removesuffix("Activation") or "act"
+
+
+def _unlike(modules: Iterable[nn.Module | None]) -> list[nn.Module]:
+    """The modules there are, each once, in order."""
+    return list({id(module): module for module in modules if module is not None}.values())

@@ -20,6 +20,7 @@ from glassformer.model.structure import Hook, Refusal, Structure
 # Points that no module boundary carries: the attention tap gives them.
 TAPPED_POINTS = frozenset({"q", "k", "v", "attn_scores", "attn_probs"})
 # Points that may be a run of the features of one fused projection, and the role that tells which.
+EXPERT_POINTS = frozenset({"router_logits", "expert_weights", "shared_out"})
 FUSED_POINTS = {"mlp_pre": "gate", "mlp_pre_linear": "up"}
 
 
@@ -55,12 +56,12 @@ class Capture:
         """Capture every forward run inside (by this thread, for attention)."""
         with ExitStack() as stack:
             wanted: dict[int, int] = {}
-            for address in self.addresses:
+            for address in sorted(self.addresses):
                 point, block = split_address(address)
                 place = locate(self._structure, point, block)
                 if isinstance(place, Refusal):
                     raise UnknownAddress(address, place.reason)
-                if point in TAPPED_POINTS and block is not None:
+                if point in TAPPED_POINTS and block is not None and place.side != "pattern":
                     if id(place.module) not in wanted:
                         stack.enter_context(self._read_tables(place.module, block))
                     wanted[id(place.module)] = block
@@ -73,7 +74,7 @@ class Capture:
     def read_rows(self, address: str, rows: slice) -> Tensor | None:
         """A site at the rows of one sequence in a packed forward, in the site's axis order; None if not captured."""
         point, block = split_address(address)
-        if block is None or point not in TAPPED_POINTS:
+        if block is None or point not in TAPPED_POINTS or self._structure.untapped is not None:
             value = self.values.get(address)
             if value is None:
                 return None
@@ -99,7 +100,8 @@ class Capture:
 
         def take(value: Any) -> None:
             tensor = value[place.item] if isinstance(value, (tuple, list)) else value
-            self.values[address] = self._shape(point, block, tensor.detach())
+            if isinstance(tensor, Tensor):
+                self.values[address] = self._shape(point, block, tensor.detach())
 
         with read_hook(place, take):
             yield
@@ -121,9 +123,13 @@ class Capture:
             handle.remove()
 
     def _shape(self, point: str, block: int | None, tensor: Tensor) -> Tensor:
-        rows = tensor[0] if tensor.dim() == 3 else tensor
+        if point in TAPPED_POINTS:
+            return tensor.clone()
+        rows = tensor[0] if tensor.dim() > 2 else tensor
         if point == "z" and block is not None:
-            rows = rows.view(rows.shape[0], self._structure.arch.n_heads, -1).transpose(0, 1)
+            call = self.calls.get(block)
+            heads = self._structure.heads(block)[0] if call is None else call.query.shape[0]
+            rows = rows.view(rows.shape[0], heads, -1).transpose(0, 1)
         if point in FUSED_POINTS and block is not None:
             projections = self._structure.mlp_projections(block)
             half = None if isinstance(projections, Refusal) else projections.get(FUSED_POINTS[point])
@@ -137,6 +143,7 @@ class Capture:
         if block is None:
             return
         self.calls[block] = call
+        self._structure.note_heads(block, call.query.shape[0], call.key.shape[0])
         self._calls[block, call.first_row] = call
         fresh = call.query.shape[1]
         for point, tensor in (("q", call.query), ("k", call.key), ("v", call.value)):
@@ -146,31 +153,78 @@ class Capture:
 
 def locate(structure: Structure, point: str, block: int | None) -> Hook | Refusal:
     """Where a point is read: its module boundary, or for tapped points the attention module itself."""
-    if block is not None and point in TAPPED_POINTS:
+    if block is None:
+        return structure.locate(point, None)
+    if point in ("resid_pre", "resid_post"):
+        return Hook(structure.blocks[block], "input" if point == "resid_pre" else "output")
+    if point in TAPPED_POINTS:
         attention = structure.attention(block)
-        return attention if isinstance(attention, Refusal) else Hook(attention, "input")
-    if block is not None and point == "z":
-        projections = structure.attention_projections(block)
-        return projections if isinstance(projections, Refusal) else Hook(projections["o"].module, "input")
-    return structure.locate(point, block)
+        if isinstance(attention, Refusal) or structure.untapped is None:
+            return attention if isinstance(attention, Refusal) else Hook(attention, "input")
+        return Hook(attention, "pattern") if point == "attn_probs" else Refusal(structure.untapped)
+    if point in EXPERT_POINTS:
+        return _locate_expert_point(structure, point, block)
+    if point == "z":
+        out = structure.attention_out(block)
+        return out if isinstance(out, Refusal) else Hook(out.module, "input")
+    found = structure.locate(point, block)
+    if point in ("attn_in", "attn_out") and isinstance(found, Refusal):
+        # What mixes positions in place of attention is read at the same two boundaries.
+        mixer = structure.mixer(block)
+        return (
+            mixer if isinstance(mixer, Refusal) else Hook(mixer, "input" if point == "attn_in" else "output")
+        )
+    return found
+
+
+def _locate_expert_point(structure: Structure, point: str, block: int) -> Hook | Refusal:
+    experts = structure.experts(block)
+    if experts is None:
+        return Refusal("this block has no experts")
+    if point == "expert_weights":
+        return Hook(experts.experts, "choice")
+    module = experts.router if point == "router_logits" else experts.shared
+    return Refusal("this block has none") if module is None else Hook(module, "output")
 
 
 @contextmanager
 def read_hook(place: Hook, take: Any) -> Iterator[None]:
-    """Call `take` with the module's first input or its whole output, each time it runs."""
-    if place.side == "input":
+    """Call `take` with what a module is given or gives, each time it runs.
 
-        def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            take(args[0] if args else first_tensor(kwargs))
+    `side` is "input" or "output"; "choice" is the weight of every expert [pos, expert], zero where it was not chosen;
+    "pattern" is the attention probabilities among a module's outputs, where it gives them.
+    """
+    if place.side in ("input", "choice"):
+
+        def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            if place.side == "choice":
+                take(_spread_choice(module, [*args, *kwargs.values()]))
+            else:
+                take(args[0] if args else first_tensor(kwargs))
 
         handle = place.module.register_forward_pre_hook(before, with_kwargs=True)
     else:
 
         def after(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-            take(output)
+            if place.side == "output":
+                take(output)
+                return
+            for item in output if isinstance(output, (tuple, list)) else ():
+                if isinstance(item, Tensor) and item.dim() == 4 and item.shape[2] <= item.shape[3]:
+                    take(item[0])
 
         handle = place.module.register_forward_hook(after)
     try:
         yield
     finally:
         handle.remove()
+
+
+def _spread_choice(experts: nn.Module, given: list[Any]) -> Tensor:
+    """Weights [pos, expert] from the chosen experts and their weights, each [pos, choice]."""
+    chosen = next(item for item in given if isinstance(item, Tensor) and not item.is_floating_point())
+    weights = next(item for item in given[1:] if isinstance(item, Tensor) and item.is_floating_point())
+    count = int(getattr(experts, "num_experts", 0)) or int(chosen.max()) + 1
+    if weights.shape != chosen.shape:
+        return weights.reshape(-1, weights.shape[-1])
+    return weights.new_zeros(len(chosen), count).scatter(-1, chosen, weights)

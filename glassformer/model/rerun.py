@@ -34,12 +34,12 @@ def rerun_block(
     with (
         torch.inference_mode(),
         capture.open(),
-        _passing_over(blocks[:block]),
+        _passing_over(structure, blocks[:block]),
         _feeding(blocks[block], residual),
         _leaving_after(blocks[block]),
     ):
         try:
-            structure.model(input_ids=token_ids[None], use_cache=False)
+            structure.run(token_ids)
         except _Reached:
             return
     raise RuntimeError(f"the forward never reached block {block}")
@@ -51,7 +51,7 @@ def rerun_tail(structure: Structure, residual: Tensor, capture: Capture | None =
     Positions do not matter past the last block, so any rows may be given. Returns logits [pos, vocab].
     """
     token_ids = torch.zeros(1, residual.shape[0], dtype=torch.long, device=residual.device)
-    with torch.inference_mode(), _passing_over(structure.blocks, residual):
+    with torch.inference_mode(), _passing_over(structure, structure.blocks, residual):
         if capture is None:
             return structure.model(input_ids=token_ids, use_cache=False).logits[0]  # type: ignore[no-any-return]
         with capture.open():
@@ -59,13 +59,16 @@ def rerun_tail(structure: Structure, residual: Tensor, capture: Capture | None =
 
 
 @contextmanager
-def _passing_over(blocks: list[nn.Module], residual: Tensor | None = None) -> Iterator[None]:
+def _passing_over(
+    structure: Structure, blocks: list[nn.Module], residual: Tensor | None = None
+) -> Iterator[None]:
     """Make `blocks` hand their input on unchanged (or `residual` [pos, d_model] in its place)."""
     replaced: list[nn.Module] = []
 
-    def hand_on(*args: Any, **kwargs: Any) -> Tensor:
+    def hand_on(*args: Any, **kwargs: Any) -> Any:
         given = args[0] if args else first_tensor(kwargs)
-        return given if residual is None else residual[None].to(given.dtype)
+        hidden = given if residual is None else residual[None].to(given.dtype)
+        return (hidden, *[None] * (structure.handed - 1)) if structure.handed else hidden
 
     try:
         for block in blocks:

@@ -7,14 +7,19 @@ each site's candidate equations until one holds. Memory: every site of `CHECK_TO
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from glassformer.errors import UnknownAddress
 from glassformer.model.attention import install, select_attention
-from glassformer.model.capture import TAPPED_POINTS, Capture, locate, split_address
-from glassformer.model.equation import evaluate
+from glassformer.model.capture import Capture, locate, split_address
+from glassformer.model.equation import close_factor, evaluate, find_open
+from glassformer.model.rerun import rerun_block, rerun_tail
+from glassformer.model.residual import first_tensor
 from glassformer.model.structure import Refusal, Structure
 from glassformer.protocol.messages import Check, Equation
 
@@ -22,6 +27,20 @@ from glassformer.protocol.messages import Check, Equation
 CHECK_TOKENS = 16
 # Largest difference allowed, relative to the largest magnitude of the site: rounding of sums in that precision.
 TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 5e-3, torch.bfloat16: 4e-2}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What checking one site gave.
+
+    `stands` says that the value itself was found to be the model's own (or has not been put in doubt); `equation` is
+    None where none of those `proposed` gives it.
+    """
+
+    stands: bool
+    equation: Equation | None
+    check: Check
+    proposed: Equation | None = None
 
 
 class Measurement:
@@ -32,62 +51,132 @@ class Measurement:
         self._token_ids = token_ids
         self.values: dict[str, Tensor] = {}
         self.refusals: dict[str, str] = {}
-        self._untapped: str | None = None
-        self._rotary: dict[int, tuple[Tensor, Tensor]] = {}
-        self._eager_probabilities: dict[int, Tensor] = {}
-        self._eager_logits: Tensor | None = None
+        self._capture: Capture | None = None
+        self._eager: Eager | None = None
 
     def run(self, addresses: Iterable[str]) -> None:
         """Run the model once with its own eager attention and once through the tap, capturing `addresses`.
 
         A model that the tap would make say something else keeps its eager attention.
         """
-        model, ids = self._structure.model, self._token_ids[None]
+        model, structure = self._structure.model, self._structure
         with torch.inference_mode():
-            if select_attention(model, "eager"):
-                eager = model(input_ids=ids, use_cache=False, output_attentions=True)
-                self._eager_logits = eager.logits[0]
-                # `attentions` can be shorter than the blocks; then its index is not the block number.
-                found = [a for a in (getattr(eager, "attentions", None) or ()) if a is not None]
-                if len(found) == len(self._structure.blocks):
-                    self._eager_probabilities = {block: a[0] for block, a in enumerate(found)}
-            if not install(model):
-                self._untapped = "this family computes attention outside the shared attention interface"
-            capture, logits = self._capture(addresses)
-            if self._untapped is None and self._differs_from_eager(logits):
+            # Families that have no choice of attention keep the one they have.
+            select_attention(model, "eager")
+            self._eager = run_eager(structure, self._token_ids)
+            structure.untapped = (
+                None
+                if install(model)
+                else "this family computes attention outside the shared attention interface"
+            )
+            capture, logits = self._run_captured(addresses)
+            if structure.untapped is None and self._differs_from_eager(logits):
                 select_attention(model, "eager")
-                self._untapped = "the attention tap changes what this family computes"
-                capture, logits = self._capture(addresses)
+                structure.untapped = "the attention tap changes what this family computes"
+                capture, logits = self._run_captured(addresses)
+        self._capture = capture
         self.values |= capture.values
         self.values["lm_head"] = logits
         for block, call in capture.calls.items():
             self.values[f"attn_scores.{block}"] = call.scores()
             self.values[f"attn_probs.{block}"] = call.probabilities()
-        self._rotary = capture.rotary
         for address in capture.addresses - self.values.keys():
             self.refusals[address] = "the model never ran the module that should give it"
 
     def _differs_from_eager(self, logits: Tensor) -> bool:
-        return self._eager_logits is not None and compare(logits, self._eager_logits).status == "refused"
+        return self._eager is not None and compare(logits, self._eager.logits).status == "refused"
 
-    def _capture(self, addresses: Iterable[str]) -> tuple[Capture, Tensor]:
+    def _run_captured(self, addresses: Iterable[str]) -> tuple[Capture, Tensor]:
+        self.refusals = {}
         capture = Capture(self._structure, self._locatable(addresses))
-        with capture.open():
-            logits: Tensor = self._structure.model(input_ids=self._token_ids[None], use_cache=False).logits[0]
+        handle = self._structure.blocks[0].register_forward_hook(self._note_handed)
+        try:
+            with capture.open():
+                logits: Tensor = self._structure.run(self._token_ids).logits[0]
+        finally:
+            handle.remove()
         return capture, logits
+
+    def _note_handed(self, _: nn.Module, args: Any, output: Any) -> None:
+        self._structure.handed = len(output) if isinstance(output, (tuple, list)) else 0
 
     def _locatable(self, addresses: Iterable[str]) -> list[str]:
         found = []
         for address in addresses:
-            point, block = split_address(address)
-            place = locate(self._structure, point, block)
+            place = locate(self._structure, *split_address(address))
             if isinstance(place, Refusal):
                 self.refusals[address] = place.reason
-            elif point in TAPPED_POINTS and self._untapped is not None:
-                self.refusals[address] = self._untapped
             else:
                 found.append(address)
         return found
+
+    def find_fault(self) -> str | None:
+        """Why nothing of this model can be recorded; None if its residual stream is one vector a position."""
+        blocks = range(len(self._structure.blocks))
+        if any(f"resid_{side}.{b}" not in self.values for b in blocks for side in ("pre", "post")):
+            return "not all of its blocks run on text alone"
+        shapes = {tuple(self.values[f"resid_{side}.{b}"].shape) for b in blocks for side in ("pre", "post")}
+        wanted = (len(self._token_ids), self._structure.arch.d_model)
+        if len(shapes) > 1 or any(shape != wanted for shape in shapes):
+            return "what its blocks hand on is not one vector of the model's width for each position"
+        return None
+
+    def check_reruns(self) -> None:
+        """Refuse every site that running its one block again from its input (or the end alone) does not give."""
+        for block in range(len(self._structure.blocks)):
+            wanted = [
+                a for a in self.values if split_address(a)[1] == block or (block == 0 and a == "embeddings")
+            ]
+            if f"resid_pre.{block}" not in wanted:
+                continue
+            capture = Capture(self._structure, wanted)
+            try:
+                rerun_block(
+                    self._structure, block, self._token_ids, self.values[f"resid_pre.{block}"], capture
+                )
+            except Exception as exc:
+                self._doubt(wanted, f"this block cannot be run alone ({type(exc).__name__})", block)
+                continue
+            call = capture.calls.get(block)
+            if call is not None:
+                capture.values[f"attn_scores.{block}"] = call.scores()
+                capture.values[f"attn_probs.{block}"] = call.probabilities()
+            self._hold_reruns(wanted, capture.values, "this block, run alone, computes something else", block)
+        last = self.values.get(f"resid_post.{len(self._structure.blocks) - 1}")
+        if last is not None:
+            ends: list[str] = [a for a in ("final_norm", "lm_head") if a in self.values]
+            capture = Capture(self._structure, [a for a in ends if a != "lm_head"])
+            try:
+                logits = rerun_tail(self._structure, last, capture)
+            except Exception as exc:
+                self._doubt(ends, f"the end of the model cannot be run alone ({type(exc).__name__})", None)
+                return
+            if "final_norm" in ends and "final_norm" not in capture.values:
+                ends.remove("final_norm")
+                self.refusals["final_norm"] = "no norm follows the last block"
+            self._hold_reruns(
+                ends,
+                {**capture.values, "lm_head": logits},
+                "the end of the model, run alone, computes something else",
+                None,
+            )
+
+    def _hold_reruns(
+        self, addresses: list[str], values: dict[str, Tensor], reason: str, block: int | None
+    ) -> None:
+        differing = [
+            a for a in addresses if a not in values or compare(self.values[a], values[a]).status == "refused"
+        ]
+        # One wrong tensor may be a dead end; a wrong result means that the block needs more than its input.
+        self._doubt(addresses if f"resid_post.{block}" in differing else differing, reason, block)
+
+    def _doubt(self, addresses: list[str], reason: str, block: int | None) -> None:
+        last = len(self._structure.blocks) - 1
+        kept = {f"resid_pre.{block}"} | ({f"resid_post.{last}"} if block == last else set())
+        for address in addresses:
+            # What is recorded is not made by running anything again.
+            if address not in kept:
+                self.refusals[address] = reason
 
     # --- Operands ----------------------------------------------------------------------------------
 
@@ -103,50 +192,142 @@ class Measurement:
         return self._token_ids
 
     def rotary(self, block: int) -> tuple[Tensor, Tensor]:
-        if block not in self._rotary:
+        tables = None if self._capture is None else self._capture.rotary.get(block)
+        if tables is None:
             raise UnknownAddress(f"q.{block}", "the model passes no rotary tables")
-        return self._rotary[block]
+        return tables
+
+    def mask(self, block: int) -> Tensor:
+        call = None if self._capture is None else self._capture.calls.get(block)
+        if call is None:
+            raise UnknownAddress(f"attn_scores.{block}", "the model passes no mask")
+        return torch.isfinite(call.scores())
 
     def activate(self, block: int, x: Tensor) -> Tensor:
         return self._structure.activate(block, x)
 
+    def run_module(self, name: str, *given: Tensor) -> Tensor:
+        return self._structure.run_module(name, *given)
+
     # --- checking ----------------------------------------------------------------------------------
 
-    def check(self, address: str, candidates: Iterable[Equation]) -> tuple[Equation | None, Check]:
+    def check(self, address: str, candidates: Iterable[Equation]) -> Finding:
         """The first candidate that gives what the model computed, and how well; or the reason for refusing."""
         if address in self.refusals:
-            return None, Check(status="refused", reason=self.refusals[address])
+            return Finding(False, None, Check(status="refused", reason=self.refusals[address]))
+        if address not in self.values:
+            return Finding(False, None, Check(status="refused", reason="the model does not compute it"))
+        doubt = self._against_eager(address)
+        if doubt is not None and doubt.status == "refused":
+            reason = f"it differs from eager attention: {doubt.reason}"
+            return Finding(False, None, doubt.model_copy(update={"reason": reason}))
         actual = self.values[address]
         closest: Check | None = None
         reason = "no equation is known for it"
-        for candidate in candidates:
+        for proposed in candidates:
             try:
                 with torch.inference_mode():
+                    candidate = self._close(proposed, actual)
+                    if candidate is None:
+                        continue
                     expected = evaluate(candidate, self)
             except (UnknownAddress, RuntimeError, IndexError, TypeError, ValueError) as exc:
                 reason = exc.message if isinstance(exc, UnknownAddress) else reason
                 continue
             check = compare(actual, expected)
             if check.status != "refused":
-                return candidate, self._against_eager(address, check)
+                return Finding(True, candidate, worse_of(check, doubt), proposed)
             if closest is None or (check.max_abs_difference or 0) < (closest.max_abs_difference or 0):
                 closest = check
-        return None, closest or Check(status="refused", reason=reason)
+        return Finding(True, None, closest or Check(status="refused", reason=reason))
 
-    def _against_eager(self, address: str, check: Check) -> Check:
-        """Hold probabilities and logits against transformers' own eager attention as well."""
-        point, block = split_address(address)
-        reference = None
-        if point == "attn_probs" and block is not None:
-            reference = self._eager_probabilities.get(block)
-        elif point == "lm_head":
-            reference = self._eager_logits
+    def _close(self, proposed: Equation, actual: Tensor) -> Equation | None:
+        """A proposed equation with its open factor found: the declared number nearest to what `actual` asks for."""
+        part = find_open(proposed)
+        if part is None:
+            return proposed
+        without = evaluate(close_factor(proposed, 0.0), self).double().nan_to_num(neginf=0.0)
+        direction = evaluate(close_factor(proposed, 1.0), self).double().nan_to_num(neginf=0.0) - without
+        size = float((direction * direction).sum())
+        if size == 0.0 or direction.shape != actual.shape:
+            return None
+        asked = float(((actual.double().nan_to_num(neginf=0.0) - without) * direction).sum()) / size
+        declared = self._structure.scalars(part.attributes.get("block"))
+        nearest = min(declared, key=lambda number: abs(number - asked), default=0.0)
+        return close_factor(proposed, nearest) if abs(nearest - asked) <= 1e-3 * abs(nearest) else None
+
+    def _against_eager(self, address: str) -> Check | None:
+        """Hold residuals, probabilities and logits against transformers' own eager attention, where it gives them."""
+        reference = None if self._eager is None else self._eager.values.get(address)
         if reference is None:
-            return check
-        eager = compare(self.values[address], reference)
-        if eager.status == "refused":
-            return eager.model_copy(update={"reason": f"it differs from eager attention: {eager.reason}"})
-        return check if (check.max_abs_difference or 0) >= (eager.max_abs_difference or 0) else eager
+            return None
+        return compare(self.values[address], reference)
+
+
+def worse_of(first: Check, second: Check | None) -> Check:
+    """The check with the larger difference."""
+    if second is None or (first.max_abs_difference or 0) >= (second.max_abs_difference or 0):
+        return first
+    return second
+
+
+@dataclass(frozen=True, slots=True)
+class Eager:
+    """What the family's own eager attention gives: logits [pos, vocab], and sites by address."""
+
+    logits: Tensor
+    values: dict[str, Tensor]
+
+
+def run_eager(structure: Structure, token_ids: Tensor) -> Eager:
+    """Run the model with the attention it has now, keeping what transformers itself reports about its inside."""
+    patterns: dict[int, list[Tensor]] = {}
+    first: list[Tensor] = []
+
+    def take_first(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        first.append((args[0] if args else first_tensor(kwargs))[0].clone())
+
+    handles = [structure.blocks[0].register_forward_pre_hook(take_first, with_kwargs=True)]
+    for block in range(len(structure.blocks)):
+        attention = structure.attention(block)
+        if not isinstance(attention, Refusal):
+            take = partial(_take_pattern, patterns, block, len(token_ids))
+            handles.append(attention.register_forward_hook(take))
+    try:
+        out = structure.run(token_ids, output_attentions=True, output_hidden_states=True)
+    except (TypeError, ValueError, AttributeError):
+        out = None
+    finally:
+        for handle in handles:
+            handle.remove()
+    plain = structure.run(token_ids, output_attentions=False).logits[0]
+    values: dict[str, Tensor] = {"lm_head": plain}
+    # Asking for attention probabilities has been seen to change what is computed.
+    structure.hands_patterns = out is not None and compare(out.logits[0], plain).status != "refused"
+    if out is None or not structure.hands_patterns:
+        return Eager(plain, values)
+    for block, found in patterns.items():
+        if len(found) == 1:
+            values[f"attn_probs.{block}"] = found[0]
+    hidden = [h[0] for h in getattr(out, "hidden_states", None) or () if isinstance(h, Tensor)]
+    if len(hidden) == len(structure.blocks) + 1 and all(h.shape == hidden[0].shape for h in hidden):
+        # Most families list what each block reads; some (Mamba) what each block hands on.
+        reads = bool(first) and compare(hidden[0], first[0]).status != "refused"
+        for block in range(len(structure.blocks) - 1):
+            after = hidden[block + 1] if reads else hidden[block]
+            values[f"resid_post.{block}"] = values[f"resid_pre.{block + 1}"] = after
+    return Eager(plain, values)
+
+
+def _take_pattern(
+    patterns: dict[int, list[Tensor]], block: int, count: int, _: nn.Module, args: Any, output: Any
+) -> None:
+    """Keep what looks like attention probabilities among the outputs of an attention module."""
+    for item in output if isinstance(output, (tuple, list)) else ():
+        if isinstance(item, Tensor) and item.dim() == 4 and item.shape[2:] == (count, count):
+            if float(item.min()) < 0.0 or float(item.sum(-1).max()) > 1.01:
+                continue
+            patterns.setdefault(block, []).append(item[0])
 
 
 def compare(actual: Tensor, expected: Tensor) -> Check:

@@ -6,11 +6,12 @@ is a `Refusal` with the reason, never a guess.
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from interp_engine.arch import ArchSpec
-from interp_engine.facts import GateUpLayout, QKVLayout
 from interp_engine.model import EagerModel
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -40,13 +41,43 @@ class Refusal:
 class Projection:
     """A linear map and the run of its output features that plays the role.
 
-    `transposed` says that the weight is stored [d_in, d_out] (GPT-2's Conv1D) instead of [d_out, d_in].
+    `transposed` says that the weight is stored [d_in, d_out] (GPT-2's Conv1D) instead of [d_out, d_in]. `rows` is for
+    roles that take turns in one weight: [groups, units, first, count] (see `equation.list_rows`).
     """
 
     module: nn.Module
     transposed: bool
     start: int | None = None
     stop: int | None = None
+    rows: tuple[int, int, int, int] | None = None
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other roles live in the same weight."""
+        return self.stop is not None or self.rows is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Experts:
+    """The parts of a sparse block: what chooses, what is chosen from, and the dense branch beside them (if any)."""
+
+    experts: nn.Module
+    router: nn.Module | None
+    shared: nn.Module | None
+    shared_gate: nn.Module | None
+    corrections: tuple[str, ...]
+
+
+# Child modules of an attention by role. Which one it is decides nothing: equations are kept by running them.
+QUERY_NAMES = ("q_proj", "query", "Wq", "wq", "q_b_proj")
+KEY_NAMES = ("k_proj", "key", "Wk", "wk")
+VALUE_NAMES = ("v_proj", "value", "Wv", "wv")
+FUSED_NAMES = ("qkv_proj", "c_attn", "query_key_value", "Wqkv", "wqkv", "c_qkv", "qkv")
+GATE_NAMES = ("gate_proj", "g_proj", "gate", "attn_gate", "output_gate")
+FUSED_MLP_NAMES = ("gate_up_proj", "w12", "Wi", "wi", "fc1", "input_linear")
+MIXER_NAMES = ("mixer", "mamba", "ssm", "conv", "short_conv", "temporal_block", "linear_attn", "mlstm_layer")
+# Config values that scale something; others are probabilities, sizes and constants of training.
+SCALING_WORDS = ("scal", "multiplier", "alpha", "beta", "factor", "temperature", "mup", "depth")
 
 
 class Structure:
@@ -62,10 +93,42 @@ class Structure:
             type(model).__name__, hf_model=model, tokenizer=tokenizer, dtype=None, trust_remote_code=False
         )
         self.arch: ArchSpec = self._engine.arch
+        if any(slot.of > 1 for slot in self.arch.layer_slots):
+            raise ValueError("each of its blocks runs several attentions and MLPs")
         self.blocks: list[nn.Module] = list(self.arch.decoder_layers)
         self.residuals = ResidualTap(self.blocks)
         self._names = {id(module): name for name, module in model.named_modules()}
-        self._parameters = dict(model.named_parameters(remove_duplicate=False))
+        self._modules = dict(model.named_modules())
+        self._parameters = dict(model.named_buffers()) | dict(model.named_parameters(remove_duplicate=False))
+        # Why the attention tap does not see this model's attention; None where it does.
+        self.untapped: str | None = None
+        # Whether asking for attention probabilities leaves what the model computes as it is.
+        self.hands_patterns = False
+        # How many things a block hands on, the stream first; 0 where it hands on the bare stream.
+        self.handed = 0
+        self._block_norms: dict[int, list[nn.Module]] = {}
+        self._head_counts: dict[int, tuple[int, int]] = {}
+
+    def run(self, token_ids: Tensor, **extra: Any) -> Any:
+        """One whole forward of `token_ids` [pos] without a cache.
+
+        Where the tap does not see attention, the model's own eager attention is asked to hand its probabilities on.
+        """
+        if self.untapped is not None and self.hands_patterns:
+            extra.setdefault("output_attentions", True)
+        return self.model(input_ids=token_ids[None], use_cache=False, **extra)
+
+    def run_module(self, name: str, *given: Tensor) -> Tensor:
+        """What one of the model's own modules makes of tensors."""
+        return self._modules[name](*given)  # type: ignore[no-any-return]
+
+    def heads(self, block: int) -> tuple[int, int]:
+        """Query heads and key/value heads of a block: as attention was seen to have, else as the config says."""
+        return self._head_counts.get(block) or (self.arch.n_heads, self.arch.kv_heads_for_layer(block))
+
+    def note_heads(self, block: int, heads: int, kv_heads: int) -> None:
+        """Keep the head counts that a block's attention was seen to have."""
+        self._head_counts[block] = (heads, kv_heads)
 
     def locate(self, point: str, block: int | None = None) -> Hook | Refusal:
         """Where `point` can be read in this model, or why it cannot."""
@@ -84,81 +147,157 @@ class Structure:
             return Refusal(_first_sentence(exc))
         return attention
 
-    def attention_projections(self, block: int) -> dict[str, Projection] | Refusal:
-        """The projections of a block's attention, by role: q, k, v (slices of one map where fused) and o."""
+    def mixer(self, block: int) -> nn.Module | Refusal:
+        """What mixes positions in a block: its attention, or the state-space or convolution module instead."""
         attention = self.attention(block)
-        if isinstance(attention, Refusal):
+        if not isinstance(attention, Refusal):
             return attention
-        heads, kv_heads = self.arch.n_heads, self.arch.kv_heads_for_layer(block)
-        d_head = self.arch.head_dim_for_layer(block)
-        found: dict[str, Projection] = {}
-        fused = self.arch.fused_qkv_module(block)
-        if fused is not None:
-            if self.arch.quirks.qkv_layout is not QKVLayout.CONTIGUOUS_THIRDS:
-                return Refusal("queries, keys and values are interleaved in one projection")
-            edges = [0, heads * d_head, (heads + kv_heads) * d_head, (heads + 2 * kv_heads) * d_head]
-            for role, start, stop in zip("qkv", edges[:-1], edges[1:], strict=True):
-                found[role] = Projection(fused, is_transposed(fused), start, stop)
-        else:
-            try:
-                modules = {"q": self.arch.q_proj(block), "v": self.arch.v_proj(block)}
-            except (ValueError, AttributeError) as exc:
-                return Refusal(_first_sentence(exc))
-            modules["k"] = getattr(attention, "k_proj", None)
-            for role, module in modules.items():
-                if module is None or not isinstance(getattr(module, "weight", None), Tensor):
-                    return Refusal(f"no single projection gives {role}")
-                found[role] = Projection(module, is_transposed(module))
+        try:
+            feed_forward: nn.Module | None = self.arch.mlp_module(block)
+        except (ValueError, AttributeError, LookupError):
+            feed_forward = None
+        for name in MIXER_NAMES:
+            module = getattr(self.blocks[block], name, None)
+            if isinstance(module, nn.Module) and module is not feed_forward:
+                return module
+        return attention
+
+    def attention_out(self, block: int) -> Projection | Refusal:
+        """The projection that attention's mixed values go through."""
         try:
             out = self.arch.attn_out_proj(block)
-        except (ValueError, AttributeError) as exc:
+        except (ValueError, AttributeError, LookupError) as exc:
             return Refusal(_first_sentence(exc))
-        found["o"] = Projection(out, is_transposed(out))
-        return found
+        return Projection(out, is_transposed(out))
+
+    def attention_projections(self, block: int) -> dict[str, Projection] | Refusal:
+        """The projections of a block's attention by role, q, k, v and o, in the first layout that it might have."""
+        out, layouts = self.attention_out(block), self.attention_layouts(block)
+        if isinstance(out, Refusal):
+            return out
+        return {**layouts[0], "o": out} if layouts else Refusal("no projection gives its queries")
+
+    def attention_layouts(self, block: int) -> list[dict[str, Projection]]:
+        """Every way in which the weights of a block's attention might hold its roles: q, k, v and gate."""
+        attention = self.attention(block)
+        if isinstance(attention, Refusal):
+            return []
+        heads, kv_heads = self.heads(block)
+        fused = _find_linear(attention, FUSED_NAMES)
+        if fused is not None:
+            return list(_lay_out_fused(fused, heads, kv_heads, self.arch.head_dim_for_layer(block)))
+        found = {
+            role: Projection(module, is_transposed(module))
+            for role, names in (
+                ("q", QUERY_NAMES),
+                ("k", KEY_NAMES),
+                ("v", VALUE_NAMES),
+                ("gate", GATE_NAMES),
+            )
+            if (module := _find_linear(attention, names)) is not None
+        }
+        if "k" in found and "v" not in found:
+            found["v"] = found["k"]
+        layouts = [found] if found else []
+        if "q" in found and "gate" not in found:
+            module = found["q"].module
+            turns = {
+                r: Projection(module, is_transposed(module), rows=(heads, 2, i, 1))
+                for r, i in (("q", 0), ("gate", 1))
+            }
+            layouts.append({**found, **turns})
+        return layouts
 
     def mlp_projections(self, block: int) -> dict[str, Projection] | Refusal:
         """The projections of a block's dense MLP by role: up and down, and gate where it is gated.
 
         The role `gate` is the branch that goes through the activation; an MLP without a gate has only `up`.
         """
+        layouts = self.mlp_layouts(block)
+        return layouts if isinstance(layouts, Refusal) else layouts[0]
+
+    def mlp_layouts(self, block: int) -> list[dict[str, Projection]] | Refusal:
+        """Every way in which the weights of a block's dense MLP might hold its roles."""
         fused = self._fused_gate_up(block)
-        if fused is not None:
+        if fused:
             return fused
         found: dict[str, Projection] = {}
         for role, which in (("gate", "pre_act"), ("up", "pre_linear"), ("down", "down")):
             try:
                 module = self.arch.mlp_projection(block, which)
             except (ValueError, AttributeError, LookupError) as exc:
-                if role == "up":
+                if role == "up" and "gate" in found:
                     found["up"] = found.pop("gate")
                     continue
                 return Refusal(_first_sentence(exc))
             found[role] = Projection(module, is_transposed(module))
-        return found
+        return [found]
 
-    def _fused_gate_up(self, block: int) -> dict[str, Projection] | None:
-        """Gate and up as the two halves of one projection, where interp-engine knows the packing."""
+    def _fused_gate_up(self, block: int) -> list[dict[str, Projection]]:
+        """Gate and up as the two halves of one projection, either half first."""
         try:
-            fused = self.arch.fused_gate_up(block)
-            down = self.arch.mlp_projection(block, "down") if fused else None
+            holder = self.arch.mlp_projection_holder(block)
+        except (ValueError, AttributeError, LookupError):
+            return []
+        fused = _find_linear(holder, FUSED_MLP_NAMES)
+        down = _find_linear(holder, ("down_proj", "w3", "Wo", "wo", "fc2", "output_linear"))
+        if fused is None or down is None:
+            return []
+        width, d_mlp = find_whole_shape(fused.weight)[0], find_whole_shape(down.weight)[1]
+        if width != 2 * d_mlp:
+            return []
+        out = Projection(down, is_transposed(down))
+        first = Projection(fused, is_transposed(fused), 0, d_mlp)
+        second = Projection(fused, is_transposed(fused), d_mlp, width)
+        return [{"gate": first, "up": second, "down": out}, {"gate": second, "up": first, "down": out}]
+
+    def mlp_holder(self, block: int) -> nn.Module | None:
+        """The module that holds a block's dense projections, which may be the block itself."""
+        try:
+            holder: nn.Module = self.arch.mlp_projection_holder(block)
         except (ValueError, AttributeError, LookupError):
             return None
-        if fused is None or down is None or fused[1] is not GateUpLayout.GATE_FIRST:
+        return holder
+
+    def experts(self, block: int) -> Experts | None:
+        """The sparse part of a block, if it has one: what is handed the chosen experts and their weights."""
+        for holder in (self._feed_forward(block), self.blocks[block]):
+            for module in holder.children() if holder is not None else ():
+                if _takes_choice(module):
+                    return self._describe_experts(holder, module)
+        return None
+
+    def _feed_forward(self, block: int) -> nn.Module | None:
+        try:
+            module: nn.Module = self.arch.mlp_module(block)
+        except (ValueError, AttributeError, LookupError):
             return None
-        module, width = fused[0], find_whole_shape(fused[0].weight)[0] // 2
-        return {
-            "gate": Projection(module, is_transposed(module), 0, width),
-            "up": Projection(module, is_transposed(module), width, 2 * width),
-            "down": Projection(down, is_transposed(down)),
-        }
+        return module
+
+    def _describe_experts(self, holder: Any, experts: nn.Module) -> Experts:
+        others = [(name, module) for name, module in holder.named_children() if module is not experts]
+        router = next((m for n, m in others if n in ("gate", "router")), None)
+        shared_gate = next((m for n, m in others if "shared" in n and "gate" in n), None)
+        beside = [m for n, m in others if "shared" in n and m is not shared_gate]
+        if not beside:
+            block = next((b for b in self.blocks if holder in b.modules()), None)
+            beside = [m for n, m in block.named_children() if "shared" in n] if block is not None else []
+        corrections = tuple(
+            name
+            for name in self._parameters
+            if name.startswith(f"{self.name_of(holder)}.")
+            and "bias" in name
+            and self._parameters[name].numel() == getattr(experts, "num_experts", -1)
+        )
+        return Experts(experts, router, beside[0] if beside else None, shared_gate, corrections)
 
     def activation(self, block: int) -> nn.Module | None:
         """The activation function of a block's MLP as the model holds it, if it is a module."""
         try:
             holder = self.arch.mlp_projection_holder(block)
-        except (ValueError, AttributeError):
+        except (ValueError, AttributeError, LookupError):
             return None
-        for name in ("act_fn", "act", "activation_fn", "activation", "activation_func"):
+        for name in ("act_fn", "act", "activation_fn", "activation", "activation_func", "gelu_impl"):
             module = getattr(holder, name, None)
             if isinstance(module, nn.Module):
                 return module
@@ -181,13 +320,78 @@ class Structure:
                 break
         return found
 
+    def find_norms(self, module: nn.Module) -> list[nn.Module]:
+        """Every norm that a module holds itself, or inside a container of no more than norms and projections."""
+        return [child for child in module.modules() if _is_norm(child) and child is not module]
+
+    def block_norms(self, block: int) -> list[nn.Module]:
+        """The norms of a block that do not belong to its attention, mixer or experts; those with a known role first."""
+        if block in self._block_norms:
+            return self._block_norms[block]
+        inside = {
+            id(norm)
+            for part in (self.mixer(block), self._feed_forward(block))
+            if isinstance(part, nn.Module) and part is not self.blocks[block]
+            for norm in self.find_norms(part)
+        }
+        known = list(self.norms(block).values())
+        others = [norm for norm in self.find_norms(self.blocks[block]) if norm not in known]
+        self._block_norms[block] = [*known, *(norm for norm in others if id(norm) not in inside)]
+        return self._block_norms[block]
+
+    def qk_norms(self, block: int, which: str) -> list[nn.Module]:
+        """Norms inside a block's attention that might be those of queries ("q"), keys ("k") or values ("v")."""
+        attention = self.attention(block)
+        if isinstance(attention, Refusal):
+            return []
+        norms = [(n, m) for n, m in attention.named_modules() if _is_norm(m)]
+        return [m for n, m in norms if n.rpartition(".")[2].startswith(which)] or [m for _, m in norms]
+
     def qk_norm(self, block: int, which: str) -> nn.Module | None:
         """The norm on queries (`which` "q") or keys ("k") before rotary embedding, if the block has one."""
         try:
             norm: nn.Module = self.arch.qk_norm_module(block, which)
-        except (ValueError, AttributeError):
+        except (ValueError, AttributeError, LookupError):
             return None
         return norm
+
+    def scalars(self, block: int | None) -> list[float]:
+        """Numbers that the config or the modules of a block (None: those outside) declare and may multiply by."""
+        config = self.model.config.get_text_config()
+        found = [v for name, value in vars(config).items() if _is_scaling(name) for v in _numbers(value)]
+        found += [*self.arch.quirks.residual_multipliers, float(self.arch.d_model)]
+        holders: list[Any] = [self.model, self.arch.trunk, self.arch.embed]
+        if block is not None:
+            holders = [self.blocks[block], self.attention(block), self._feed_forward(block)]
+        for holder in holders:
+            if isinstance(holder, nn.Module):
+                found += [
+                    v for value in vars(holder).values() if isinstance(value, float) for v in _numbers(value)
+                ]
+        every = [g for f in found for g in (f, 1.0 / f, abs(f) ** 0.5)]
+        return list(dict.fromkeys(g for g in every if abs(g - 1.0) > 1e-6 and 1e-4 < abs(g) < 1e5))
+
+    def caps(self) -> list[float]:
+        """Soft caps that the config declares."""
+        config = self.model.config.get_text_config()
+        return [v for name, value in vars(config).items() if "cap" in name for v in _numbers(value) if v > 0]
+
+    def choice_counts(self, block: int) -> list[int]:
+        """How many experts a position of a block may choose, as the config and the modules declare it."""
+        config = self.model.config.get_text_config()
+        holders: list[Any] = [config, self._feed_forward(block), self.blocks[block]]
+        experts = self.experts(block)
+        holders += [experts.router, experts.experts] if experts is not None else []
+        names = (
+            "top_k",
+            "num_experts_per_tok",
+            "moe_topk",
+            "moe_k",
+            "num_experts_per_token",
+            "top_k_experts",
+        )
+        values = [getattr(holder, name, None) for holder in holders for name in names]
+        return list(dict.fromkeys(v for v in values if isinstance(v, int) and v > 0))
 
     def activate(self, block: int, x: Tensor) -> Tensor:
         """Apply a block's own activation function. Raises ValueError where the block does not hold it as a module."""
@@ -210,6 +414,64 @@ class Structure:
         if name is None:
             raise UnknownAddress(type(module).__name__, "The module is not part of this model.")
         return name
+
+
+def _find_linear(holder: nn.Module, names: tuple[str, ...]) -> nn.Module | None:
+    """The first child of that name with a two-dimensional weight; inside a container (Jais, Moshi) one level down."""
+    for name in names:
+        module = getattr(holder, name, None)
+        if isinstance(module, nn.Module) and not isinstance(getattr(module, "weight", None), Tensor):
+            module = getattr(module, "linear", None)
+        weight = getattr(module, "weight", None)
+        if (
+            isinstance(module, nn.Module)
+            and isinstance(weight, Tensor)
+            and len(find_whole_shape(weight)) == 2
+        ):
+            return module
+    return None
+
+
+def _lay_out_fused(
+    module: nn.Module, heads: int, kv_heads: int, d_head: int
+) -> Iterator[dict[str, Projection]]:
+    """Queries, keys and values in one weight: one after the other, or taking turns by head or by group of heads."""
+    transposed, groups = is_transposed(module), heads // kv_heads
+    edges = [0, heads * d_head, (heads + kv_heads) * d_head, (heads + 2 * kv_heads) * d_head]
+    runs = zip("qkv", edges[:-1], edges[1:], strict=True)
+    in_a_row = {role: Projection(module, transposed, start, stop) for role, start, stop in runs}
+    units = groups + 2
+    starts = {"q": (0, groups), "k": (groups, 1), "v": (groups + 1, 1)}
+    in_turns = {
+        role: Projection(module, transposed, rows=(kv_heads, units, first, count))
+        for role, (first, count) in starts.items()
+    }
+    yield from (in_a_row, in_turns) if groups * kv_heads == heads else (in_a_row,)
+
+
+def _takes_choice(module: nn.Module) -> bool:
+    """Whether a module is handed, for each position, the experts that were chosen and their weights."""
+    if "Expert" not in type(module).__name__:
+        return False
+    names = list(inspect.signature(module.forward).parameters)
+    return len(names) == 3 and "ind" in names[1] and "weight" in names[2]
+
+
+def _is_norm(module: nn.Module) -> bool:
+    return "norm" in type(module).__name__.lower() and not any(module.children())
+
+
+def _is_scaling(name: str) -> bool:
+    return any(word in name for word in SCALING_WORDS) and not name.startswith("rope")
+
+
+def _numbers(value: Any) -> list[float]:
+    items = value if isinstance(value, (list, tuple)) else [value]
+    return [
+        float(v)
+        for v in items
+        if isinstance(v, (int, float)) and not isinstance(v, bool) and v != 0 and abs(v) < 1e5
+    ]
 
 
 def is_transposed(module: nn.Module) -> bool:

@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING
 import torch
 
 from glassformer.errors import UnknownAddress
-from glassformer.model.equation import allowed, cut_weight, rotary_partner, spread_table
+from glassformer.model.equation import (
+    FUNCTIONS,
+    allowed,
+    cut_weight,
+    list_rows,
+    rotary_partner,
+    route,
+    spread_table,
+)
 from glassformer.protocol.messages import (
     Equation,
     EquationInput,
@@ -90,6 +98,8 @@ class _Walk:
             "weighted_sum": self._weighted_sum,
             "activation": self._activation,
             "multiply": self._multiply,
+            "route": self._route,
+            "sum_experts": self._sum_experts,
         }
 
     def equation(self, equation: Equation, index: list[int]) -> Cell:
@@ -121,6 +131,78 @@ class _Walk:
         value = float(self._trace.loaded.structure.parameter(given.name)[tuple(stored)])
         return Operand(kind="weight", name=given.name, index=stored, value=value)
 
+    def _vector(self, given: Input, index: list[int]) -> torch.Tensor:
+        """All values along the last axis of any input at `index` (which leaves that axis out), in float64."""
+        if isinstance(given, SiteInput):
+            return self._row(given, index)[0]
+        assert isinstance(given, EquationInput)
+        inner = given.equation
+        match inner.operation:
+            case "add":
+                return torch.stack([self._vector(part, index) for part in inner.inputs]).sum(0)
+            case "scale":
+                return self._vector(inner.inputs[0], index) * float(inner.attributes["factor"])
+            case "matmul":
+                return self._mapped_vector(inner, index)
+            case "lookup":
+                return self._table_row(inner, index[-1])
+            case "weighted_sum":
+                return self._mixed_vector(inner, index)
+            case "multiply" if not inner.attributes.get("broadcast"):
+                first, second = (self._vector(part, index) for part in inner.inputs)
+                return first * second
+            case "activation":
+                return self._activate(inner, self._vector(inner.inputs[0], index))
+        width = len(self._vector(inner.inputs[0], index))
+        return torch.tensor([self.equation(inner, [*index, j]).value for j in range(width)]).double()
+
+    def _table_row(self, equation: Equation, pos: int) -> torch.Tensor:
+        table = equation.inputs[0]
+        assert isinstance(table, WeightInput)
+        stored = self._trace.loaded.structure.parameter(table.name)
+        return stored[self._row_of_table(equation, pos)].detach().double().cpu()
+
+    def _row_of_table(self, equation: Equation, pos: int) -> int:
+        by_token = equation.attributes["by"] == "token_ids"
+        return self._trace.token_ids[pos] if by_token else pos + int(equation.attributes.get("first", 0))
+
+    def _mapped_vector(self, equation: Equation, index: list[int]) -> torch.Tensor:
+        source, weight, bias = self._map_parts(equation)
+        x, _ = self._features(source.address, index[-1], merged=bool(equation.attributes.get("merge_heads")))
+        heads = equation.attributes.get("heads")
+        width = len(weight) // int(heads) if heads else len(weight)
+        first = index[0] * width if heads else 0
+        out = weight[first : first + width].double().cpu() @ x
+        return out if bias is None else out + bias[first : first + width].double().cpu()
+
+    def _mixed_vector(self, equation: Equation, index: list[int]) -> torch.Tensor:
+        head, pos = index
+        first, second = equation.inputs
+        assert isinstance(second, SiteInput)
+        weights, _ = self._row(first, [head, pos])
+        shape = self._trace.shape(self._trace.require_site(second.address))
+        kv_head = self._kv_head(head, first, second)
+        region = (slice(kv_head, kv_head + 1), slice(0, len(weights)), slice(0, shape[2]))
+        return weights @ torch.from_numpy(self._trace.read(second.address, region)[0].copy()).double()
+
+    def _map_parts(self, equation: Equation) -> tuple[SiteInput, torch.Tensor, torch.Tensor | None]:
+        """A linear map's source, its weight [d_out, d_in] and its bias [d_out]."""
+        source = equation.inputs[0]
+        assert isinstance(source, SiteInput)
+        transposed, rows = bool(equation.attributes.get("transposed")), equation.attributes.get("rows")
+        maps = [given for given in equation.inputs[1:] if isinstance(given, WeightInput)]
+        parameter = self._trace.loaded.structure.parameter
+        weight = cut_weight(maps[0], parameter(maps[0].name), transposed=transposed, rows=rows)
+        bias = None
+        if len(maps) > 1:
+            bias = cut_weight(maps[1], parameter(maps[1].name), transposed=False, rows=rows)
+        return source, weight.detach(), None if bias is None else bias.detach()
+
+    def _kv_head(self, head: int, first: Input, second: Input) -> int:
+        assert isinstance(first, SiteInput)
+        assert isinstance(second, SiteInput)
+        return head // (self._heads(first.address) // self._heads(second.address))
+
     def _row(self, given: Input, index: list[int]) -> tuple[torch.Tensor, str | None]:
         """All values along the last axis at `index` (which leaves that axis out), and the address if it is a site."""
         if not isinstance(given, SiteInput):
@@ -137,8 +219,7 @@ class _Walk:
 
     def _lookup(self, equation: Equation, index: list[int]) -> Cell:
         pos, feature = index
-        by_token = equation.attributes["by"] == "token_ids"
-        row = self._trace.token_ids[pos] if by_token else pos + int(equation.attributes.get("first", 0))
+        row = self._row_of_table(equation, pos)
         table = equation.inputs[0]
         assert isinstance(table, WeightInput)
         operand = self._weight(table, [row, feature])
@@ -163,21 +244,15 @@ class _Walk:
         )
 
     def _norm(self, equation: Equation, index: list[int]) -> Cell:
-        given, feature, eps = equation.inputs[0], index[-1], float(equation.attributes["eps"])
-        if isinstance(given, EquationInput):
-            width = self._trace.loaded.structure.arch.head_dim
-            cells = [self.equation(given.equation, [*index[:-1], j]) for j in range(width)]
-            row = torch.tensor([cell.value for cell in cells], dtype=torch.float64)
-            inner = cells[feature]
-        else:
-            row, _ = self._row(given, index[:-1])
-            inner = self._input(given, index)
+        given, eps = equation.inputs[0], float(equation.attributes["eps"])
+        row, place, feature = self._norm_row(equation, index)
+        inner = self._input(given, place)
         layer = equation.attributes["norm"] == "layer"
         mean = float(row.mean()) if layer else 0.0
         size = math.sqrt(float((row - mean).pow(2).mean()) + eps)
         gain, gain_operands = 1.0, []
         if len(equation.inputs) > 1 and isinstance(equation.inputs[1], WeightInput):
-            operand = self._weight(equation.inputs[1], [feature])
+            operand = self._weight(equation.inputs[1], self._gain_index(equation, index, feature))
             gain, gain_operands = (
                 (operand.value or 0.0) + float(equation.attributes.get("offset", 0.0)),
                 [operand],
@@ -197,20 +272,37 @@ class _Walk:
             latex += f" + {bracket(number(bias.value or 0.0))}"
         return Cell(value, terms, f"{number(value)} = {latex}")
 
+    def _norm_row(self, equation: Equation, index: list[int]) -> tuple[torch.Tensor, list[int], int]:
+        """What a norm is over: its values, the cell's index in the norm's input, and which of the values that is."""
+        given, heads = equation.inputs[0], equation.attributes.get("heads")
+        if not heads:
+            return self._vector(given, index[:-1]), index, index[-1]
+        head, pos, within = index
+        if equation.attributes.get("merge_heads"):
+            rows = [self._vector(given, [h, pos]) for h in range(int(heads))]
+            return torch.cat(rows), index, head * len(rows[0]) + within
+        row = self._vector(given, [pos])
+        feature = head * (len(row) // int(heads)) + within
+        return row, [pos, feature], feature
+
+    def _gain_index(self, equation: Equation, index: list[int], feature: int) -> list[int]:
+        """The cell of a norm's gain: by feature, or by head and feature where each head has its own."""
+        assert isinstance(equation.inputs[1], WeightInput)
+        gain = self._trace.loaded.structure.parameter(equation.inputs[1].name)
+        return [index[0], feature] if gain.dim() == 2 else [feature]
+
     def _matmul(self, equation: Equation, index: list[int]) -> Cell:
         heads, transposed = equation.attributes.get("heads"), bool(equation.attributes.get("transposed"))
         maps = [given for given in equation.inputs[1:] if isinstance(given, WeightInput)]
-        parameter = self._trace.loaded.structure.parameter
-        weight = cut_weight(maps[0], parameter(maps[0].name), transposed=transposed)
+        source, weight, _ = self._map_parts(equation)
+        places = self._stored_rows(equation, maps[0])
         if heads:
             head, pos, within = index
             out = head * (weight.shape[0] // int(heads)) + within
         else:
             pos, out = index
-        source = equation.inputs[0]
-        assert isinstance(source, SiteInput)
-        x, places = self._features(source.address, pos, merged=bool(equation.attributes.get("merge_heads")))
-        row = weight[out].detach().double().cpu()
+        x, features = self._features(source.address, pos, merged=bool(equation.attributes.get("merge_heads")))
+        row = weight[out].double().cpu()
         products = x * row
         terms = [
             Term(
@@ -218,27 +310,26 @@ class _Walk:
                 contribution=float(products[j]),
                 operands=[
                     self._site(source.address, place, float(x[j])),
-                    self._weight_operand(maps[0], [out, j], float(row[j]), transposed=transposed),
+                    _weight_operand(maps[0], [places[out], j], float(row[j]), transposed=transposed),
                 ],
             )
-            for j, place in enumerate(places)
+            for j, place in enumerate(features)
         ]
         total = math.fsum(products.tolist())
         body = r"\sum_j x_j w_j"
         if len(maps) > 1:
-            bias = self._weight(maps[1], [out])
+            bias = self._weight(WeightInput(name=maps[1].name), [places[out]])
             terms.append(Term(label="bias", contribution=bias.value or 0.0, operands=[bias]))
             total += bias.value or 0.0
             body += f" + {bracket(number(bias.value or 0.0))}"
         return Cell(total, terms, f"{number(total)} = {body}")
 
-    def _weight_operand(
-        self, given: WeightInput, index: list[int], value: float, *, transposed: bool
-    ) -> Operand:
-        stored = [index[0] + (given.start or 0), *index[1:]]
-        return Operand(
-            kind="weight", name=given.name, index=stored[::-1] if transposed else stored, value=value
-        )
+    def _stored_rows(self, equation: Equation, given: WeightInput) -> list[int]:
+        """For each output feature of a linear map, its row in the stored weight."""
+        stored = self._trace.loaded.structure.parameter(given.name)
+        d_out = stored.shape[-1] if equation.attributes.get("transposed") else stored.shape[0]
+        rows = equation.attributes.get("rows")
+        return list_rows(rows, d_out) if rows else [*range(given.start or 0, given.stop or d_out)]
 
     def _features(self, address: str, pos: int, *, merged: bool) -> tuple[torch.Tensor, list[list[int]]]:
         """The input features of a linear map at one position, and each one's index in its site."""
@@ -301,8 +392,17 @@ class _Walk:
         return Cell(value, inner.terms, latex, f"The terms sum to {inner.value:.4g}, before the soft cap.")
 
     def _mask(self, equation: Equation, index: list[int]) -> Cell:
-        window = equation.attributes.get("window")
-        if not allowed(index[-2], index[-1], None if window is None else int(window)):
+        window, chunk = (equation.attributes.get(name) for name in ("window", "chunk"))
+        if equation.attributes.get("pattern") == "model":
+            is_open = math.isfinite(self._own_score(int(equation.attributes["block"]), index))
+        else:
+            is_open = allowed(
+                index[-2],
+                index[-1],
+                None if window is None else int(window),
+                None if chunk is None else int(chunk),
+            )
+        if not is_open:
             return Cell(
                 -math.inf,
                 [],
@@ -310,6 +410,14 @@ class _Walk:
                 "Masked: a position attends only to itself and what came before it.",
             )
         return self._input(equation.inputs[0], index)
+
+    def _own_score(self, block: int, index: list[int]) -> float:
+        """A score as attention itself masks it."""
+        call = self._trace.block_sites(block).call
+        if call is None:
+            raise UnknownAddress("mask", "the model passed no mask")
+        head, query, key = index
+        return float(call.scores(slice(query, query + 1), slice(head, head + 1))[0, 0, key])
 
     def _softmax(self, equation: Equation, index: list[int]) -> Cell:
         head, query, key = index
@@ -343,7 +451,7 @@ class _Walk:
         first, second = equation.inputs
         assert isinstance(first, SiteInput)
         assert isinstance(second, SiteInput)
-        kv_head = head // (self._heads(first.address) // self._heads(second.address))
+        kv_head = self._kv_head(head, first, second)
         weights, _ = self._row(first, [head, pos])
         column = self._trace.read(
             second.address, (slice(kv_head, kv_head + 1), slice(0, len(weights)), slice(feature, feature + 1))
@@ -365,9 +473,7 @@ class _Walk:
 
     def _activation(self, equation: Equation, index: list[int]) -> Cell:
         inner = self._input(equation.inputs[0], index)
-        given = torch.tensor([inner.value], dtype=torch.float32, device=self._trace.loaded.device)
-        with torch.inference_mode():
-            value = float(self._trace.loaded.structure.activate(int(equation.attributes["block"]), given))
+        value = float(self._activate(equation, torch.tensor([inner.value], dtype=torch.float64)))
         name = rf"\operatorname{{{equation.attributes['function']}}}"
         latex = rf"{number(value)} = {name}\left({number(inner.value)}\right)"
         terms = [
@@ -375,10 +481,75 @@ class _Walk:
         ]
         return Cell(value, terms, latex)
 
+    def _activate(self, equation: Equation, given: torch.Tensor) -> torch.Tensor:
+        """An activation of float64 values; the block's own module is run in float32."""
+        if "block" not in equation.attributes:
+            return FUNCTIONS[str(equation.attributes["function"])](given)
+        with torch.inference_mode():
+            x = given.float().to(self._trace.loaded.device)
+            block = int(equation.attributes["block"])
+            return self._trace.loaded.structure.activate(block, x).double().cpu()
+
     def _multiply(self, equation: Equation, index: list[int]) -> Cell:
-        first, second = (self._input(given, index) for given in equation.inputs)
+        places = [index, [*index[:-1], 0] if equation.attributes.get("broadcast") else index]
+        first, second = (self._input(given, at) for given, at in zip(equation.inputs, places, strict=True))
         value = first.value * second.value
         operands = [operand for cell in (first, second) for term in cell.terms for operand in term.operands]
         term = Term(label="product", contribution=value, operands=operands)
         shown = first.latex.split(" = ")[-1]
         return Cell(value, [term], rf"{number(value)} = {shown} \cdot {bracket(number(second.value))}")
+
+    def _route(self, equation: Equation, index: list[int]) -> Cell:
+        """The weight of one expert: what its logits, and those of the others at this position, leave it."""
+        pos, expert = index
+        source = equation.inputs[0]
+        assert isinstance(source, SiteInput)
+        logits, _ = self._row(source, [pos])
+        correction = None
+        if len(equation.inputs) > 1 and isinstance(equation.inputs[1], WeightInput):
+            correction = self._trace.loaded.structure.parameter(equation.inputs[1].name).double().cpu()
+        weights = route(logits[None], correction, equation.attributes)[0]
+        terms = [
+            Term(
+                label=f"expert {j}",
+                contribution=float(weights[j]),
+                operands=[self._site(source.address, [pos, j], float(logits[j]))],
+            )
+            for j in range(len(logits))
+            if float(weights[j]) != 0.0
+        ]
+        value = float(weights[expert])
+        note = f"The terms are the weights of the {len(terms)} experts chosen at this position; the others have none."
+        return Cell(
+            value,
+            terms,
+            rf"{number(value)} = \operatorname{{route}}\left({number(float(logits[expert]))}\right)",
+            note,
+        )
+
+    def _sum_experts(self, equation: Equation, index: list[int]) -> Cell:
+        """One feature of the experts' sum: each chosen expert is the model's own, run alone on this position."""
+        pos, feature = index
+        source, weights = equation.inputs
+        assert isinstance(weights, SiteInput)
+        structure = self._trace.loaded.structure
+        x = self._vector(source, [pos]).to(structure.model.device, structure.model.dtype)[None]
+        shares, _ = self._row(weights, [pos])
+        terms = []
+        for expert in (int(j) for j in shares.nonzero()[:, 0]):
+            chosen = torch.tensor([[expert]], device=x.device)
+            share = float(shares[expert])
+            with torch.inference_mode():
+                given = torch.tensor([[share]], device=x.device, dtype=x.dtype)
+                out = structure.run_module(str(equation.attributes["module"]), x, chosen, given)
+            operand = self._site(weights.address, [pos, expert], share)
+            terms.append(
+                Term(label=f"expert {expert}", contribution=float(out[0, feature]), operands=[operand])
+            )
+        total = math.fsum(term.contribution for term in terms)
+        note = "Each term is one expert's output times its weight, the expert run alone."
+        return Cell(total, terms, rf"{number(total)} = \sum_e w_e\, E_e(x)", note)
+
+
+def _weight_operand(given: WeightInput, stored: list[int], value: float, *, transposed: bool) -> Operand:
+    return Operand(kind="weight", name=given.name, index=stored[::-1] if transposed else stored, value=value)

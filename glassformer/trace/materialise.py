@@ -61,9 +61,9 @@ def materialise_block(
     if call is not None:
         call = replace(
             call,
-            query=values[f"q.{block}"],
-            key=values[f"k.{block}"],
-            value=values[f"v.{block}"],
+            query=call.query.to("cpu", torch.float32),
+            key=call.key.to("cpu", torch.float32),
+            value=call.value.to("cpu", torch.float32),
             mask=None if call.mask is None else call.mask.cpu(),
             sinks=None if call.sinks is None else call.sinks.cpu().float(),
         )

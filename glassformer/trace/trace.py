@@ -151,8 +151,7 @@ class Trace:
             self._restore()
             return self.recording.residual(site.block + (site.point == "resid_post"))[where]
         sites = self.block_sites(site.block or 0)
-        if site.point in PATTERNS:
-            assert sites.call is not None
+        if site.point in PATTERNS and sites.call is not None:
             rows, heads = where[1], where[0]
             scores = (
                 sites.call.scores(rows, heads)
@@ -175,7 +174,6 @@ class Trace:
                 for site in self.sites.values()
                 if (site.block == block or (block == 0 and site.point == "embeddings"))
                 and site.check.status != "refused"
-                and site.point not in PATTERNS
             ]
             structure = self.loaded.structure
             with applied(structure, inside_block(self.interventions, block), 0, positions):

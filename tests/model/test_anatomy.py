@@ -73,12 +73,23 @@ def test_gemma_norms_add_one_to_their_gain() -> None:
 
 def test_a_broken_equation_is_refused_with_the_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = load_tiny("llama", num_key_value_heads=2)
-    mlp: Any = loaded.structure.blocks[1].get_submodule("mlp.down_proj")
-    mlp.register_forward_hook(lambda module, args, output: output * 1.01)
+    norm: Any = loaded.structure.blocks[1].get_submodule("post_attention_layernorm")
+    norm.register_forward_pre_hook(lambda module, args: (args[0] * 1.01,))
     sites = {site.address: site for site in build_anatomy(loaded).blocks[1].sites}
-    assert sites["mlp_out.1"].check.status == "refused"
-    assert "differs from the model by" in (sites["mlp_out.1"].check.reason or "")
+    assert sites["resid_mid.1"].check.status == "refused"
+    assert "differs from the model by" in (sites["resid_mid.1"].check.reason or "")
     assert sites["resid_post.1"].check.status != "refused"
+
+
+def test_a_value_whose_equation_is_unknown_is_shown_by_what_is_made_of_it() -> None:
+    loaded = load_tiny("llama", num_key_value_heads=2)
+    projection: Any = loaded.structure.blocks[1].get_submodule("mlp.down_proj")
+    projection.register_forward_hook(lambda module, args, output: output * 1.01)
+    sites = {site.address: site for site in build_anatomy(loaded).blocks[1].sites}
+    assert sites["mlp_out.1"].equation is None
+    assert sites["mlp_out.1"].check.status == "exact"
+    assert "what is computed from it holds" in (sites["mlp_out.1"].check.reason or "")
+    assert sites["resid_post.1"].equation is not None
 
 
 def test_what_a_model_lacks_is_not_drawn() -> None:
@@ -113,7 +124,11 @@ def test_a_model_the_tap_would_change_keeps_its_own_attention() -> None:
         expected = loaded.model(token_ids, use_cache=False).logits
         anatomy = build_anatomy(loaded)
         torch.testing.assert_close(loaded.model(token_ids, use_cache=False).logits, expected)
-    reasons = {site.check.reason for site in anatomy.blocks[0].sites if site.point == "attn_probs"}
+    sites = {site.point: site for site in anatomy.blocks[0].sites}
+    # Its probabilities are what it hands on itself.
+    assert sites["attn_probs"].provenance == "captured"
+    assert sites["attn_probs"].check.status == "exact"
+    reasons = {sites[point].check.reason for point in ("q", "k", "v", "attn_scores")}
     assert reasons == {"the attention tap changes what this family computes"}
 
 
