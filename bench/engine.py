@@ -331,7 +331,7 @@ def main() -> None:
                 tokenizer.save_pretrained(folder / "large")
             source = ModelSource(model_id=name, kind="folder", folder=None)
             install(model)
-            install_products(model)
+            install_products(model, spare_bytes=2**32)
             loaded = wrap_model(source, model, tokenizer)
             if loaded.packing_fault is not None:
                 raise SystemExit(f"The model does not pack: {loaded.packing_fault}.")
@@ -344,7 +344,7 @@ def main() -> None:
                 stalls += measure_stalls(loaded, folder)
         tales = load_model(Catalog().find("tales"), bundled.TALES.folder, device="cpu")
         install(tales.model)
-        install_products(tales.model)
+        install_products(tales.model, spare_bytes=2**32)
         tales.eos_ids = frozenset()
         tales.model.generation_config.eos_token_id = None
         streams += measure_streams(tales, "tales", arguments.rounds)

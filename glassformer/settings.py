@@ -91,6 +91,12 @@ class Settings(BaseSettings):
         "Idle models are unloaded to stay below.",
     )
 
+    copy_weights: bool = Field(
+        default=True,
+        description="On a CPU, keep a second copy of a model's weights in the order it multiplies quickest, where half "
+        "of the memory that is left holds it.",
+    )
+
     # --- limits ----------------------------------------------------------------------------------
     trace_bytes: int = Field(
         default=512 * 2**20, ge=2**20, description="Memory for recordings; the oldest are given up first."

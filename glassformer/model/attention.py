@@ -139,7 +139,8 @@ class Span:
     @property
     def stop(self) -> int:
         """The position after the last row's."""
-        return self.start + self.rows.stop - self.rows.start
+        stop: int = self.start + self.rows.stop - self.rows.start
+        return stop
 
 
 class Packing:

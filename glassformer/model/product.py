@@ -1,10 +1,11 @@
-"""How the linear layers of a packed step are computed on a CPU: in whichever of three ways is quickest there.
+"""How the linear layers of a packed step are computed on a CPU: in whichever of four ways is quickest there.
 
 A step multiplies each weight with a few rows. Libraries are made for many rows, or for one: on some processors
 `torch.nn.functional.linear` needs three times as long for four rows as for one, where the same product turned around,
-or computed from 16-bit weights widened a strip at a time, costs what reading the weights costs. Which way is quickest
-depends on the processor, the number format and the number of rows, so it is measured once on the model's own weights
-(bench/results/product.md). All are the same sum in another order. Costs no memory but a strip of float32.
+computed from 16-bit weights widened a strip at a time, or from a copy of the weight in the order of oneDNN's kernels
+costs what reading the weights costs. Which way is quickest depends on the processor, the number format and the number
+of rows, so it is measured once on the model's own weights (bench/results/product.md). All are the same sum in another
+order. The copies are made only where there is room for them.
 """
 
 from __future__ import annotations
@@ -23,12 +24,16 @@ from glassformer.model.attention import is_packing
 
 log = logging.getLogger(__name__)
 
-Product = Callable[[Tensor, Tensor], Tensor]
-"""Of rows [row, d_in] and a weight [d_out, d_in]: [row, d_out]."""
+Product = Callable[[Tensor], Tensor]
+"""Of rows [row, d_in] with a weight [d_out, d_in] that it knows: [row, d_out]."""
+Way = Callable[[Tensor], Product]
+"""Makes a weight's product."""
 
 # Numbers of rows that are tried; one between two of them is computed like the smaller. More are left to the library.
 TRIED_ROWS = (1, 2, 4, 8, 16, 32)
 MOST_ROWS = 64
+# For which oneDNN lays a copy out; it serves other numbers as well.
+TYPICAL_ROWS = 16
 # Output features that are widened at a time: large enough to keep both cores busy, small enough for their caches.
 STRIP = 1024
 # Models whose weights are smaller gain nothing worth measuring.
@@ -39,20 +44,28 @@ TRIED_WEIGHTS, REPETITIONS = 8, 4
 WORTH = 0.95
 
 
-def multiply_plainly(rows: Tensor, weight: Tensor) -> Tensor:
+def plainly(weight: Tensor) -> Product:
     """As the library does it."""
-    return functional.linear(rows, weight)
+    return partial(functional.linear, weight=weight)
+
+
+def turned(weight: Tensor) -> Product:
+    """The weight times the rows as columns."""
+    return partial(multiply_turned, weight=weight)
 
 
 def multiply_turned(rows: Tensor, weight: Tensor) -> Tensor:
-    """The weight times the rows as columns. A single row goes twice, to be a matrix and not a vector."""
-    if len(rows) == 1:
+    if len(rows) == 1:  # twice, to be a matrix and not a vector
         return torch.mm(weight, rows.repeat(2, 1).t())[:, :1].t()
     return torch.mm(weight, rows.t()).t()
 
 
+def widened(weight: Tensor) -> Product:
+    """Turned, with a strip of the weight widened to float32 at a time; for processors without 16-bit products."""
+    return partial(multiply_widened, weight=weight)
+
+
 def multiply_widened(rows: Tensor, weight: Tensor) -> Tensor:
-    """Turned, with a strip of the weight widened to float32 at a time; for processors that have no 16-bit products."""
     columns = rows.float().t()
     product = torch.empty(len(weight), len(rows))
     strip = torch.empty(min(STRIP, len(weight)), weight.shape[1])
@@ -64,10 +77,25 @@ def multiply_widened(rows: Tensor, weight: Tensor) -> Tensor:
     return product.t().to(weight.dtype)
 
 
-def install_products(model: nn.Module) -> dict[int, str]:
-    """Let the linear layers of `model` be computed in the quickest way while packing; the ways chosen, by rows.
+def reordered(weight: Tensor) -> Product:
+    """A copy of the weight in the order oneDNN likes best, as torch.compile's freezing makes one too.
 
-    Does nothing, and gives {}, for models on other devices, tiny ones, and those without plain linear layers.
+    Raises RuntimeError where oneDNN has no kernel for this processor and number format.
+    """
+    copy = torch.ops.mkldnn._reorder_linear_weight(weight, TYPICAL_ROWS)
+    return partial(multiply_reordered, copy=copy)
+
+
+def multiply_reordered(rows: Tensor, copy: Tensor) -> Tensor:
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(rows, copy, None, "none", [], "")
+    return product
+
+
+def install_products(model: nn.Module, *, spare_bytes: int = 0) -> tuple[dict[int, str], int]:
+    """Let the linear layers of `model` be computed in the quickest way while packing.
+
+    Copies of weights may take `spare_bytes`. Returns the ways chosen by number of rows, and the bytes taken. Does
+    nothing for models on other devices, tiny ones, and those without plain linear layers.
     """
     linears = [
         module
@@ -75,57 +103,72 @@ def install_products(model: nn.Module) -> dict[int, str]:
         if type(module) is nn.Linear
         and type(module.weight) is nn.Parameter
         and module.weight.device.type == "cpu"
+        and module.weight.is_floating_point()
     ]
-    weights = [linear.weight.detach() for linear in linears if linear.weight.is_floating_point()]
-    if sum(weight.nbytes for weight in weights) < FEWEST_BYTES or len({w.dtype for w in weights}) != 1:
-        return {}
-    chosen = choose_products(weights)
-    ways = spread(chosen)
+    weights = [linear.weight.detach() for linear in linears]
+    size = sum(weight.nbytes for weight in weights)
+    if size < FEWEST_BYTES or len({weight.dtype for weight in weights}) != 1:
+        return {}, 0
+    chosen = choose_ways(weights, may_copy=size <= spare_bytes)
     for linear in linears:
-        linear.forward = partial(forward, linear, ways)  # type: ignore[method-assign]
-    return {least: way.__name__.removeprefix("multiply_") for least, way in chosen.items()}
+        linear.forward = partial(forward, linear, spread(chosen, linear.weight.detach()))  # type: ignore[method-assign]
+    taken = size if reordered in chosen.values() else 0
+    return {count: way.__name__ for count, way in chosen.items()}, taken
 
 
-def forward(linear: nn.Linear, ways: Sequence[Product | None], given: Tensor) -> Tensor:
-    """What `nn.Linear` computes, in the way that `ways` has for this number of rows; `given` is [..., d_in]."""
+def forward(linear: nn.Linear, products: Sequence[Product | None], given: Tensor) -> Tensor:
+    """What `nn.Linear` computes, with the product there is for this number of rows; `given` is [..., d_in]."""
     count = given.shape[:-1].numel()
-    way = ways[count] if count < len(ways) and is_packing() else None
-    if way is None or given.dtype != linear.weight.dtype:
+    product = products[count] if count < len(products) and is_packing() else None
+    if product is None or given.dtype != linear.weight.dtype:
         return functional.linear(given, linear.weight, linear.bias)
     # A turned product leaves columns side by side, which would make the next one, and fused attention, slow.
-    product = way(given.reshape(count, given.shape[-1]).contiguous(), linear.weight).contiguous()
+    found = product(given.reshape(count, given.shape[-1]).contiguous()).contiguous()
     if linear.bias is not None:
-        product += linear.bias
-    return product.view(*given.shape[:-1], product.shape[-1])
+        found += linear.bias
+    return found.view(*given.shape[:-1], found.shape[-1])
 
 
-def spread(chosen: dict[int, Product]) -> list[Product | None]:
-    """The way for each number of rows up to MOST_ROWS; None where the library's own is the quickest."""
-    ways: list[Product | None] = []
-    for count in range(MOST_ROWS + 1):
-        way = chosen[max((tried for tried in chosen if tried <= count), default=min(chosen))]
-        ways.append(None if way is multiply_plainly else way)
-    return ways
+def spread(chosen: dict[int, Way], weight: Tensor) -> list[Product | None]:
+    """The weight's product for each number of rows up to MOST_ROWS; None where the library's own is the quickest."""
+    made = {way: None if way is plainly else way(weight) for way in set(chosen.values())}
+    least = min(chosen)
+    return [
+        made[chosen[max((tried for tried in chosen if tried <= count), default=least)]]
+        for count in range(MOST_ROWS + 1)
+    ]
 
 
 @torch.inference_mode()
-def choose_products(weights: list[Tensor]) -> dict[int, Product]:
+def choose_ways(weights: list[Tensor], *, may_copy: bool) -> dict[int, Way]:
     """For each number of rows tried the quickest way, by trying all on the largest of `weights`."""
     tried = sorted(weights, key=lambda weight: weight.nbytes, reverse=True)[:TRIED_WEIGHTS]
     # The output head of a large vocabulary alone would take a second.
     tried = [weight[: max(1, 2**23 // weight.shape[1])] for weight in tried]
-    ways: list[Product] = [multiply_plainly, multiply_turned]
-    if tried[0].dtype in (torch.bfloat16, torch.float16):
-        ways.append(multiply_widened)
-    chosen: dict[int, Product] = {}
+    made = {way: [way(weight) for weight in tried] for way in list_ways(tried[0], may_copy=may_copy)}
+    chosen: dict[int, Way] = {}
     for count in TRIED_ROWS:
-        secs = {way: measure(way, count, tried) for way in ways}
-        best = min(ways, key=lambda way: secs[way])
-        chosen[count] = best if secs[best] < WORTH * secs[multiply_plainly] else multiply_plainly
+        secs = {way: measure(products, count, tried) for way, products in made.items()}
+        best = min(secs, key=lambda way: secs[way])
+        chosen[count] = best if secs[best] < WORTH * secs[plainly] else plainly
     return chosen
 
 
-def measure(way: Product, count: int, weights: list[Tensor]) -> float:
+def list_ways(weight: Tensor, *, may_copy: bool) -> list[Way]:
+    """What can be tried for weights like this one on this processor."""
+    ways: list[Way] = [plainly, turned]
+    if weight.dtype in (torch.bfloat16, torch.float16):
+        ways.append(widened)
+    if may_copy:
+        try:
+            reordered(weight[:16])(weight[:1].contiguous())
+            ways.append(reordered)
+        except (RuntimeError, AttributeError):
+            log.debug("oneDNN has no kernel for %s here", weight.dtype)
+    return ways
+
+
+def measure(products: Sequence[Product], count: int, weights: Sequence[Tensor]) -> float:
     """Seconds of the quickest of some repetitions."""
     given: dict[int, Any] = {
         width: torch.ones(count, width, dtype=weights[0].dtype)
@@ -134,7 +177,7 @@ def measure(way: Product, count: int, weights: list[Tensor]) -> float:
     best = float("inf")
     for _ in range(REPETITIONS):
         started = time.perf_counter()
-        for weight in weights:
-            way(given[weight.shape[1]], weight)
+        for product, weight in zip(products, weights, strict=True):
+            product(given[weight.shape[1]])
         best = min(best, time.perf_counter() - started)
     return best

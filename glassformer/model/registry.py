@@ -83,11 +83,13 @@ class Registry:
         dtype: str = "auto",
         quantize: str = "none",
         budget_bytes: int = 0,
+        copies_weights: bool = True,
         on_unload: Callable[[LoadedModel], None] | None = None,
     ) -> None:
         self.catalog = catalog
         self.options = LoadOptions(device=device, dtype=dtype, quantize=quantize)
         self.budget_bytes = budget_bytes
+        self.copies_weights = copies_weights
         self.on_unload = on_unload
         self._entries: dict[str, Entry] = {}
         self._pinned: set[str] = set()
@@ -198,7 +200,21 @@ class Registry:
         )
         self._report(entry, "checking")
         look_into(loaded, lambda share: self._report(entry, "checking", fraction=share))
+        self._prepare_products(loaded, plan)
         return loaded
+
+    def _prepare_products(self, loaded: LoadedModel, plan: Plan) -> None:
+        """Find the quickest way to multiply, with copies of weights where half of what is left holds them."""
+        from glassformer.model.product import install_products
+
+        room = measure_room(plan.place)
+        left = min(self.find_budget(room) - self.held_bytes(room.kind), room.free_bytes)
+        ways, taken = install_products(loaded.model, spare_bytes=left // 2 if self.copies_weights else 0)
+        loaded.bytes += taken
+        if loaded.packing_fault is not None:
+            log.info("generations of %s take turns: %s", loaded.model_id, loaded.packing_fault)
+        elif ways:
+            log.debug("linear layers of %s by rows: %s", loaded.model_id, ways)
 
     def _fail(self, entry: Entry, error: GlassformerError) -> None:
         log.warning("loading %s failed: %s", entry.source.model_id, error.message)
@@ -428,18 +444,12 @@ def look_into(loaded: LoadedModel, on_fraction: Callable[[float], None] | None =
     """
     from glassformer.model.anatomy import build_anatomy
     from glassformer.model.attention import install
-    from glassformer.model.product import install_products
 
     try:
         install(loaded.model)
         loaded.anatomy = build_anatomy(loaded, on_fraction)
     except Exception:
         log.exception("looking into %s failed", loaded.model_id)
-    ways = install_products(loaded.model)
-    if loaded.packing_fault is not None:
-        log.info("generations of %s take turns: %s", loaded.model_id, loaded.packing_fault)
-    elif ways:
-        log.debug("linear layers of %s by rows: %s", loaded.model_id, ways)
 
 
 def read_family(source: ModelSource) -> str | None:

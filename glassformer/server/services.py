@@ -50,6 +50,7 @@ class Services:
             dtype=settings.dtype,
             quantize=settings.quantize,
             budget_bytes=settings.model_bytes,
+            copies_weights=settings.copy_weights,
             on_unload=self.forget_model,
         )
         self.runs: dict[str, TraceRun] = {}

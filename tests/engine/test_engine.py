@@ -193,7 +193,7 @@ def test_what_was_read_before_is_not_computed_again(llama: LoadedModel) -> None:
     structure = Structure(llama.model, llama.tokenizer)
     engine = Engine(llama, max_running=4, max_waiting=4, prefix_bytes=2**24)
     first = Counting(structure, "first")
-    prompt = make_requests(llama, 1)[0].token_ids + [11, 12, 13, 14, 15]
+    prompt = [*make_requests(llama, 1)[0].token_ids, 11, 12, 13, 14, 15]
     written = start(engine, GenerationRequest(prompt, GREEDY, max_new_tokens=6), first)[1].wait()
     assert first.computed == len(prompt) + 6
 
