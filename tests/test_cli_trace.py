@@ -20,7 +20,7 @@ from glassformer.cli import app
 from glassformer.command.doctor import join_runs, tabulate_checks
 from glassformer.command.trace import MOST_CSV_ROWS, write_trace
 from glassformer.errors import BadValue
-from glassformer.protocol.messages import Check
+from glassformer.protocol.anatomy import Check
 
 PROMPT = "the quick brown fox"
 

@@ -21,7 +21,7 @@ import glassformer as gf
 from glassformer.errors import BadValue, TooLong, UnknownModel
 from glassformer.notebook import labelled
 from glassformer.notebook.session import SESSION
-from glassformer.protocol.messages import Check
+from glassformer.protocol.anatomy import Check
 
 PROMPT = "the quick brown fox"
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from glassformer.notebook.source import list_sites
-from glassformer.protocol.messages import Anatomy, Site
+from glassformer.protocol.anatomy import Anatomy, Site
 from glassformer.trace.fidelity import measure_attention, measure_reruns
 
 if TYPE_CHECKING:

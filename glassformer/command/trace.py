@@ -16,7 +16,7 @@ from rich.text import Text
 
 from glassformer.errors import BadValue
 from glassformer.notebook.source import list_sites
-from glassformer.protocol.messages import Site
+from glassformer.protocol.anatomy import Site
 
 if TYPE_CHECKING:
     from glassformer.notebook import Trace

@@ -19,7 +19,7 @@ from glassformer.model.quantize import find_whole_shape, name_format
 from glassformer.model.selfcheck import Finding, Measurement, make_check_prompt
 from glassformer.model.settle import settle
 from glassformer.model.structure import Projection, Refusal, Structure
-from glassformer.protocol.messages import Anatomy, Axis, Block, Dimensions, Provenance, Role, Site, Weight
+from glassformer.protocol.anatomy import Anatomy, Axis, Block, Dimensions, Provenance, Role, Site, Weight
 
 BLOCK_POINTS = (
     "resid_pre",

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from glassformer.model.equation import FUNCTIONS
 from glassformer.model.quantize import find_whole_shape
 from glassformer.model.structure import Projection, Refusal, Structure
-from glassformer.protocol.messages import Equation, EquationInput, Input, Operation, SiteInput, WeightInput
+from glassformer.protocol.anatomy import Equation, EquationInput, Input, Operation, SiteInput, WeightInput
 
 # (pairing of features, how the model keeps its table): see `equation.spread_table`.
 ROTARY_STYLES = (

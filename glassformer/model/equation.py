@@ -1,6 +1,6 @@
 """Equations as data, and the one place that computes them: the self-check runs them whole.
 
-An equation is a `protocol.messages.Equation`: an operation of a closed set on inputs, which are sites, weights or
+An equation is a `protocol.anatomy.Equation`: an operation of a closed set on inputs, which are sites, weights or
 equations. Shapes follow the sites: features [pos, feature], heads [head, pos, d_head], attention
 [head, query, key]. Knows nothing of hooks or recordings: an `Operands` brings the tensors.
 """
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from glassformer.model.attention import compute_probabilities, compute_scores
-from glassformer.protocol.messages import Equation, EquationInput, Input, SiteInput, WeightInput
+from glassformer.protocol.anatomy import Equation, EquationInput, Input, SiteInput, WeightInput
 
 
 class Operands(Protocol):

@@ -6,7 +6,7 @@ Pure text; the page typesets it with KaTeX.
 from __future__ import annotations
 
 from glassformer.model.capture import split_address
-from glassformer.protocol.messages import Equation, EquationInput, Input, SiteInput
+from glassformer.protocol.anatomy import Equation, EquationInput, Input, SiteInput
 
 SYMBOLS = {
     "embeddings": "e",

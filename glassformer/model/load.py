@@ -37,7 +37,8 @@ from glassformer.model.safety import check_config, check_folder
 from glassformer.model.size import StoredTensor, estimate_bytes, read_headers
 from glassformer.model.source import ModelSource
 from glassformer.model.structure import Structure
-from glassformer.protocol.messages import Anatomy, ChatMessage, Token
+from glassformer.protocol.anatomy import Anatomy
+from glassformer.protocol.messages import ChatMessage, Token
 
 log = logging.getLogger(__name__)
 

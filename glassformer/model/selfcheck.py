@@ -21,7 +21,7 @@ from glassformer.model.equation import close_factor, evaluate, find_open
 from glassformer.model.rerun import rerun_block, rerun_tail
 from glassformer.model.residual import first_tensor
 from glassformer.model.structure import Refusal, Structure
-from glassformer.protocol.messages import Check, Equation
+from glassformer.protocol.anatomy import Check, Equation
 
 # Long enough for every head to choose between several keys, short enough to cost milliseconds.
 CHECK_TOKENS = 16

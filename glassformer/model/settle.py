@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from glassformer.model.capture import split_address
 from glassformer.model.selfcheck import Finding
-from glassformer.protocol.messages import Check, Equation, EquationInput, SiteInput
+from glassformer.protocol.anatomy import Check, Equation, EquationInput, SiteInput
 
 # For each point, the points whose equation shows what it is: operations that leave no room for another tensor (a sum,
 # a projection, a dot product), unlike a norm, which forgets a factor, or a head layout, which its own equation shows.

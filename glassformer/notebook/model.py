@@ -11,7 +11,8 @@ from glassformer.notebook.intervene import as_interventions, as_numbers
 from glassformer.notebook.session import SESSION
 from glassformer.notebook.source import LiveSource, NoSite, list_sites
 from glassformer.notebook.trace import Trace, require_xarray
-from glassformer.protocol.messages import Anatomy, Intervention, TraceRequest, Weight
+from glassformer.protocol.anatomy import Anatomy, Weight
+from glassformer.protocol.messages import Intervention, TraceRequest
 from glassformer.protocol.parse import parse
 
 if TYPE_CHECKING:

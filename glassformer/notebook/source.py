@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from glassformer.errors import UnknownAddress
-from glassformer.protocol.messages import Anatomy, Intervention, Site
+from glassformer.protocol.anatomy import Anatomy, Site
+from glassformer.protocol.messages import Intervention
 from glassformer.tiles.level import Array, Region
 
 if TYPE_CHECKING:

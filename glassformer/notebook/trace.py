@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from glassformer.errors import BadValue, UnknownAddress
 from glassformer.notebook.explained import Explained, describe_tokens
 from glassformer.notebook.source import NoSite, Source
-from glassformer.protocol.messages import Anatomy, Intervention, Sampling, Site
+from glassformer.protocol.anatomy import Anatomy, Site
+from glassformer.protocol.messages import Intervention, Sampling
 from glassformer.protocol.parse import parse
 from glassformer.tiles.level import Array
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from glassformer.errors import BadValue
-from glassformer.protocol.messages import Message
+from glassformer.protocol.message import Message
 
 AnyMessage = TypeVar("AnyMessage", bound=Message)
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from glassformer.protocol import messages
+from glassformer.protocol import anatomy, messages
+from glassformer.protocol.message import Message
 
 
 def describe_schema() -> dict[str, Any]:
@@ -20,8 +21,9 @@ def describe_schema() -> dict[str, Any]:
     models = sorted(
         (
             model
-            for _, model in inspect.getmembers(messages, inspect.isclass)
-            if issubclass(model, messages.Message) and model is not messages.Message
+            for module in (anatomy, messages)
+            for _, model in inspect.getmembers(module, inspect.isclass)
+            if issubclass(model, Message) and model.__module__ == module.__name__
         ),
         key=lambda model: model.__name__,
     )

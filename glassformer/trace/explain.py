@@ -24,17 +24,8 @@ from glassformer.model.equation import (
     route,
     spread_table,
 )
-from glassformer.protocol.messages import (
-    Equation,
-    EquationInput,
-    Explanation,
-    Input,
-    Operand,
-    Site,
-    SiteInput,
-    Term,
-    WeightInput,
-)
+from glassformer.protocol.anatomy import Equation, EquationInput, Input, Site, SiteInput, WeightInput
+from glassformer.protocol.messages import Explanation, Operand, Term
 from glassformer.trace.term import bracket, label_of, merged_terms, number, scaled
 
 if TYPE_CHECKING:

@@ -20,7 +20,8 @@ from glassformer.errors import BadValue, UnknownAddress
 from glassformer.model.capture import Capture, locate, split_address
 from glassformer.model.residual import first_tensor
 from glassformer.model.structure import Hook, Refusal, Structure
-from glassformer.protocol.messages import Intervention, Site, Span
+from glassformer.protocol.anatomy import Site
+from glassformer.protocol.messages import Intervention, Span
 from glassformer.trace.recording import Recording
 
 # Points whose tensor nothing reads but through the boundary where it is changed.

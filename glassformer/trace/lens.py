@@ -16,7 +16,8 @@ from torch import Tensor
 
 from glassformer.errors import BadValue, ModelFailed, UnknownAddress
 from glassformer.model.rerun import rerun_tail
-from glassformer.protocol.messages import Lens, LensCandidate, LensRow, Site
+from glassformer.protocol.anatomy import Site
+from glassformer.protocol.messages import Lens, LensCandidate, LensRow
 
 if TYPE_CHECKING:
     from glassformer.trace.trace import Trace

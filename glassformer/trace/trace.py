@@ -17,7 +17,8 @@ from glassformer.errors import BadValue, UnknownAddress
 from glassformer.model.capture import Capture
 from glassformer.model.load import LoadedModel
 from glassformer.model.rerun import rerun_tail
-from glassformer.protocol.messages import Anatomy, Explanation, Intervention, Site
+from glassformer.protocol.anatomy import Anatomy, Site
+from glassformer.protocol.messages import Explanation, Intervention
 from glassformer.tiles.level import Array, Region
 from glassformer.tiles.store import ArrayView, ZarrReply, ZarrStore
 from glassformer.trace.explain import explain_cell

@@ -10,7 +10,7 @@ from __future__ import annotations
 import weakref
 
 from glassformer.model.load import LoadedModel
-from glassformer.protocol.messages import Weight
+from glassformer.protocol.anatomy import Weight
 from glassformer.tiles.cache import ByteCache
 from glassformer.tiles.level import SMALLEST_SIDE, Array, Region, count_levels
 from glassformer.tiles.store import ArrayView, ZarrReply, ZarrStore

@@ -25,7 +25,7 @@ from glassformer.model.equation import evaluate
 from glassformer.model.load import LoadedModel, wrap_model
 from glassformer.model.selfcheck import Measurement
 from glassformer.model.source import ModelSource
-from glassformer.protocol.messages import Anatomy, Site
+from glassformer.protocol.anatomy import Anatomy, Site
 from glassformer.trace.store import TraceStore
 from glassformer.trace.trace import Trace
 

@@ -12,7 +12,8 @@ from starlette.responses import Response
 
 from glassformer.errors import ModelFailed
 from glassformer.model.options import LoadOptions
-from glassformer.protocol.messages import Anatomy, LoadProgress, LoadRequest, ModelList, ModelSummary
+from glassformer.protocol.anatomy import Anatomy
+from glassformer.protocol.messages import LoadProgress, LoadRequest, ModelList, ModelSummary
 from glassformer.server.framing import event
 from glassformer.server.services import Services, ServicesOf
 from glassformer.server.stream import EventStream
