@@ -16,16 +16,14 @@ import torch
 
 from glassformer.errors import UnknownAddress
 from glassformer.model.equation import (
-    FUNCTIONS,
     allowed,
-    cut_weight,
-    list_rows,
     rotary_partner,
     route,
     spread_table,
 )
 from glassformer.protocol.anatomy import Equation, EquationInput, Input, Site, SiteInput, WeightInput
 from glassformer.protocol.messages import Explanation, Operand, Term
+from glassformer.trace.operand import Operands
 from glassformer.trace.term import bracket, label_of, merged_terms, number, scaled
 
 if TYPE_CHECKING:
@@ -75,6 +73,7 @@ class _Walk:
 
     def __init__(self, trace: Trace) -> None:
         self._trace = trace
+        self._operands = Operands(trace, lambda equation, index: self.equation(equation, index).value)
         self._operations: dict[str, Callable[[Equation, list[int]], Cell]] = {
             "lookup": self._lookup,
             "add": self._add,
@@ -100,120 +99,18 @@ class _Walk:
         """One cell of an input, as a single term where it is a site or a weight."""
         if isinstance(given, EquationInput):
             return self.equation(given.equation, index)
-        operand = self._operand(given, index)
+        operand = self._operands.of(given, index)
         value = math.nan if operand.value is None else operand.value
         return Cell(value, [Term(label=operand.name, contribution=value, operands=[operand])], number(value))
-
-    def _operand(self, given: Input, index: list[int]) -> Operand:
-        if isinstance(given, SiteInput):
-            return self._site(given.address, index)
-        assert isinstance(given, WeightInput)
-        return self._weight(given, index)
-
-    def _site(self, address: str, index: list[int], value: float | None = None) -> Operand:
-        found = self._trace.value(address, index) if value is None else value
-        return Operand(kind="site", name=address, index=index, value=found if math.isfinite(found) else None)
-
-    def _weight(self, given: WeightInput, index: list[int], *, transposed: bool = False) -> Operand:
-        """A weight's cell by [d_out, d_in] index within the run that the input names; reported as stored."""
-        stored = [index[0] + (given.start or 0), *index[1:]]
-        if transposed:
-            stored.reverse()
-        value = float(self._trace.loaded.structure.parameter(given.name)[tuple(stored)])
-        return Operand(kind="weight", name=given.name, index=stored, value=value)
-
-    def _vector(self, given: Input, index: list[int]) -> torch.Tensor:
-        """All values along the last axis of any input at `index` (which leaves that axis out), in float64."""
-        if isinstance(given, SiteInput):
-            return self._row(given, index)[0]
-        assert isinstance(given, EquationInput)
-        inner = given.equation
-        match inner.operation:
-            case "add":
-                return torch.stack([self._vector(part, index) for part in inner.inputs]).sum(0)
-            case "scale":
-                return self._vector(inner.inputs[0], index) * float(inner.attributes["factor"])
-            case "matmul":
-                return self._mapped_vector(inner, index)
-            case "lookup":
-                return self._table_row(inner, index[-1])
-            case "weighted_sum":
-                return self._mixed_vector(inner, index)
-            case "multiply" if not inner.attributes.get("broadcast"):
-                first, second = (self._vector(part, index) for part in inner.inputs)
-                return first * second
-            case "activation":
-                return self._activate(inner, self._vector(inner.inputs[0], index))
-        width = len(self._vector(inner.inputs[0], index))
-        return torch.tensor([self.equation(inner, [*index, j]).value for j in range(width)]).double()
-
-    def _table_row(self, equation: Equation, pos: int) -> torch.Tensor:
-        table = equation.inputs[0]
-        assert isinstance(table, WeightInput)
-        stored = self._trace.loaded.structure.parameter(table.name)
-        return stored[self._row_of_table(equation, pos)].detach().double().cpu()
-
-    def _row_of_table(self, equation: Equation, pos: int) -> int:
-        by_token = equation.attributes["by"] == "token_ids"
-        return self._trace.token_ids[pos] if by_token else pos + int(equation.attributes.get("first", 0))
-
-    def _mapped_vector(self, equation: Equation, index: list[int]) -> torch.Tensor:
-        source, weight, bias = self._map_parts(equation)
-        x, _ = self._features(source.address, index[-1], merged=bool(equation.attributes.get("merge_heads")))
-        heads = equation.attributes.get("heads")
-        width = len(weight) // int(heads) if heads else len(weight)
-        first = index[0] * width if heads else 0
-        out = weight[first : first + width].double().cpu() @ x
-        return out if bias is None else out + bias[first : first + width].double().cpu()
-
-    def _mixed_vector(self, equation: Equation, index: list[int]) -> torch.Tensor:
-        head, pos = index
-        first, second = equation.inputs
-        assert isinstance(second, SiteInput)
-        weights, _ = self._row(first, [head, pos])
-        shape = self._trace.shape(self._trace.require_site(second.address))
-        kv_head = self._kv_head(head, first, second)
-        region = (slice(kv_head, kv_head + 1), slice(0, len(weights)), slice(0, shape[2]))
-        return weights @ torch.from_numpy(self._trace.read(second.address, region)[0].copy()).double()
-
-    def _map_parts(self, equation: Equation) -> tuple[SiteInput, torch.Tensor, torch.Tensor | None]:
-        """A linear map's source, its weight [d_out, d_in] and its bias [d_out]."""
-        source = equation.inputs[0]
-        assert isinstance(source, SiteInput)
-        transposed, rows = bool(equation.attributes.get("transposed")), equation.attributes.get("rows")
-        maps = [given for given in equation.inputs[1:] if isinstance(given, WeightInput)]
-        parameter = self._trace.loaded.structure.parameter
-        weight = cut_weight(maps[0], parameter(maps[0].name), transposed=transposed, rows=rows)
-        bias = None
-        if len(maps) > 1:
-            bias = cut_weight(maps[1], parameter(maps[1].name), transposed=False, rows=rows)
-        return source, weight.detach(), None if bias is None else bias.detach()
-
-    def _kv_head(self, head: int, first: Input, second: Input) -> int:
-        assert isinstance(first, SiteInput)
-        assert isinstance(second, SiteInput)
-        return head // (self._heads(first.address) // self._heads(second.address))
-
-    def _row(self, given: Input, index: list[int]) -> tuple[torch.Tensor, str | None]:
-        """All values along the last axis at `index` (which leaves that axis out), and the address if it is a site."""
-        if not isinstance(given, SiteInput):
-            raise UnknownAddress("equation", "only a site can be read by rows")
-        region = (*(slice(i, i + 1) for i in index), *self._last_axis(given.address))
-        return torch.from_numpy(self._trace.read(given.address, region).copy()).double().reshape(
-            -1
-        ), given.address
-
-    def _last_axis(self, address: str) -> tuple[slice]:
-        return (slice(0, self._trace.shape(self._trace.require_site(address))[-1]),)
 
     # --- operations --------------------------------------------------------------------------------
 
     def _lookup(self, equation: Equation, index: list[int]) -> Cell:
         pos, feature = index
-        row = self._row_of_table(equation, pos)
+        row = self._operands.row_of_table(equation, pos)
         table = equation.inputs[0]
         assert isinstance(table, WeightInput)
-        operand = self._weight(table, [row, feature])
+        operand = self._operands.weight(table, [row, feature])
         value = operand.value or 0.0
         return Cell(value, [Term(label=f"row {row}", contribution=value, operands=[operand])], number(value))
 
@@ -236,14 +133,16 @@ class _Walk:
 
     def _norm(self, equation: Equation, index: list[int]) -> Cell:
         given, eps = equation.inputs[0], float(equation.attributes["eps"])
-        row, place, feature = self._norm_row(equation, index)
+        row, place, feature = self._operands.norm_row(equation, index)
         inner = self._input(given, place)
         layer = equation.attributes["norm"] == "layer"
         mean = float(row.mean()) if layer else 0.0
         size = math.sqrt(float((row - mean).pow(2).mean()) + eps)
         gain, gain_operands = 1.0, []
         if len(equation.inputs) > 1 and isinstance(equation.inputs[1], WeightInput):
-            operand = self._weight(equation.inputs[1], self._gain_index(equation, index, feature))
+            operand = self._operands.weight(
+                equation.inputs[1], self._operands.gain_index(equation, index, feature)
+            )
             gain, gain_operands = (
                 (operand.value or 0.0) + float(equation.attributes.get("offset", 0.0)),
                 [operand],
@@ -257,42 +156,25 @@ class _Walk:
             terms.append(Term(label="mean", contribution=-mean * gain / size, operands=[]))
         value = (inner.value - mean) * gain / size
         if len(equation.inputs) > 2 and isinstance(equation.inputs[2], WeightInput):
-            bias = self._weight(equation.inputs[2], [feature])
+            bias = self._operands.weight(equation.inputs[2], [feature])
             terms.append(Term(label="bias", contribution=bias.value or 0.0, operands=[bias]))
             value += bias.value or 0.0
             latex += f" + {bracket(number(bias.value or 0.0))}"
         return Cell(value, terms, f"{number(value)} = {latex}")
 
-    def _norm_row(self, equation: Equation, index: list[int]) -> tuple[torch.Tensor, list[int], int]:
-        """What a norm is over: its values, the cell's index in the norm's input, and which of the values that is."""
-        given, heads = equation.inputs[0], equation.attributes.get("heads")
-        if not heads:
-            return self._vector(given, index[:-1]), index, index[-1]
-        head, pos, within = index
-        if equation.attributes.get("merge_heads"):
-            rows = [self._vector(given, [h, pos]) for h in range(int(heads))]
-            return torch.cat(rows), index, head * len(rows[0]) + within
-        row = self._vector(given, [pos])
-        feature = head * (len(row) // int(heads)) + within
-        return row, [pos, feature], feature
-
-    def _gain_index(self, equation: Equation, index: list[int], feature: int) -> list[int]:
-        """The cell of a norm's gain: by feature, or by head and feature where each head has its own."""
-        assert isinstance(equation.inputs[1], WeightInput)
-        gain = self._trace.loaded.structure.parameter(equation.inputs[1].name)
-        return [index[0], feature] if gain.dim() == 2 else [feature]
-
     def _matmul(self, equation: Equation, index: list[int]) -> Cell:
         heads, transposed = equation.attributes.get("heads"), bool(equation.attributes.get("transposed"))
         maps = [given for given in equation.inputs[1:] if isinstance(given, WeightInput)]
-        source, weight, _ = self._map_parts(equation)
-        places = self._stored_rows(equation, maps[0])
+        source, weight, _ = self._operands.map_parts(equation)
+        places = self._operands.stored_rows(equation, maps[0])
         if heads:
             head, pos, within = index
             out = head * (weight.shape[0] // int(heads)) + within
         else:
             pos, out = index
-        x, features = self._features(source.address, pos, merged=bool(equation.attributes.get("merge_heads")))
+        x, features = self._operands.features(
+            source.address, pos, merged=bool(equation.attributes.get("merge_heads"))
+        )
         row = weight[out].double().cpu()
         products = x * row
         terms = [
@@ -300,7 +182,7 @@ class _Walk:
                 label=label_of(place),
                 contribution=float(products[j]),
                 operands=[
-                    self._site(source.address, place, float(x[j])),
+                    self._operands.site(source.address, place, float(x[j])),
                     _weight_operand(maps[0], [places[out], j], float(row[j]), transposed=transposed),
                 ],
             )
@@ -309,28 +191,11 @@ class _Walk:
         total = math.fsum(products.tolist())
         body = r"\sum_j x_j w_j"
         if len(maps) > 1:
-            bias = self._weight(WeightInput(name=maps[1].name), [places[out]])
+            bias = self._operands.weight(WeightInput(name=maps[1].name), [places[out]])
             terms.append(Term(label="bias", contribution=bias.value or 0.0, operands=[bias]))
             total += bias.value or 0.0
             body += f" + {bracket(number(bias.value or 0.0))}"
         return Cell(total, terms, f"{number(total)} = {body}")
-
-    def _stored_rows(self, equation: Equation, given: WeightInput) -> list[int]:
-        """For each output feature of a linear map, its row in the stored weight."""
-        stored = self._trace.loaded.structure.parameter(given.name)
-        d_out = stored.shape[-1] if equation.attributes.get("transposed") else stored.shape[0]
-        rows = equation.attributes.get("rows")
-        return list_rows(rows, d_out) if rows else [*range(given.start or 0, given.stop or d_out)]
-
-    def _features(self, address: str, pos: int, *, merged: bool) -> tuple[torch.Tensor, list[list[int]]]:
-        """The input features of a linear map at one position, and each one's index in its site."""
-        shape = self._trace.shape(self._trace.require_site(address))
-        if not merged:
-            row = self._trace.read(address, (slice(pos, pos + 1), slice(0, shape[1])))
-            return torch.from_numpy(row.copy()).double().reshape(-1), [[pos, j] for j in range(shape[1])]
-        row = self._trace.read(address, (slice(0, shape[0]), slice(pos, pos + 1), slice(0, shape[2])))
-        places = [[head, pos, j] for head in range(shape[0]) for j in range(shape[2])]
-        return torch.from_numpy(row.copy()).double().reshape(-1), places
 
     def _rotary(self, equation: Equation, index: list[int]) -> Cell:
         head, pos, feature = index
@@ -356,25 +221,22 @@ class _Walk:
         first, second = equation.inputs
         assert isinstance(first, SiteInput)
         assert isinstance(second, SiteInput)
-        kv_head = head // (self._heads(first.address) // self._heads(second.address))
-        q, _ = self._row(first, [head, query])
-        k, _ = self._row(second, [kv_head, key])
+        kv_head = self._operands.kv_head(head, first, second)
+        q = self._operands.row(first, [head, query])
+        k = self._operands.row(second, [kv_head, key])
         terms = [
             Term(
                 label=f"d_head {j}",
                 contribution=float(q[j] * k[j]),
                 operands=[
-                    self._site(first.address, [head, query, j], float(q[j])),
-                    self._site(second.address, [kv_head, key, j], float(k[j])),
+                    self._operands.site(first.address, [head, query, j], float(q[j])),
+                    self._operands.site(second.address, [kv_head, key, j], float(k[j])),
                 ],
             )
             for j in range(len(q))
         ]
         total = math.fsum((q * k).tolist())
         return Cell(total, terms, rf"{number(total)} = \sum_d q_d k_d")
-
-    def _heads(self, address: str) -> int:
-        return self._trace.shape(self._trace.require_site(address))[0]
 
     def _softcap(self, equation: Equation, index: list[int]) -> Cell:
         inner, cap = self._input(equation.inputs[0], index), float(equation.attributes["cap"])
@@ -385,7 +247,7 @@ class _Walk:
     def _mask(self, equation: Equation, index: list[int]) -> Cell:
         window, chunk = (equation.attributes.get(name) for name in ("window", "chunk"))
         if equation.attributes.get("pattern") == "model":
-            is_open = math.isfinite(self._own_score(int(equation.attributes["block"]), index))
+            is_open = math.isfinite(self._operands.own_score(int(equation.attributes["block"]), index))
         else:
             is_open = allowed(
                 index[-2],
@@ -402,28 +264,20 @@ class _Walk:
             )
         return self._input(equation.inputs[0], index)
 
-    def _own_score(self, block: int, index: list[int]) -> float:
-        """A score as attention itself masks it."""
-        call = self._trace.block_sites(block).call
-        if call is None:
-            raise UnknownAddress("mask", "the model passed no mask")
-        head, query, key = index
-        return float(call.scores(slice(query, query + 1), slice(head, head + 1))[0, 0, key])
-
     def _softmax(self, equation: Equation, index: list[int]) -> Cell:
         head, query, key = index
         source = equation.inputs[0]
         assert isinstance(source, SiteInput)
-        scores, _ = self._row(source, [head, query])
+        scores = self._operands.row(source, [head, query])
         shares = torch.softmax(scores, dim=0)
         if len(equation.inputs) > 1 and isinstance(equation.inputs[1], WeightInput):
-            sink = self._weight(equation.inputs[1], [head]).value or 0.0
+            sink = self._operands.weight(equation.inputs[1], [head]).value or 0.0
             shares = torch.softmax(torch.cat([scores, torch.tensor([sink], dtype=torch.float64)]), dim=0)[:-1]
         terms = [
             Term(
                 label=f"key {j}",
                 contribution=float(shares[j]),
-                operands=[self._site(source.address, [head, query, j], float(scores[j]))],
+                operands=[self._operands.site(source.address, [head, query, j], float(scores[j]))],
             )
             for j in range(len(scores))
             if math.isfinite(float(scores[j]))
@@ -442,8 +296,8 @@ class _Walk:
         first, second = equation.inputs
         assert isinstance(first, SiteInput)
         assert isinstance(second, SiteInput)
-        kv_head = self._kv_head(head, first, second)
-        weights, _ = self._row(first, [head, pos])
+        kv_head = self._operands.kv_head(head, first, second)
+        weights = self._operands.row(first, [head, pos])
         column = self._trace.read(
             second.address, (slice(kv_head, kv_head + 1), slice(0, len(weights)), slice(feature, feature + 1))
         )
@@ -453,8 +307,8 @@ class _Walk:
                 label=f"key {j}",
                 contribution=float(weights[j] * values[j]),
                 operands=[
-                    self._site(first.address, [head, pos, j], float(weights[j])),
-                    self._site(second.address, [kv_head, j, feature], float(values[j])),
+                    self._operands.site(first.address, [head, pos, j], float(weights[j])),
+                    self._operands.site(second.address, [kv_head, j, feature], float(values[j])),
                 ],
             )
             for j in range(pos + 1)
@@ -464,22 +318,13 @@ class _Walk:
 
     def _activation(self, equation: Equation, index: list[int]) -> Cell:
         inner = self._input(equation.inputs[0], index)
-        value = float(self._activate(equation, torch.tensor([inner.value], dtype=torch.float64)))
+        value = float(self._operands.activate(equation, torch.tensor([inner.value], dtype=torch.float64)))
         name = rf"\operatorname{{{equation.attributes['function']}}}"
         latex = rf"{number(value)} = {name}\left({number(inner.value)}\right)"
         terms = [
             Term(label=term.label, contribution=value, operands=term.operands) for term in inner.terms[:1]
         ]
         return Cell(value, terms, latex)
-
-    def _activate(self, equation: Equation, given: torch.Tensor) -> torch.Tensor:
-        """An activation of float64 values; the block's own module is run in float32."""
-        if "block" not in equation.attributes:
-            return FUNCTIONS[str(equation.attributes["function"])](given)
-        with torch.inference_mode():
-            x = given.float().to(self._trace.loaded.device)
-            block = int(equation.attributes["block"])
-            return self._trace.loaded.structure.activate(block, x).double().cpu()
 
     def _multiply(self, equation: Equation, index: list[int]) -> Cell:
         places = [index, [*index[:-1], 0] if equation.attributes.get("broadcast") else index]
@@ -495,7 +340,7 @@ class _Walk:
         pos, expert = index
         source = equation.inputs[0]
         assert isinstance(source, SiteInput)
-        logits, _ = self._row(source, [pos])
+        logits = self._operands.row(source, [pos])
         correction = None
         if len(equation.inputs) > 1 and isinstance(equation.inputs[1], WeightInput):
             correction = self._trace.loaded.structure.parameter(equation.inputs[1].name).double().cpu()
@@ -504,7 +349,7 @@ class _Walk:
             Term(
                 label=f"expert {j}",
                 contribution=float(weights[j]),
-                operands=[self._site(source.address, [pos, j], float(logits[j]))],
+                operands=[self._operands.site(source.address, [pos, j], float(logits[j]))],
             )
             for j in range(len(logits))
             if float(weights[j]) != 0.0
@@ -524,8 +369,8 @@ class _Walk:
         source, weights = equation.inputs
         assert isinstance(weights, SiteInput)
         structure = self._trace.loaded.structure
-        x = self._vector(source, [pos]).to(structure.model.device, structure.model.dtype)[None]
-        shares, _ = self._row(weights, [pos])
+        x = self._operands.vector(source, [pos]).to(structure.model.device, structure.model.dtype)[None]
+        shares = self._operands.row(weights, [pos])
         terms = []
         for expert in (int(j) for j in shares.nonzero()[:, 0]):
             chosen = torch.tensor([[expert]], device=x.device)
@@ -533,7 +378,7 @@ class _Walk:
             with torch.inference_mode():
                 given = torch.tensor([[share]], device=x.device, dtype=x.dtype)
                 out = structure.run_module(str(equation.attributes["module"]), x, chosen, given)
-            operand = self._site(weights.address, [pos, expert], share)
+            operand = self._operands.site(weights.address, [pos, expert], share)
             terms.append(
                 Term(label=f"expert {expert}", contribution=float(out[0, feature]), operands=[operand])
             )
