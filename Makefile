@@ -67,7 +67,7 @@ build: $(VENV)/.installed-dev node ## The sdist, and the wheel made from it, int
 
 .PHONY: clean
 clean: ## Remove everything that make made, .venv and node_modules included
-	rm -rf $(VENV) build dist web/node_modules web/test-results glassformer/server/page
+	rm -rf $(VENV) build dist web/node_modules tests/clients/node_modules web/test-results glassformer/server/page
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find glassformer tests bench scripts -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 

@@ -156,11 +156,11 @@ def models(
     from rich.table import Table
 
     from glassformer.model.registry import read_family
-    from glassformer.model.source import Catalog
+    from glassformer.model.source import open_catalog
 
     settings = read_settings(model_dirs=model_dir)
     table = Table("model_id", "source", "family", "description", box=None, pad_edge=False)
-    for source in Catalog(settings.model_dirs).list():
+    for source in open_catalog(settings).list():
         table.add_row(source.model_id, source.kind, read_family(source) or "?", source.description)
     Console().print(table)
 

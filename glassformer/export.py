@@ -33,8 +33,7 @@ from glassformer.engine.generation import decode
 from glassformer.engine.request import GenerationRequest
 from glassformer.errors import BadValue, ModelFailed
 from glassformer.model.load import LoadedModel
-from glassformer.model.registry import Registry
-from glassformer.model.source import Catalog
+from glassformer.model.registry import open_registry
 from glassformer.protocol.messages import ModelSummary, Sampling, Step, TraceState
 from glassformer.settings import Settings
 from glassformer.tiles.folder import write_store
@@ -81,8 +80,7 @@ def run_export(
         first = error.errors(include_url=False, include_input=False)[0]
         raise BadValue(f"{first['loc'][0]}: {first['msg']}.", field=str(first["loc"][0])) from None
     check_place(out.expanduser().absolute(), overwrite=overwrite)
-    catalog = Catalog(settings.model_dirs, offline=settings.offline, hub_endpoint=settings.hub_endpoint)
-    registry = Registry(catalog, device=settings.device, dtype=settings.dtype)
+    registry = open_registry(settings)
     loaded = registry.load(model_id).result()
     made = record(loaded, registry.summary(model_id), prompt, max_new_tokens=max_new_tokens, sampling=drawn)
     detail = cast(WeightDetail, weights)

@@ -25,8 +25,9 @@ from glassformer.model.memory import Room, measure_room
 from glassformer.model.options import LoadOptions
 from glassformer.model.safety import check_folder, read_json_object
 from glassformer.model.size import StoredTensor, format_bytes, read_headers
-from glassformer.model.source import Catalog, ModelSource
+from glassformer.model.source import Catalog, ModelSource, open_catalog
 from glassformer.protocol.messages import LoadProgress, ModelSummary
+from glassformer.settings import Settings
 
 if TYPE_CHECKING:
     from glassformer.model.load import LoadedModel, Plan
@@ -435,6 +436,19 @@ def describe_no_room(needed_bytes: int, left_bytes: int, room: Room, *, is_held:
     else:
         reason = f"only {format_bytes(room.free_bytes)} of this machine's are free now"
     return NoRoom(f"{needed}, and {reason}.", field="model_id", retry_after_secs=10)
+
+
+def open_registry(settings: Settings, on_unload: Callable[[LoadedModel], None] | None = None) -> Registry:
+    """A registry of the models that `settings` offer, loaded the way they say."""
+    return Registry(
+        open_catalog(settings),
+        device=settings.device,
+        dtype=settings.dtype,
+        quantize=settings.quantize,
+        budget_bytes=settings.model_bytes,
+        copies_weights=settings.copy_weights,
+        on_unload=on_unload,
+    )
 
 
 def look_into(loaded: LoadedModel, on_fraction: Callable[[float], None] | None = None) -> None:

@@ -21,7 +21,7 @@ from glassformer.settings import Settings
 
 if TYPE_CHECKING:
     from glassformer.model.load import LoadedModel
-    from glassformer.model.source import Catalog, ModelSource
+    from glassformer.model.source import ModelSource
     from glassformer.trace.store import TraceStore
     from glassformer.trace.trace import Trace as LiveTrace
 
@@ -51,29 +51,29 @@ class Session:
 
     def load(self, model: str | Path, *, device: str | None, dtype: str | None) -> LoadedModel:
         """See `glassformer.load`."""
-        from glassformer.model.registry import Registry
+        from glassformer.model.registry import open_registry
+        from glassformer.model.source import open_catalog
 
         device, dtype = device or self.settings.device, dtype or self.settings.dtype
         if dtype not in DTYPES:
             raise BadValue(f"dtype is one of {', '.join(DTYPES)}.", field="dtype")
-        catalog, model_id = self._open_catalog(model)
-        source = catalog.find(model_id)
+        settings, model_id = self._find_settings(model)
+        settings = settings.model_copy(update={"device": device, "dtype": dtype})
+        source = open_catalog(settings).find(model_id)
         key = (source.kind, str(source.folder or source.model_id), device, dtype)
         with self._lock:
             held = self._models.get(key)
             if held is not None:
                 return held
             # A registry of its own: two folders of one name, or one model in two formats, are two models here.
-            registry = Registry(catalog, device=device, dtype=dtype, budget_bytes=self.settings.model_bytes)
-            loaded = registry.load(model_id).result()
+            loaded = open_registry(settings).load(model_id).result()
             self._rename(loaded, source)
             self._models[key] = loaded
         return loaded
 
-    def _open_catalog(self, model: str | Path) -> tuple[Catalog, str]:
+    def _find_settings(self, model: str | Path) -> tuple[Settings, str]:
         """Where to look, and for what: a folder that is named outright is a root of its own."""
         from glassformer.bundled import MODELS
-        from glassformer.model.source import open_catalog
 
         settings, name = self.settings, os.fspath(model)
         folder = Path(name).expanduser()
@@ -81,7 +81,7 @@ class Session:
             settings, name = settings.model_copy(update={"model_dirs": [folder]}), folder.resolve().name
         elif isinstance(model, Path) or name.startswith(("/", ".", "~")):
             raise UnknownModel(name, f"There is no model in the folder {folder.name!r}.")
-        return open_catalog(settings), name
+        return settings, name
 
     def _rename(self, loaded: LoadedModel, source: ModelSource) -> None:
         """Give the second model of a name another one: the page tells models apart by it."""

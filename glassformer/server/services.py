@@ -18,8 +18,7 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from glassformer.errors import TooMany
-from glassformer.model.registry import Registry
-from glassformer.model.source import open_catalog
+from glassformer.model.registry import open_registry
 from glassformer.server.metrics import Metrics
 from glassformer.settings import Settings
 
@@ -44,15 +43,7 @@ class Services:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.metrics = Metrics()
-        self.registry = Registry(
-            open_catalog(settings),
-            device=settings.device,
-            dtype=settings.dtype,
-            quantize=settings.quantize,
-            budget_bytes=settings.model_bytes,
-            copies_weights=settings.copy_weights,
-            on_unload=self.forget_model,
-        )
+        self.registry = open_registry(settings, on_unload=self.forget_model)
         self.runs: dict[str, TraceRun] = {}
         self.closing = asyncio.Event()
         self._engines: dict[str, Engine] = {}
