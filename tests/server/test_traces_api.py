@@ -186,9 +186,22 @@ def test_complete_chunks_are_cached_and_others_are_asked_for_again(client: httpx
 
 
 def test_the_oldest_recordings_make_room(model_dir: Path) -> None:
-    with serving(model_dir, max_traces=3) as running, running.client() as client:
-        made = [record(client)["id"] for _ in range(5)]
-        assert [trace["id"] for trace in client.get("/api/traces").json()["traces"]] == made[2:]
+    with serving(model_dir, max_traces=5) as running, running.client() as client:
+
+        def held() -> list[str]:
+            return [trace["id"] for trace in client.get("/api/traces").json()["traces"]]
+
+        made: list[str] = []
+        for _ in range(7):
+            made.append(record(client)["id"])
+            assert held() == made[-5:]
+        refused = {
+            "model_id": "llama",
+            "prompt": PROMPT,
+            "interventions": [{"address": "z.7", "operation": "zero"}],
+        }
+        assert client.post("/api/traces", json=refused).status_code == 422
+        assert held() == made[-5:]
 
 
 def test_metrics_count(running: Running, client: httpx.Client) -> None:

@@ -51,7 +51,6 @@ async def create_trace(body: TraceRequest, services: ServicesOf) -> TraceState:
     token_ids, field = await services.quick(encode_request, body, loaded)
     check_length(services, loaded, token_ids, field=field)
     await services.quick(loaded.tokens, token_ids)  # so that telling the state never waits for a tokenizer
-    make_room(services)
     trace = await services.quick(
         services.store.create, loaded, token_ids, len(token_ids), interventions=body.interventions
     )
@@ -59,14 +58,15 @@ async def create_trace(body: TraceRequest, services: ServicesOf) -> TraceState:
     await run.start(
         GenerationRequest(token_ids, body.sampling, max_new_tokens=body.max_new_tokens, stop=tuple(body.stop))
     )
+    make_room(services)  # only now: a request that is refused costs nobody a recording
     services.metrics.tokens.labels("prompt").inc(len(token_ids))
     return run.state()
 
 
 def make_room(services: Services) -> None:
-    """Give up the oldest recordings that are over, so that one more fits."""
+    """Give up the oldest recordings that are over, until there are no more than the settings allow."""
     over = sorted((run for run in services.runs.values() if run.is_over), key=lambda run: run.created_at_secs)
-    for run in over[: len(services.runs) - services.settings.max_traces + 1]:
+    for run in over[: max(0, len(services.runs) - services.settings.max_traces)]:
         run.forget()
 
 

@@ -24,6 +24,8 @@ export interface Plate {
   axes: string[];
   /** Index along the leading axis (head, kv_head, expert); -1 where there is none. */
   lead: number;
+  /** How many there are along the leading axes, drawn or not: all of them are fetched together. */
+  leads: number;
   corner: Vec3;
   /** From the corner along the columns, over the whole width. */
   right: Vec3;

@@ -68,6 +68,7 @@ export class PlateMaker {
       block: site.block ?? null,
       axes: site.axes,
       lead: at.lead ?? (rank > 2 ? 0 : -1),
+      leads: leadsOf(site.shape),
       thickness: THICKNESS[at.station],
       brightness: brightnessOf(site, at.station),
       columns: tokensAcross ? last : before,
@@ -83,15 +84,17 @@ export class PlateMaker {
   weight(weight: Weight, at: Placement): Plate {
     const rank = weight.axes.length;
     const side = (axis: number): Side => ({ axis, count: axis < 0 ? 1 : (weight.shape[axis] ?? 1) });
+    const isOne = rank > 2 && leadsOf(weight.shape) > 1 && !isStack(weight);
     const last = side(rank - 1);
-    const before = side(rank > 1 ? rank - 2 : -1);
+    const before = side(isOne ? 0 : rank > 1 ? rank - 2 : -1);
     return plateOn(at.frame, at.x, at.y, at.width, at.height, {
       name: weight.name,
       kind: "weight",
       station: at.station,
       block: weight.block ?? null,
       axes: weight.axes,
-      lead: rank > 2 ? (at.lead ?? 0) : -1,
+      lead: rank > 2 && !isOne ? (at.lead ?? 0) : -1,
+      leads: leadsOf(weight.shape),
       thickness: THICKNESS[at.station],
       brightness: BRIGHTNESS[at.station],
       columns: at.flip ? before : last,
@@ -106,6 +109,16 @@ export class PlateMaker {
   private countOf(axis: string, size: number | null | undefined): number {
     return GROWING.includes(axis) ? this.columns : (size ?? 1);
   }
+}
+
+/** Whether a weight is a matrix for each index of its first axis, as that of experts; a convolution's kernels are one. */
+export function isStack(weight: Weight): boolean {
+  return weight.shape.length > 2 && weight.shape.at(-2) !== 1;
+}
+
+/** How many matrices a tensor holds. */
+function leadsOf(shape: readonly (number | null)[]): number {
+  return shape.slice(0, -2).reduce<number>((product, size) => product * (size ?? 1), 1);
 }
 
 function brightnessOf(site: Site, station: Station): number {

@@ -1,6 +1,7 @@
-import type { Anatomy } from "../protocol/schema.generated";
-import { pointOn } from "./Frame";
+import type { Anatomy, Block } from "../protocol/schema.generated";
+import { type Frame, pointOn } from "./Frame";
 import type { Label } from "./Layout";
+import { EXPERTS_SHOWN } from "./layoutShelf";
 import { type Place, spineLeft, wingFrames } from "./Place";
 import { type Plate, pointAt, type Station } from "./Plate";
 
@@ -12,6 +13,9 @@ const SLANTED = 2.2;
 const HEAD_NEAR = 3.2;
 /** A plate this much longer than wide is a strip. */
 const STRIP_SHARE = 0.3;
+/** The lines that say why the heads are opaque: from the corner of the fan, and from line to line, in world units. */
+const REASON_INSET = 10;
+const REASON_LEADING = 20;
 const PRIORITY: Record<Station, number> = {
   stream: 30,
   end: 30,
@@ -26,7 +30,8 @@ const PRIORITY: Record<Station, number> = {
 export function labelsOf(plate: Plate): Label[] {
   if (plate.station === "head") return headLabels(plate);
   if (plate.lead > 0) return [];
-  const span = Math.hypot(...plate.right);
+  const shown = plate.lead < 0 ? 1 : Math.min(EXPERTS_SHOWN, plate.leads);
+  const span = Math.hypot(...plate.right) * shown;
   const base = { at: pointAt(plate, 0, 0), align: "left" as const, name: plate.name };
   if (plate.refused) {
     return [
@@ -36,7 +41,8 @@ export function labelsOf(plate: Plate): Label[] {
   const rise =
     Math.hypot(...plate.down) / (plate.block ? LATER_BLOCKS : 1) / (plate.station === "shelf" ? SLANTED : 1);
   const isWeight = plate.kind === "weight";
-  const text = isWeight ? shortName(plate.name) : plate.name;
+  const more = isWeight && shown < plate.leads ? ` · ${shown} of ${plate.leads}` : "";
+  const text = isWeight ? shortName(plate.name) + more : plate.name;
   return [
     { ...base, text, priority: PRIORITY[plate.station], span, rise, role: isWeight ? "weight" : "site" },
   ];
@@ -47,20 +53,8 @@ function headLabels(plate: Plate): Label[] {
   const [width, height] = [Math.hypot(...plate.right), Math.hypot(...plate.down)];
   const isStrip = Math.min(width, height) < Math.max(width, height) * STRIP_SHARE;
   const base = { at: pointAt(plate, 0, 0), align: "left" as const, name: plate.lead > 0 ? null : plate.name };
-  if (plate.refused) {
-    return plate.lead > 0
-      ? []
-      : [
-          {
-            ...base,
-            text: `${plate.name}: ${plate.refused}`,
-            priority: 20,
-            span: width,
-            rise: 0,
-            role: "reason",
-          },
-        ];
-  }
+  // Said once for all heads by `reasonsOf`.
+  if (plate.refused) return [];
   // A strip carries its short name beside it; what counts is how long it is.
   if (isStrip) {
     const rise = Math.max(width, height) / HEAD_NEAR;
@@ -68,6 +62,25 @@ function headLabels(plate: Plate): Label[] {
   }
   const text = `${plate.name} · head ${plate.lead}`;
   return [{ ...base, text, priority: PRIORITY.head, span: width, rise: height / HEAD_NEAR, role: "site" }];
+}
+
+/** Why parts of the heads are opaque: one line a reason, over the whole fan. */
+export function reasonsOf(plates: Plate[], frame: Frame, width: number): Label[] {
+  const byReason = new Map<string, Set<string>>();
+  for (const { name, refused } of plates) {
+    if (refused) byReason.set(refused, (byReason.get(refused) ?? new Set()).add(name.split(".")[0] ?? name));
+  }
+  const rows = [...byReason].map(([reason, points]) => ({ reason, points: [...points] }));
+  return rows.map(({ reason, points }, row) => ({
+    text: `${points.join(", ")}: ${reason}`,
+    at: pointOn(frame, REASON_INSET, REASON_INSET * 2 + row * REASON_LEADING),
+    align: "left",
+    priority: 20 + row,
+    span: width - 2 * REASON_INSET,
+    rise: 0,
+    role: "reason",
+    name: null,
+  }));
 }
 
 /** The last words of a parameter's name: where it lies says the rest. */
@@ -90,31 +103,42 @@ export function blockLabel(index: number, place: Place): Label {
   };
 }
 
-/** What the three parts are, said once above the first block. */
-export function titlesOf(anatomy: Anatomy, place: Place): Label[] {
-  const first = anatomy.blocks[0];
-  const { attention, mlp } = wingFrames(place);
-  const width = place.metrics.attentionWidth;
-  const titles: [string, Label["at"], Label["align"]][] = [
-    [
-      `residual stream · ${anatomy.dimensions.d_model} wide`,
-      [spineLeft(place) - 12, place.top + place.metrics.floor * 0.18, 0],
-      "right",
-    ],
-  ];
-  if (first?.heads)
-    titles.push([`attention · ${first.heads} heads`, pointOn(attention, width * 0.02, -8), "left"]);
-  if (first?.d_mlp) titles.push([`MLP · ${first.d_mlp} wide`, pointOn(mlp, 2, -8), "left"]);
-  return titles.map(([text, at, align]) => ({
-    text,
-    at,
-    align,
-    priority: 15,
-    span: 0,
-    rise: place.metrics.floor,
-    role: "title",
-    name: null,
-  }));
+/** What the parts are, each said once: above the first block that has it. */
+export function titlesOf(anatomy: Anatomy, placeOf: (block: number) => Place): Label[] {
+  const { blocks, dimensions } = anatomy;
+  const top = placeOf(0);
+  const beside: Label["at"] = [spineLeft(top) - 12, top.top + top.metrics.floor * 0.18, 0];
+  const stream = title(`residual stream · ${dimensions.d_model} wide`, top, beside);
+  const titles: Label[] = [{ ...stream, align: "right" }];
+  const first = (text: string, block: Block | undefined, side: "attention" | "mlp") => {
+    if (!block) return;
+    const place = placeOf(block.index);
+    const inset = side === "attention" ? place.metrics.attentionWidth * 0.02 : 2;
+    titles.push(title(text, place, pointOn(wingFrames(place)[side], inset, -8)));
+  };
+  const attends = blocks.find((block) => block.heads);
+  first(`attention · ${attends?.heads} heads`, attends, "attention");
+  first(
+    "mixer without attention",
+    blocks.find((block) => block.kind === "linear" && !block.heads),
+    "attention",
+  );
+  const dense = blocks.find((block) => block.d_mlp);
+  first(`MLP · ${dense?.d_mlp} wide`, dense, "mlp");
+  const routed = blocks.find((block) => expertsOf(block) > 0);
+  first(`${expertsOf(routed)} experts`, routed, "mlp");
+  return titles;
+}
+
+/** How many experts a block's router chooses from; 0 where there is no router. */
+function expertsOf(block: Block | undefined): number {
+  const site = block?.sites.find(({ axes }) => axes.at(-1) === "expert");
+  return site?.shape.at(-1) ?? 0;
+}
+
+function title(text: string, { metrics }: Place, at: Label["at"]): Label {
+  const rise = metrics.floor;
+  return { text, at, align: "left", priority: 15, span: 0, rise, role: "title", name: null };
 }
 
 /** Why nothing can be drawn of a model that is served all the same. */

@@ -1,7 +1,7 @@
-import type { Block, Site } from "../protocol/schema.generated";
+import type { Block, Site, Weight } from "../protocol/schema.generated";
 import { type Frame, pointOn, shifted } from "./Frame";
 import type { BlockDetail, Edge, Label } from "./Layout";
-import { labelsOf } from "./labelsOf";
+import { labelsOf, reasonsOf } from "./labelsOf";
 import { type Card, cardsOf, chooseHeadGrid, layoutHeads } from "./layoutHeads";
 import { layoutShelf, shelfFrame } from "./layoutShelf";
 import { isNorm, isStream, layoutNorms, layoutStack } from "./layoutStack";
@@ -11,6 +11,10 @@ import { type Plate, pointAt } from "./Plate";
 import { threadBetween } from "./threadBetween";
 
 const HEAD_ROLES = ["q", "k", "v", "qkv", "o", "q_norm", "k_norm"];
+const HEAD_POINTS = ["q", "k", "v", "attn_scores", "attn_probs", "z"];
+const MLP_ROLES = ["gate", "up", "down"];
+/** How families name the module that a weight of no known role is part of. */
+const MLP_NAMES = /mlp|moe|expert|ffn|feed_forward|router/i;
 /** Under the wings, before the next block begins. */
 const FOOT = 6;
 /** The shelf hides this much of what stands behind it from a first camera at this pitch, in radians. */
@@ -28,11 +32,11 @@ export function layoutBlock(block: Block, place: Place): BlockDetail {
   const height = metrics.floor - FOOT - below;
 
   const heads = layoutFan(block, stack, shifted(attention, 0, below), height, place);
-  const isOfHead = (site: Site) => block.heads != null && ["head", "kv_head"].includes(site.axes[0] ?? "");
+  const isOfHead = (site: Site) => block.heads != null && HEAD_POINTS.includes(site.point);
   const isWing = (site: Site) => !isStream(site) && !isOfHead(site);
   const wings = layoutWing(sites.filter(isWing), shifted(mlp, 0, below), metrics.wingWidth, height, maker);
   const norms = block.weights.filter(isNorm);
-  const ofHeads = block.weights.filter((weight) => HEAD_ROLES.includes(weight.role));
+  const ofHeads = block.weights.filter((weight) => !norms.includes(weight) && isOfMixer(weight, block));
   const rest = block.weights.filter((weight) => !norms.includes(weight) && !ofHeads.includes(weight));
   const plates = [
     ...stack,
@@ -55,6 +59,24 @@ export function layoutBlock(block: Block, place: Place): BlockDetail {
   };
 }
 
+/**
+ * Whether a weight is part of what mixes positions, attention or another, rather than of the MLP. Where its role does
+ * not say, it belongs where others of its module do; a module of its own is the MLP's only by name.
+ */
+function isOfMixer(weight: Weight, block: Block): boolean {
+  if (HEAD_ROLES.includes(weight.role)) return true;
+  if (MLP_ROLES.includes(weight.role)) return false;
+  const isMate = (other: Weight) => moduleOf(other) === moduleOf(weight);
+  if (block.weights.some((other) => HEAD_ROLES.includes(other.role) && isMate(other))) return true;
+  if (block.weights.some((other) => MLP_ROLES.includes(other.role) && isMate(other))) return false;
+  return !MLP_NAMES.test(moduleOf(weight));
+}
+
+/** The part of a weight's name after the block's number: `self_attn` of `model.layers.3.self_attn.q_proj.weight`. */
+function moduleOf(weight: Weight): string {
+  return /\.\d+\.([^.]+)/.exec(weight.name)?.[1] ?? weight.name;
+}
+
 /** The plate of the spine that a plate reads, and the one that reads it. */
 const sourceOf = (plate: Plate | undefined, stack: Plate[]) =>
   stack.find((each) => plate?.inputs.includes(each.name));
@@ -68,6 +90,7 @@ function layoutFan(block: Block, stack: Plate[], frame: Frame, height: number, p
   const { maker, metrics } = place;
   const grid = chooseHeadGrid(block.heads, block.kv_heads ?? block.heads, metrics.attentionWidth, height);
   fan.plates = layoutHeads(block, frame, grid, maker);
+  fan.labels.push(...reasonsOf(fan.plates, frame, metrics.attentionWidth));
   const find = (point: string, lead: number) =>
     fan.plates.find((plate) => plate.name === `${point}.${block.index}` && plate.lead === lead);
   const step = Math.ceil(block.heads / THREADS_MAX);

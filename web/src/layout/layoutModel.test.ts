@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import type { Anatomy } from "../protocol/schema.generated";
+import type { Anatomy, Weight } from "../protocol/schema.generated";
 import { sitesOf } from "./inputsOf";
 import type { Layout } from "./Layout";
 import { columnsFor, layoutModel } from "./layoutModel";
@@ -171,6 +171,13 @@ test("what no layout foresaw still has a place", () => {
     axes: ["pos", "expert"],
     shape: [null, 8],
   });
+  anatomy.blocks[2]?.sites.push({
+    ...model,
+    address: "sinks.2",
+    point: "sinks",
+    axes: ["head", "pos", "d_head"],
+    shape: [8, null, 4],
+  });
   block.weights.push({
     name: "blocks.1.experts.weight",
     role: "other",
@@ -184,7 +191,75 @@ test("what no layout foresaw still has a place", () => {
     platesOf(layoutModel(anatomy, 8, { free: FREE, ems: EMS.slice(0, 8) })).map((plate) => plate.name),
   );
   expect(names).toContain("router.1");
+  expect(names).toContain("sinks.2");
   expect(names).toContain("blocks.1.experts.weight");
+});
+
+test("parts of the heads that are refused for one reason say it once, over all of them", () => {
+  const anatomy = sampleAnatomy(TALES);
+  const reason = "attention is computed elsewhere";
+  for (const site of anatomy.blocks[0]?.sites ?? []) {
+    if (/^(q|k|v|z|attn_scores)$/.test(site.point)) site.check = { ...site.check, status: "refused", reason };
+  }
+  const detail = layoutModel(anatomy, 8, { free: FREE, ems: EMS.slice(0, 8) }).blocks[0]?.detail();
+  const said = detail?.labels.filter((label) => label.role === "reason").map((label) => label.text);
+  expect(said).toEqual([`q, attn_scores, z, k, v: ${reason}`]);
+  expect(detail?.plates.filter((plate) => plate.refused).length).toBeGreaterThan(5);
+});
+
+test("experts stand side by side, and no more than can be told apart", () => {
+  const anatomy = sampleAnatomy(TALES);
+  const block = anatomy.blocks[0];
+  const model = block?.weights.find((weight) => weight.role === "down");
+  if (!block || !model) throw new Error("no such weight");
+  for (const [name, count] of [
+    ["few", 4],
+    ["many", 128],
+  ] as const) {
+    const axes: Weight["axes"] = ["expert", "row", "column"];
+    const shape = [count, 24, 32];
+    block.weights.push({ ...model, name: `blocks.0.mlp.${name}`, role: "other", axes, shape });
+  }
+  const layout = layoutModel(anatomy, 8, { free: FREE, ems: EMS.slice(0, 8) });
+  const detail = layout.blocks[0]?.detail();
+  const platesNamed = (name: string) => detail?.plates.filter((plate) => plate.name.endsWith(name)) ?? [];
+  expect(platesNamed("few").map((plate) => plate.lead)).toEqual([0, 1, 2, 3]);
+  expect(platesNamed("many").map((plate) => plate.lead)).toEqual([...Array(16).keys()]);
+  // All of a tensor is fetched, whatever is drawn of it.
+  expect(platesNamed("many")[0]?.leads).toBe(128);
+  expect(detail?.labels.map((label) => label.text)).toContain("mlp.many · 16 of 128");
+});
+
+test("a block without attention has its mixer's weights where others have their heads", () => {
+  const anatomy = sampleAnatomy(TALES);
+  const block = anatomy.blocks[0];
+  const model = block?.weights.find((weight) => weight.role === "down");
+  if (!block || !model) throw new Error("no such weight");
+  Object.assign(block, { kind: "linear", heads: null, kv_heads: null });
+  block.sites = block.sites.filter((site) => !/^(q|k|v|z|attn_scores|attn_probs)$/.test(site.point));
+  const other = (name: string, axes: Weight["axes"], shape: number[]): Weight => ({
+    ...model,
+    name: `blocks.0.${name}`,
+    role: "other",
+    axes,
+    shape,
+  });
+  block.weights = [
+    ...block.weights.filter((weight) => !["q", "k", "v", "o"].includes(weight.role)),
+    other("mixer.in_proj.weight", ["row", "column"], [256, 128]),
+    other("mixer.conv1d.weight", ["expert", "row", "column"], [64, 1, 4]),
+    other("moe.router.weight", ["row", "column"], [4, 128]),
+  ];
+  const layout = layoutModel(anatomy, 8, { free: FREE, ems: EMS.slice(0, 8) });
+  const detail = layout.blocks[0]?.detail();
+  const sideOf = (name: string) =>
+    Math.sign(detail?.plates.find((plate) => plate.name.includes(name))?.corner[0] ?? 0);
+  expect([sideOf("in_proj"), sideOf("conv1d"), sideOf("router"), sideOf("down")]).toEqual([-1, -1, 1, 1]);
+  // The kernels of a convolution are the rows of one matrix.
+  const kernels = detail?.plates.filter((plate) => plate.name.includes("conv1d")) ?? [];
+  expect(kernels.map((plate) => [plate.lead, plate.rows.count, plate.columns.count])).toEqual([[-1, 64, 4]]);
+  const titles = layout.labels.filter((label) => label.role === "title").map((label) => label.text);
+  expect(titles).toEqual(expect.arrayContaining(["mixer without attention", "attention · 8 heads"]));
 });
 
 test("a giant lays out at once, and from afar is few drawables", () => {

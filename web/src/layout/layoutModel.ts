@@ -56,10 +56,9 @@ export function layoutModel(anatomy: Anatomy, tokenCount: number, options: Layou
     isDrawn,
   });
 
-  const blocks = anatomy.blocks.map((block, index): BlockPlace => {
-    const place = placeAt(Math.floor(index / perTower), -(index % perTower) * metrics.floor);
-    return placeBlock(block, index, place);
-  });
+  const placeOf = (index: number) =>
+    placeAt(Math.floor(index / perTower), -(index % perTower) * metrics.floor);
+  const blocks = anatomy.blocks.map((block, index) => placeBlock(block, index, placeOf(index)));
   const lastTower = Math.max(0, Math.ceil(count / perTower) - 1);
   const endTop = -(count - lastTower * perTower) * metrics.floor;
   const endBottom = endTop - metrics.floor * END_SHARE;
@@ -88,7 +87,7 @@ export function layoutModel(anatomy: Anatomy, tokenCount: number, options: Layou
     edges: linksOf(partial),
     labels: [
       ...plates.flatMap(labelsOf),
-      ...titlesOf(anatomy, placeAt(0, 0)),
+      ...titlesOf(anatomy, placeOf),
       ...refusalOf(anatomy, placeAt(0, 0)),
     ],
     blocks,

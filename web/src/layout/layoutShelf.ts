@@ -1,11 +1,15 @@
 import type { Weight } from "../protocol/schema.generated";
 import { type Frame, shifted } from "./Frame";
 import type { Plate } from "./Plate";
-import type { PlateMaker } from "./PlateMaker";
+import { isStack, type PlateMaker } from "./PlateMaker";
 
 const GAP = 4;
 /** A bias is drawn as a strip along its matrix, this wide. */
 const STRIP = 2.2;
+/** Of more experts than this the first stand for all. */
+export const EXPERTS_SHOWN = 16;
+/** Air between two experts, as a share of the room of one. */
+const EXPERT_GAP = 0.12;
 
 /** The axis that runs across the shelf: features other than the model's width, which runs along its depth. */
 function acrossAxis(weight: Weight): number {
@@ -42,17 +46,13 @@ export function layoutShelf(
     const along = mates.filter((vector) => vector.axes[0] === "d_model");
     const w = own - along.length * (STRIP + 1);
     const h = depth - across.length * (STRIP + 1);
-    plates.push(
-      maker.weight(weight, {
-        frame,
-        x,
-        y: 0,
-        width: w,
-        height: h,
-        station: "shelf",
-        flip: acrossAxis(weight) !== weight.axes.length - 1,
-      }),
-    );
+    const flip = acrossAxis(weight) !== weight.axes.length - 1;
+    const count = isStack(weight) ? Math.min(EXPERTS_SHOWN, weight.shape[0] ?? 1) : 1;
+    const pitch = w / (count - EXPERT_GAP);
+    for (let lead = 0; lead < count; lead++) {
+      const one = { x: x + lead * pitch, y: 0, width: count > 1 ? pitch * (1 - EXPERT_GAP) : w, height: h };
+      plates.push(maker.weight(weight, { frame, ...one, station: "shelf", flip, lead }));
+    }
     across.forEach((vector, at) => {
       const y = h + 1 + at * (STRIP + 1);
       plates.push(maker.weight(vector, { frame, x, y, width: w, height: STRIP, station: "shelf" }));

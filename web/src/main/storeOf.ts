@@ -1,15 +1,15 @@
 import type { StoreAddress } from "../data/Source";
 import type { AppState } from "../state/AppState";
-import { findSite, findWeight } from "../state/selectors";
+import { findSite, findWeight, whyRefused } from "../state/selectors";
 
-/** The store that a tensor on screen is in, and its shape there; null if it is not recorded yet. */
+/** The store that a tensor on screen is in, and its shape there; null if it is not recorded yet or refused. */
 export function storeOf(state: AppState, name: string): { store: StoreAddress; shape: number[] } | null {
   const { anatomy, trace } = state;
   if (!anatomy) return null;
   const weight = findWeight(anatomy, name);
   if (weight) return { store: { kind: "weights", modelId: anatomy.model_id }, shape: weight.shape };
   const site = findSite(anatomy, name);
-  if (!site || !trace || trace.positions === 0) return null;
+  if (!site || !trace || trace.positions === 0 || whyRefused(anatomy, name) !== null) return null;
   return {
     store: { kind: "recording", traceId: trace.id, positions: trace.positions },
     shape: site.shape.map((size) => size ?? trace.positions),

@@ -3,7 +3,7 @@ import type { MatrixReader } from "../data/MatrixReader";
 import type { Source } from "../data/Source";
 import { EMPTY } from "../state/AppState";
 import type { AppStore } from "../state/createAppStore";
-import { findSite, hasRecording, isRecorded, isSettled } from "../state/selectors";
+import { findSite, hasRecording, isRecorded, isSettled, whyRefused } from "../state/selectors";
 import { watch } from "../state/watch";
 import { describeFailure } from "./describeFailure";
 import { storeOf } from "./storeOf";
@@ -67,7 +67,8 @@ export function watchSelection(store: AppStore, source: Source, reader: MatrixRe
   async function explain(): Promise<void> {
     const state = store.getState();
     const { selection, trace, anatomy, explanation } = state;
-    if (!selection || !trace || !findSite(anatomy, selection.address) || !isRecorded(state, selection)) {
+    const isKnown = selection && findSite(anatomy, selection.address) && isRecorded(state, selection);
+    if (!trace || !isKnown || whyRefused(anatomy, selection.address) !== null) {
       explanations.cancel();
       store.setState({ explanation: EMPTY });
       return;

@@ -1,7 +1,7 @@
 import { useLayoutEffect, useRef } from "react";
 import { useTranslation } from "react-i18next";
 import type { Hover } from "../state/AppState";
-import { findSite, findWeight, tokenAt } from "../state/selectors";
+import { findSite, findWeight, tokenAt, whyRefused } from "../state/selectors";
 import { useApp, useAppStore } from "./AppContext";
 import { Formula } from "./Formula";
 import { formatNumber } from "./formatNumber";
@@ -24,6 +24,7 @@ function Card({ hover }: { hover: Hover }) {
       ? "exported.leftOut"
       : "hover.coming",
   );
+  const refused = useApp((state) => whyRefused(state.anatomy, cell.address));
   const latex = useApp((state) => findSite(state.anatomy, cell.address)?.equation?.latex ?? null);
 
   useLayoutEffect(() => {
@@ -38,11 +39,17 @@ function Card({ hover }: { hover: Hover }) {
   return (
     <div ref={ref} className="hover-card panel" data-testid="hover">
       <p className="hover-address mono">{cell.address}</p>
-      <p className="hover-value mono" data-coming={value === null}>
-        {value === null ? t(coming) : formatNumber(value)}
-      </p>
-      <CellIndices address={cell.address} index={cell.index} />
-      {latex && <Formula latex={latex} />}
+      {refused === null ? (
+        <>
+          <p className="hover-value mono" data-coming={value === null}>
+            {value === null ? t(coming) : formatNumber(value)}
+          </p>
+          <CellIndices address={cell.address} index={cell.index} />
+          {latex && <Formula latex={latex} />}
+        </>
+      ) : (
+        <p className="hint hint-warning">{t("hover.refused", { reason: refused })}</p>
+      )}
     </div>
   );
 }

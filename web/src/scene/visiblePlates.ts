@@ -43,8 +43,6 @@ export function detailedBlocks(layout: Layout, view: View): BlockPlace[] {
 /** What the camera can see of these plates, and at which level; in order of computation, weights last. */
 export function wantedOf(plates: readonly Plate[], view: View, hasValues: boolean): Wanted[] {
   const focal = view.height / 2 / Math.tan(FIELD_OF_VIEW / 2);
-  const leads = new Map<string, number>();
-  for (const plate of plates) leads.set(plate.name, Math.max(leads.get(plate.name) ?? 1, plate.lead + 1));
   const wanted = new Map<string, Wanted & { turn: number }>();
   for (const plate of plates) {
     if (plate.name === "" || plate.refused || (plate.kind === "site" && !hasValues)) continue;
@@ -67,7 +65,7 @@ export function wantedOf(plates: readonly Plate[], view: View, hasValues: boolea
       plate.rows.count,
       width,
       height,
-      leads.get(plate.name) ?? 1,
+      plate.leads,
       plate.kind === "weight" ? WEIGHTS : {},
     );
     const before = wanted.get(plate.name);

@@ -60,6 +60,12 @@ export function findWeight(anatomy: Anatomy | null, name: string): Weight | null
   return anatomy ? (indexOf(anatomy).weights.get(name) ?? null) : null;
 }
 
+/** Why a site's values may not be shown; null for what may be. */
+export function whyRefused(anatomy: Anatomy | null, address: string): string | null {
+  const check = findSite(anatomy, address)?.check;
+  return check?.status === "refused" ? (check.reason ?? "its equation does not hold") : null;
+}
+
 interface AnatomyIndex {
   sites: Map<string, Site>;
   weights: Map<string, Weight>;

@@ -3,7 +3,7 @@ import { useEffect, useMemo } from "react";
 import { useTranslation } from "react-i18next";
 import type { Cell } from "../../layout/Cell";
 import type { Matrix } from "../../layout/Matrix";
-import { findSite, findWeight, tokenAt } from "../../state/selectors";
+import { findSite, findWeight, tokenAt, whyRefused } from "../../state/selectors";
 import { useApp, useAppStore, useCommands } from "../AppContext";
 import { CellIndices } from "../HoverCard";
 import { plainToken } from "../splitToken";
@@ -20,12 +20,22 @@ import { WeightNote } from "./WeightNote";
 /** The selected cell and the matrix it stands in: picture, statistics, and how the cell was computed. */
 export default function Inspector() {
   const { t } = useTranslation();
-  const { selection, inspected, isWeight } = useApp((state) => ({
+  const { selection, inspected, isWeight, refused } = useApp((state) => ({
     selection: state.selection,
     inspected: state.inspected,
     isWeight: findWeight(state.anatomy, state.selection?.address ?? "") !== null,
+    refused: whyRefused(state.anatomy, state.selection?.address ?? ""),
   }));
   if (!selection) return null;
+  if (refused !== null) {
+    return (
+      <div className="inspector-body">
+        <p className="hint hint-warning" data-testid="inspector-refused">
+          {t("hover.refused", { reason: refused })}
+        </p>
+      </div>
+    );
+  }
   const matrix = inspected.value?.address === selection.address ? inspected.value : null;
   return (
     <div className="inspector-body">

@@ -13,6 +13,8 @@ export function startWords(language: string): void {
     // Names of axes and filters contain underscores, which would otherwise separate a context.
     contextSeparator: "|",
     interpolation: { escapeValue: false },
+    // A word that a newer server knows and this page does not (an axis, a filter) is shown as it is.
+    parseMissingKeyHandler: (key) => key.split(".").at(-1) ?? key,
     // The words are bundled, so there is nothing to wait for before the first render.
     initAsync: false,
   });
