@@ -10,10 +10,9 @@ order. The copies are made only where there is room for them.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -21,8 +20,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from glassformer.model.attention import is_packing
-
-log = logging.getLogger(__name__)
 
 Product = Callable[[Tensor], Tensor]
 """Of rows [row, d_in] with a weight [d_out, d_in] that it knows: [row, d_out]."""
@@ -80,15 +77,29 @@ def multiply_widened(rows: Tensor, weight: Tensor) -> Tensor:
 def reordered(weight: Tensor) -> Product:
     """A copy of the weight in the order oneDNN likes best, as torch.compile's freezing makes one too.
 
-    Raises RuntimeError where oneDNN has no kernel for this processor and number format.
+    In float32 where oneDNN has no kernels for the weight's own format on this processor. Raises RuntimeError where it
+    has none at all.
     """
-    copy = torch.ops.mkldnn._reorder_linear_weight(weight, TYPICAL_ROWS)
-    return partial(multiply_reordered, copy=copy)
+    copied = weight if has_kernel(weight.dtype) else weight.float()
+    copy = torch.ops.mkldnn._reorder_linear_weight(copied, TYPICAL_ROWS)
+    return partial(multiply_reordered, copy=copy, dtype=copied.dtype)
 
 
-def multiply_reordered(rows: Tensor, copy: Tensor) -> Tensor:
-    product: Tensor = torch.ops.mkldnn._linear_pointwise(rows, copy, None, "none", [], "")
-    return product
+def multiply_reordered(rows: Tensor, copy: Tensor, dtype: torch.dtype) -> Tensor:
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(rows.to(dtype), copy, None, "none", [], "")
+    return product.to(rows.dtype)
+
+
+@cache
+def has_kernel(dtype: torch.dtype) -> bool:
+    """Whether oneDNN can multiply reordered weights of this number format on this processor."""
+    probe = torch.zeros(16, 16, dtype=dtype)
+    try:
+        copy = torch.ops.mkldnn._reorder_linear_weight(probe, TYPICAL_ROWS)
+        torch.ops.mkldnn._linear_pointwise(probe, copy, None, "none", [], "")
+    except (RuntimeError, AttributeError):
+        return False
+    return True
 
 
 def install_products(model: nn.Module, *, spare_bytes: int = 0) -> tuple[dict[int, str], int]:
@@ -109,10 +120,12 @@ def install_products(model: nn.Module, *, spare_bytes: int = 0) -> tuple[dict[in
     size = sum(weight.nbytes for weight in weights)
     if size < FEWEST_BYTES or len({weight.dtype for weight in weights}) != 1:
         return {}, 0
-    chosen = choose_ways(weights, may_copy=size <= spare_bytes)
+    dtype = weights[0].dtype
+    copies = size if has_kernel(dtype) else size * torch.float32.itemsize // dtype.itemsize
+    chosen = choose_ways(weights, may_copy=copies <= spare_bytes)
     for linear in linears:
         linear.forward = partial(forward, linear, spread(chosen, linear.weight.detach()))  # type: ignore[method-assign]
-    taken = size if reordered in chosen.values() else 0
+    taken = copies if reordered in chosen.values() else 0
     return {count: way.__name__ for count, way in chosen.items()}, taken
 
 
@@ -159,12 +172,8 @@ def list_ways(weight: Tensor, *, may_copy: bool) -> list[Way]:
     ways: list[Way] = [plainly, turned]
     if weight.dtype in (torch.bfloat16, torch.float16):
         ways.append(widened)
-    if may_copy:
-        try:
-            reordered(weight[:16])(weight[:1].contiguous())
-            ways.append(reordered)
-        except (RuntimeError, AttributeError):
-            log.debug("oneDNN has no kernel for %s here", weight.dtype)
+    if may_copy and has_kernel(torch.float32):
+        ways.append(reordered)
     return ways
 
 

@@ -29,7 +29,7 @@ from glassformer.trace.intervention import (
     check_interventions,
     inside_block,
 )
-from glassformer.trace.materialise import BlockSites, materialise_block
+from glassformer.trace.materialise import BlockSites, form_pattern, materialise_block
 from glassformer.trace.recording import Recording, Send, to_numpy
 
 PATTERNS = ("attn_scores", "attn_probs")
@@ -153,13 +153,7 @@ class Trace:
             return self.recording.residual(site.block + (site.point == "resid_post"))[where]
         sites = self.block_sites(site.block or 0)
         if site.point in PATTERNS and sites.call is not None:
-            rows, heads = where[1], where[0]
-            scores = (
-                sites.call.scores(rows, heads)
-                if site.point == "attn_scores"
-                else sites.call.probabilities(rows, heads)
-            )
-            return scores[..., where[2]]
+            return form_pattern(sites.call, site.point, where)
         return sites.values[site.address][where]
 
     def block_sites(self, block: int) -> BlockSites:

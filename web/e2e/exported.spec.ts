@@ -35,10 +35,20 @@ const TYPES: Record<string, string> = {
   ".wasm": "application/wasm",
 };
 
+/** Shares of the canvas, across and down, down the middle of the scene: the stream stands there. */
+const HOVERED = [0.3, 0.36, 0.42, 0.48, 0.54, 0.6].flatMap((down) =>
+  [0.6, 0.62, 0.64, 0.58, 0.66].map((across) => [across, down] as const),
+);
+
 let site: string;
 let server: Server;
 let browser: Browser;
 let address: string;
+/** The export as it was written, open for the tests that look around in it: each opening takes seconds. */
+let shared: Exported;
+
+/** An opened export with every address it asked for. */
+type Exported = WatchedPage & { asked: string[] };
 
 /** A host of plain files: no rewriting, no index of folders, no compression. */
 function serveFiles(root: string): Server {
@@ -63,6 +73,8 @@ beforeAll(async () => {
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   address = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   browser = await launchBrowser();
+  shared = await openExported(FOLDER);
+  await waitForFullPicture(shared.page);
 });
 afterAll(async () => {
   await browser.close();
@@ -70,8 +82,7 @@ afterAll(async () => {
   rmSync(site, { recursive: true });
 });
 
-/** Opens an export and remembers every address it asked for. */
-async function openExported(folder: string, query = ""): Promise<WatchedPage & { asked: string[] }> {
+async function openExported(folder: string, query = ""): Promise<Exported> {
   const asked: string[] = [];
   const opened = await openPage(browser, address, {
     path: `/${folder}/${query}`,
@@ -82,8 +93,7 @@ async function openExported(folder: string, query = ""): Promise<WatchedPage & {
 }
 
 test("opens from a folder of plain files, shows what the model computed, and asks for nothing else", async () => {
-  const { page, asked, complaints, close } = await openExported(FOLDER);
-  await waitForFullPicture(page);
+  const { page, asked, complaints } = shared;
   const pixels = await readCanvasPixels(page);
   expect(pixels.drawnShare).toBeGreaterThan(0.05);
   expect(pixels.distinctColors).toBeGreaterThan(1_000);
@@ -95,21 +105,23 @@ test("opens from a folder of plain files, shows what the model computed, and ask
     { address: "lm_head", index: [10, 40] },
     { address: "model.layers.1.mlp.up_proj.weight", index: [7, 5] },
   ];
-  const truth = askTransformers({ model: "tales", prompt: PROMPT, cells, newTokens: NEW_TOKENS });
+  const hovered = await hoverCell(page);
+  const asking = { model: "tales", prompt: PROMPT, newTokens: NEW_TOKENS };
+  const truth = askTransformers({ ...asking, cells: [...cells, hovered.cell] });
+  expect(hovered.value, hovered.cell.address).toBeCloseTo(truth.values.at(-1) ?? Number.NaN, 4);
   for (const [at, cell] of cells.entries()) {
     expect(await readInspected(page, cell), cell.address).toBeCloseTo(truth.values[at] ?? Number.NaN, 4);
+    expect(await countHeatMapColors(page), cell.address).toBeGreaterThan(20);
   }
   const ids = await readState(page, (state) => state.trace?.tokens.map((token) => token.id) ?? []);
   expect(ids).toEqual([...truth.token_ids, ...truth.greedy_ids]);
 
   expect(asked.filter((url) => !url.startsWith(`${address}/${FOLDER}/`))).toEqual([]);
   expect(complaints).toEqual([]);
-  await close();
 });
 
 test("every position tells what could come next, and nothing is offered that needs a server", async () => {
-  const { page, complaints, close } = await openExported(FOLDER);
-  await waitForFullPicture(page);
+  const { page, complaints } = shared;
   const tokens = page.getByTestId("timeline").getByRole("button");
   const count = await tokens.count();
   for (const position of [0, 5, count - 1]) {
@@ -131,7 +143,6 @@ test("every position tells what could come next, and nothing is offered that nee
   await page.keyboard.press("ControlOrMeta+Enter");
   expect(await readState(page, (state) => state.activity)).toBe("idle");
   expect(complaints).toEqual([]);
-  await close();
 });
 
 test("how a cell was computed is computed here, as a server tells it", async () => {
@@ -150,8 +161,7 @@ test("how a cell was computed is computed here, as a server tells it", async () 
   const { id } = (await asked.json()) as { id: string };
   await (await fetch(`${serverUrl}/api/traces/${id}/events`)).text();
 
-  const { page, complaints, close } = await openExported(FOLDER);
-  await waitForFullPicture(page);
+  const { page, complaints } = shared;
   const sites = await readState(page, (state) => {
     const { anatomy } = state;
     const all = anatomy ? [...anatomy.before, ...(anatomy.blocks[1]?.sites ?? []), ...anatomy.after] : [];
@@ -190,7 +200,6 @@ test("how a cell was computed is computed here, as a server tells it", async () 
     expect(named(own?.terms.slice(0, 1)), address).toEqual(named(told.terms.slice(0, 1)));
   }
   expect(complaints).toEqual([]);
-  await close();
 });
 
 test("a link into an export opens the cell it names", async () => {
@@ -237,4 +246,40 @@ async function readInspected(page: Page, cell: { address: string; index: number[
   const value = page.getByTestId("inspector-value");
   await value.getByText(/\d/).waitFor();
   return Number(await value.getAttribute("data-value"));
+}
+
+/** Moves the pointer over the scene until it is on a cell of a site, and reads what the page says of it. */
+async function hoverCell(page: Page): Promise<{ cell: { address: string; index: number[] }; value: number }> {
+  const box = await page.locator("canvas").first().boundingBox();
+  if (!box) throw new Error("no canvas");
+  for (const [across, down] of HOVERED) {
+    await page.mouse.move(box.x + box.width * across, box.y + box.height * down);
+    const pointed = await page.evaluate(async () => {
+      // The scene looks under the pointer with its next frame.
+      await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
+      const { hover, anatomy } = window.glassformer.store.getState();
+      const blocks = anatomy?.blocks.flatMap((block) => block.sites) ?? [];
+      return blocks.some((site) => site.address === hover?.cell.address);
+    });
+    if (!pointed) continue;
+    await waitForState(page, (state) => state.hover !== null && state.hover.value !== null);
+    const { cell, value } = await readState(page, (state) => ({
+      cell: state.hover?.cell ?? { address: "", index: [] },
+      value: state.hover?.value ?? Number.NaN,
+    }));
+    expect(await page.getByTestId("hover").innerText()).toContain(cell.address);
+    return { cell: { address: cell.address, index: [...cell.index] }, value };
+  }
+  throw new Error("the pointer met no cell");
+}
+
+/** How many colours the inspector's picture of the matrix has. */
+function countHeatMapColors(page: Page): Promise<number> {
+  return page.evaluate(() => {
+    const canvas = document.querySelector<HTMLCanvasElement>("[data-testid=inspector-heatmap] canvas");
+    const context = canvas?.getContext("2d");
+    if (!canvas || !context) return 0;
+    const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
+    return new Set(new Uint32Array(data.buffer)).size;
+  });
 }

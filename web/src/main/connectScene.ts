@@ -4,7 +4,7 @@ import type { Explanation } from "../protocol/schema.generated";
 import { createScene, type Scene } from "../scene/Scene";
 import type { AppState, Legend } from "../state/AppState";
 import type { AppStore } from "../state/createAppStore";
-import { hasRecording, isRecorded, isSettled } from "../state/selectors";
+import { hasRecording, isRecorded, isSettled, whyRefused } from "../state/selectors";
 import { watch } from "../state/watch";
 import { LightPlayer } from "./LightPlayer";
 import { Tensors } from "./Tensors";
@@ -34,16 +34,22 @@ export function connectScene(
     onHover(cell, at) {
       const box = canvas.getBoundingClientRect();
       const inWindow = { x: at.x + box.left, y: at.y + box.top };
-      const shown = cell && isRecorded(store.getState(), cell);
+      const shown = cell && isTold(cell);
       store.setState({ hover: shown ? { cell, at: inWindow, value: tensors.valueAt(cell) } : null });
     },
     onSelect(cell) {
-      if (cell && !isRecorded(store.getState(), cell)) return;
+      if (cell && !isTold(cell)) return;
       // The inspector says more, and opening it moves the scene from under the pointer.
       store.setState({ selection: cell, hover: null, ...(cell ? { sheet: "inspector" as const } : {}) });
     },
     onWanted: (wanted) => tensors.want(wanted),
   });
+
+  /** Whether the page has something to say of a cell: its value, or why that is not shown. */
+  function isTold(cell: Cell): boolean {
+    const state = store.getState();
+    return isRecorded(state, cell) || whyRefused(state.anatomy, cell.address) !== null;
+  }
 
   const light = new LightPlayer(store, scene);
 
