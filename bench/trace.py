@@ -131,8 +131,8 @@ def write_tables(found: dict[int, Found], rounds: dict[int, int]) -> str:
         f"`bench/trace.py` on {cpu_count()} cores ({platform.machine()}), torch {torch.__version__}, f32; a random"
         " Llama shape of 134M",
         "parameters (vocabulary 32,000, width 768, 12 blocks, 12 heads, MLP 2048). Every side reads the same weights",
-        "and tokens in a process of its own, and their numbers agree. Medians of rounds that alternate; ratios, ours over",
-        "theirs, are medians over rounds.",
+        "and tokens in a process of its own, and their numbers agree. Medians of rounds that alternate; ratios, ours",
+        "over theirs, are medians over rounds.",
         "",
         f"One site is block {middle}'s. Hooks run a whole forward for it (logits of the last position only);"
         " TransformerLens and",
@@ -167,7 +167,7 @@ def main() -> None:
         help="a command to start every side with, one that gives priority for instance",
     )
     arguments = parser.parse_args()
-    rounds = {256: arguments.rounds, 2048: (arguments.rounds + 1) // 2}
+    rounds = {256: arguments.rounds, 2048: max(1, arguments.rounds // 2)}
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         tokenizer: Any = make_tokenizer()

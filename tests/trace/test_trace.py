@@ -11,6 +11,7 @@ from glassformer.engine.sequence import TokenSequence
 from glassformer.errors import BadValue, UnknownAddress, UnknownTrace
 from glassformer.model.key_value import KeyValueStore
 from glassformer.protocol.frames import decode_frame
+from glassformer.trace import materialise
 from glassformer.trace.store import TraceStore
 
 
@@ -38,6 +39,17 @@ def test_a_region_is_the_same_cells(llama: Case, store: TraceStore) -> None:
         whole = trace.read(address)
         part = trace.read(address, (slice(1, 3), slice(10, 20), slice(2, 7)))
         np.testing.assert_allclose(part, whole[1:3, 10:20, 2:7], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("cells", [1, 130, 5000])
+def test_a_pattern_formed_in_parts_equals_transformers(
+    case: Case, store: TraceStore, close: Close, monkeypatch: pytest.MonkeyPatch, cells: int
+) -> None:
+    monkeypatch.setattr(materialise, "PATTERN_CELLS", cells)
+    trace = case.trace(store)
+    close(trace.read("attn_probs.1"), case.reference.attentions[1])
+    region = (slice(1, 4), slice(7, 66), slice(3, 61))
+    close(trace.read("attn_probs.1", region), case.reference.attentions[1][region])
 
 
 def test_every_site_obeys_its_equation(case: Case) -> None:
