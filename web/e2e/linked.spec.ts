@@ -57,7 +57,7 @@ test("a link to a recording opens it with its model, and makes none", async () =
   await opened.page.getByTestId("run").click();
   await opened.page.waitForFunction((id) => window.glassformer.store.getState().trace?.id !== id, traceId);
   await waitForRecording(opened.page);
-  expect(opened.page.url()).not.toContain(traceId);
+  await opened.page.waitForURL((url) => !url.search.includes(traceId));
   expect((await fetch(`${inject("serverUrl")}/api/traces/${traceId}`)).status).toBe(200);
   await opened.close();
 });

@@ -15,7 +15,7 @@ const HEAD_NEAR = 3.2;
 const STRIP_SHARE = 0.3;
 /** The lines that say why the heads are opaque: from the corner of the fan, and from line to line, in world units. */
 const REASON_INSET = 10;
-const REASON_LEADING = 20;
+const REASON_LEADING = 22;
 const PRIORITY: Record<Station, number> = {
   stream: 30,
   end: 30,

@@ -8,6 +8,7 @@ import { createRecorder } from "./createRecorder";
 import { describeFailure } from "./describeFailure";
 import type { LightPlayer } from "./LightPlayer";
 import { createModelOpener, refreshModels } from "./openModel";
+import { selected } from "./selected";
 
 /** How often to look whether the server is back. */
 const RETRY_MS = 4_000;
@@ -58,7 +59,7 @@ export function connectCommands(store: AppStore, scene: Scene, light: LightPlaye
     if (defaultId === null) return;
     const fault = url.traceId === null ? null : await showLinked(url.traceId);
     if (url.traceId !== null && fault === null) {
-      store.setState({ position: url.position, selection: url.selection });
+      store.setState({ position: url.position, ...selected(url.selection) });
       return;
     }
     const modelId = url.modelId ?? defaultId;
@@ -71,7 +72,7 @@ export function connectCommands(store: AppStore, scene: Scene, light: LightPlaye
     }
     if (url.drawnSeed === null) await recorder.run();
     else await recorder.generate(url.drawnSeed);
-    store.setState({ position: url.position, selection: url.selection });
+    store.setState({ position: url.position, ...selected(url.selection) });
     if (fault !== null) store.setState({ runError: fault });
   }
 

@@ -6,6 +6,7 @@ import type { UrlState } from "../state/urlState";
 import { type Session, sceneCommands } from "./connectCommands";
 import { describeFailure } from "./describeFailure";
 import type { LightPlayer } from "./LightPlayer";
+import { selected } from "./selected";
 
 const nothing = () => {};
 
@@ -36,7 +37,7 @@ export function openExport(store: AppStore): Exported {
         tracePrompt: prompt,
         steps: Object.fromEntries(steps.map((step) => [step.pos, step])),
         position: url.position,
-        selection: url.selection,
+        ...selected(url.selection),
       });
     } catch (error) {
       store.setState({ damage: describeFailure(store, error) });

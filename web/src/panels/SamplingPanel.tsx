@@ -48,7 +48,12 @@ export function SamplingForm() {
 function SamplingControls() {
   const { t } = useTranslation();
   const store = useAppStore();
-  const sampling = useApp((state) => state.sampling);
+  const { sampling, exported } = useApp((state) => ({
+    sampling: state.sampling,
+    exported: state.origin === "exported",
+  }));
+  // A filter that was off had no part in a saved recording, and cannot be put on now.
+  const isShown = (isOn: boolean) => isOn || !exported;
   const change = (part: Partial<Sampling>) =>
     store.setState((state) => ({ sampling: { ...state.sampling, ...part } }));
   return (
@@ -63,29 +68,33 @@ function SamplingControls() {
         text={sampling.temperature.toFixed(2)}
         onChange={(temperature) => change({ temperature })}
       />
-      <Slider
-        label={t("sampling.topK")}
-        hint={t("sampling.topKHint")}
-        testId="top-k"
-        max={LARGEST_TOP_K}
-        step={1}
-        value={sampling.top_k}
-        text={sampling.top_k === 0 ? t("sampling.off") : String(sampling.top_k)}
-        onChange={(top_k) => change({ top_k })}
-      />
-      <Slider
-        label={t("sampling.topP")}
-        hint={t("sampling.topPHint")}
-        testId="top-p"
-        min={0.01}
-        max={1}
-        step={0.01}
-        value={sampling.top_p}
-        text={sampling.top_p === 1 ? t("sampling.off") : sampling.top_p.toFixed(2)}
-        onChange={(top_p) => change({ top_p })}
-      />
+      {isShown(sampling.top_k !== 0) && (
+        <Slider
+          label={t("sampling.topK")}
+          hint={t("sampling.topKHint")}
+          testId="top-k"
+          max={LARGEST_TOP_K}
+          step={1}
+          value={sampling.top_k}
+          text={sampling.top_k === 0 ? t("sampling.off") : String(sampling.top_k)}
+          onChange={(top_k) => change({ top_k })}
+        />
+      )}
+      {isShown(sampling.top_p !== 1) && (
+        <Slider
+          label={t("sampling.topP")}
+          hint={t("sampling.topPHint")}
+          testId="top-p"
+          min={0.01}
+          max={1}
+          step={0.01}
+          value={sampling.top_p}
+          text={sampling.top_p === 1 ? t("sampling.off") : sampling.top_p.toFixed(2)}
+          onChange={(top_p) => change({ top_p })}
+        />
+      )}
       <SeedField seed={sampling.seed} onChange={(seed) => change({ seed })} />
-      <MoreControls sampling={sampling} change={change} />
+      {isShown(countOn(sampling) > 0) && <MoreControls sampling={sampling} change={change} />}
     </div>
   );
 }
@@ -98,7 +107,7 @@ interface MoreControlsProps {
 /** What few people touch, folded away; how much of it is on can be seen from outside. */
 function MoreControls({ sampling, change }: MoreControlsProps) {
   const { t } = useTranslation();
-  const count = MORE_CONTROLS.filter(({ name, off }) => sampling[name] !== off).length;
+  const count = countOn(sampling);
   return (
     <details className="sampling-more" data-testid="sampling-more">
       <summary>
@@ -119,6 +128,10 @@ function MoreControls({ sampling, change }: MoreControlsProps) {
       ))}
     </details>
   );
+}
+
+function countOn(sampling: Sampling): number {
+  return MORE_CONTROLS.filter(({ name, off }) => sampling[name] !== off).length;
 }
 
 /** With real minus signs, as everywhere. */

@@ -22,8 +22,10 @@ export function Timeline() {
 
   useEffect(() => {
     const list = listRef.current;
-    if (list && follows && count > 0) list.scrollLeft = list.scrollWidth;
-  }, [count, follows]);
+    if (!list || count === 0) return;
+    if (follows) list.scrollLeft = list.scrollWidth;
+    else if (shown !== null) list.children[shown]?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  }, [count, follows, shown]);
 
   if (!tokens) return null;
   return (

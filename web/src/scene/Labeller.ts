@@ -103,8 +103,10 @@ function shorten(text: string, ems: number, face: Face, atlas: GlyphAtlas): stri
   const parts = atlas.split(text);
   const full = atlas.measure(text, face);
   if (full <= ems || parts.length < 3) return text;
-  const kept = Math.floor((parts.length * ems) / full) - 1;
-  return kept < 1 ? text : `${parts.slice(0, kept).join("")}…`;
+  const cut = (kept: number) => `${parts.slice(0, kept).join("")}…`;
+  let kept = Math.floor((parts.length * ems) / full);
+  while (kept > 0 && atlas.measure(cut(kept), face) > ems) kept--;
+  return kept < 1 ? text : cut(kept);
 }
 
 /** The numbers of the cells in view, where cells are large enough to carry them. */

@@ -1,6 +1,14 @@
 import { expect, test } from "vitest";
 import { createAppStore } from "./createAppStore";
-import { findSite, findWeight, isRecorded, shownPosition, tokenAt, whyNotRun } from "./selectors";
+import {
+  findSite,
+  findWeight,
+  isRecorded,
+  shownPosition,
+  tokenAt,
+  whyNotInspected,
+  whyNotRun,
+} from "./selectors";
 import { tinyAnatomy } from "./tinyAnatomy";
 import { tinyTrace as trace } from "./tinyTrace";
 import { watch } from "./watch";
@@ -68,4 +76,21 @@ test("a cell has a value once its position is recorded; a weight always has", ()
   expect(isRecorded(state, { address: "nowhere", index: [0] })).toBe(false);
   expect(findSite(tinyAnatomy, "lm_head")?.axes).toEqual(["pos", "vocab"]);
   expect(findWeight(null, "q.weight")).toBeNull();
+});
+
+test("what cannot be inspected says why: no such name, refused, too few indices, one too large", () => {
+  const [site] = tinyAnatomy.before;
+  if (!site) throw new Error("no site");
+  const check = { ...site.check, status: "refused" as const, reason: "it differs" };
+  const anatomy = { ...tinyAnatomy, before: [{ ...site, address: "opaque", check }] };
+  const state = createAppStore({ anatomy, trace }).getState();
+  const why = (address: string, ...index: number[]) => whyNotInspected(state, { address, index });
+  expect(why("nowhere", 0)).toEqual({ key: "unknown", address: "nowhere" });
+  expect(why("opaque", 0, 0)).toMatchObject({ key: "refused", reason: "it differs" });
+  expect(why("attn_probs.0", 1)).toMatchObject({ key: "indices", number: 3 });
+  expect(why("attn_probs.0", 1, 2, 3)).toMatchObject({ key: "outside", axis: "key", index: 3, number: 3 });
+  expect(why("attn_probs.0", 1, 2, 2)).toBeNull();
+  expect(why("q.weight", 700, 7)).toMatchObject({ key: "outside", index: 700 });
+  const running = { ...state, trace: { ...trace, status: "running" as const } };
+  expect(whyNotInspected(running, { address: "attn_probs.0", index: [1, 2, 3] })).toBeNull();
 });

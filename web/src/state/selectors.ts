@@ -96,6 +96,29 @@ export function isRecorded(state: AppState, cell: Cell): boolean {
   return site.axes.every((axis, at) => !TOKEN_AXES.has(axis) || (cell.index[at] ?? 0) < positions);
 }
 
+/** Why a cell cannot be looked at, as a key of the words and what they speak of; null if it can. */
+export function whyNotInspected(state: AppState, { address, index }: Cell): NotInspected | null {
+  const { anatomy, trace } = state;
+  const found = findSite(anatomy, address) ?? findWeight(anatomy, address);
+  if (!found) return { key: "unknown", address };
+  const reason = whyRefused(anatomy, address);
+  if (reason !== null) return { key: "refused", address, reason };
+  const { axes, shape } = found;
+  if (index.length !== axes.length) return { key: "indices", address, number: axes.length };
+  // What is still being recorded may yet come to the index.
+  const positions = trace && isEnded(trace) && trace.positions > 0 ? trace.positions : Infinity;
+  const sizes = shape.map((size) => size ?? positions);
+  const at = index.findIndex((each, axis) => each >= (sizes[axis] ?? 0));
+  if (at < 0) return null;
+  return { key: "outside", address, axis: axes[at] ?? "", index: index[at] ?? 0, number: sizes[at] ?? 0 };
+}
+
+export type NotInspected =
+  | { key: "unknown"; address: string }
+  | { key: "refused"; address: string; reason: string }
+  | { key: "indices"; address: string; number: number }
+  | { key: "outside"; address: string; axis: string; index: number; number: number };
+
 /** The token a cell's index along an axis stands for, if that axis counts tokens. */
 export function tokenAt(state: AppState, axis: string, index: number): Token | null {
   return TOKEN_AXES.has(axis) ? (state.trace?.tokens[index] ?? null) : null;

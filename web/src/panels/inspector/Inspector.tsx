@@ -1,9 +1,10 @@
 import "../../styles/inspector.css";
+import type { TFunction } from "i18next";
 import { useEffect, useMemo } from "react";
 import { useTranslation } from "react-i18next";
 import type { Cell } from "../../layout/Cell";
 import type { Matrix } from "../../layout/Matrix";
-import { findSite, findWeight, tokenAt, whyRefused } from "../../state/selectors";
+import { findSite, findWeight, type NotInspected, tokenAt, whyNotInspected } from "../../state/selectors";
 import { useApp, useAppStore, useCommands } from "../AppContext";
 import { CellIndices } from "../HoverCard";
 import { plainToken } from "../splitToken";
@@ -20,18 +21,18 @@ import { WeightNote } from "./WeightNote";
 /** The selected cell and the matrix it stands in: picture, statistics, and how the cell was computed. */
 export default function Inspector() {
   const { t } = useTranslation();
-  const { selection, inspected, isWeight, refused } = useApp((state) => ({
+  const { selection, inspected, isWeight } = useApp((state) => ({
     selection: state.selection,
     inspected: state.inspected,
     isWeight: findWeight(state.anatomy, state.selection?.address ?? "") !== null,
-    refused: whyRefused(state.anatomy, state.selection?.address ?? ""),
   }));
+  const hindrance = useApp((state) => state.selection && whyNotInspected(state, state.selection));
   if (!selection) return null;
-  if (refused !== null) {
+  if (hindrance) {
     return (
       <div className="inspector-body">
-        <p className="hint hint-warning" data-testid="inspector-refused">
-          {t("hover.refused", { reason: refused })}
+        <p className="hint hint-warning" data-testid="inspector-hindrance">
+          {describeHindrance(hindrance, t)}
         </p>
       </div>
     );
@@ -50,6 +51,19 @@ export default function Inspector() {
       {isWeight ? <WeightNote name={selection.address} /> : <ExplanationView />}
     </div>
   );
+}
+
+function describeHindrance(hindrance: NotInspected, t: TFunction): string {
+  switch (hindrance.key) {
+    case "unknown":
+      return t("inspector.unknown", hindrance);
+    case "refused":
+      return t("hover.refused", hindrance);
+    case "indices":
+      return t("inspector.indices", hindrance);
+    case "outside":
+      return t("inspector.outside", { ...hindrance, axis: t(`axes.${hindrance.axis}` as "axes.pos") });
+  }
 }
 
 function MatrixView({ cell, matrix }: { cell: Cell; matrix: Matrix }) {
