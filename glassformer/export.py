@@ -103,6 +103,8 @@ def record(
     loaded: LoadedModel, model: ModelSummary, prompt: str, *, max_new_tokens: int, sampling: Sampling
 ) -> Exportable:
     """Run `prompt` and keep everything the page shows of it. Raises BadValue, TooLong or ModelFailed."""
+    if not prompt:
+        raise BadValue("prompt must not be empty.", field="prompt")
     token_ids = loaded.encode(prompt)
     trace = TraceStore(BUDGET_BYTES).create(loaded, token_ids, len(token_ids))
     steps: list[Step] = []

@@ -154,6 +154,15 @@ def test_wrong_wishes_are_told(
     assert not (tmp_path / "out").exists()
 
 
+def test_an_empty_prompt_is_refused(model_dir: Path, page: Path, tmp_path: Path) -> None:
+    arguments = ["export", "llama", "", "--out", str(tmp_path / "out"), "--model-dir", str(model_dir)]
+    outcome = CliRunner().invoke(
+        app, arguments, env={"GLASSFORMER_DEVICE": "cpu", "GLASSFORMER_OFFLINE": "1"}
+    )
+    assert (outcome.exit_code, "prompt must not be empty." in outcome.output) == (1, True)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_page_that_is_not_built_is_told(
     model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
