@@ -93,13 +93,13 @@ def compute_scores(
     """
     groups = (head_count or query.shape[0]) // key.shape[0]
     shared = [(head_start + head) // groups for head in range(query.shape[0])]
-    scores = torch.matmul(query, key[shared].transpose(1, 2)) * scaling
+    scores = torch.matmul(query, key[shared].transpose(1, 2)).mul_(scaling)
     if softcap is not None:
         scores = softcap * torch.tanh(scores / softcap)
     if mask is None:
         return scores
     if mask.dtype == torch.bool:
-        return scores.masked_fill(~mask, -torch.inf)
+        return scores.masked_fill_(~mask, -torch.inf)
     shut = mask <= torch.finfo(mask.dtype).min / 2
     return (scores + mask).masked_fill(shut, -torch.inf)
 

@@ -8,7 +8,7 @@ model gave (measured difference 0.0 on 26 families, transformers 5.23). Callers 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from glassformer.model.capture import Capture
 from glassformer.model.residual import first_tensor
-from glassformer.model.structure import Structure
+from glassformer.model.structure import Hook, Structure
 
 
 class _Reached(Exception):
@@ -56,6 +56,22 @@ def rerun_tail(structure: Structure, residual: Tensor, capture: Capture | None =
             return structure.model(input_ids=token_ids, use_cache=False).logits[0]  # type: ignore[no-any-return]
         with capture.open():
             return structure.model(input_ids=token_ids, use_cache=False).logits[0]  # type: ignore[no-any-return]
+
+
+def rerun_final_norm(structure: Structure, residual: Tensor, capture: Capture) -> None:
+    """Run the end of the model under `capture` as far as its final norm, without the costly head."""
+    token_ids = torch.zeros(1, residual.shape[0], dtype=torch.long, device=residual.device)
+    norm = structure.locate("final_norm")
+    with (
+        torch.inference_mode(),
+        _passing_over(structure, structure.blocks, residual),
+        capture.open(),
+        _leaving_after(norm.module, behind=structure.blocks[-1]) if isinstance(norm, Hook) else nullcontext(),
+    ):
+        try:
+            structure.model(input_ids=token_ids, use_cache=False)
+        except _Reached:
+            return
 
 
 @contextmanager
@@ -99,14 +115,22 @@ def _feeding(block: nn.Module, residual: Tensor) -> Iterator[None]:
 
 
 @contextmanager
-def _leaving_after(block: nn.Module) -> Iterator[None]:
-    """Leave the forward once `block` has run; enter it last, for hooks run in the order of registration."""
+def _leaving_after(module: nn.Module, behind: nn.Module | None = None) -> Iterator[None]:
+    """Leave the forward once `module` has run, later than `behind`: a norm may be used before the first block too.
+
+    Enter it last, for hooks run in the order of registration.
+    """
+    passed = [behind is None]
 
     def leave(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        raise _Reached
+        if passed[-1]:
+            raise _Reached
 
-    handle = block.register_forward_hook(leave)
+    handles = [module.register_forward_hook(leave)]
+    if behind is not None:
+        handles.append(behind.register_forward_hook(lambda *_: passed.append(True)))
     try:
         yield
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()

@@ -16,7 +16,7 @@ from torch import Tensor
 from glassformer.errors import BadValue, UnknownAddress
 from glassformer.model.capture import Capture
 from glassformer.model.load import LoadedModel
-from glassformer.model.rerun import rerun_tail
+from glassformer.model.rerun import rerun_final_norm, rerun_tail
 from glassformer.protocol.anatomy import Anatomy, Site
 from glassformer.protocol.messages import Explanation, Intervention
 from glassformer.tiles.level import Array, Region
@@ -190,9 +190,11 @@ class Trace:
             self._restore()
             blocks = len(self.loaded.structure.blocks)
             residual = self.recording.residual(blocks)[rows].to(self.loaded.device)
-            capture = Capture(self.loaded.structure, ["final_norm"]) if point == "final_norm" else None
-            logits = rerun_tail(self.loaded.structure, residual, capture)
-        return logits if capture is None else capture.values["final_norm"]
+            if point != "final_norm":
+                return rerun_tail(self.loaded.structure, residual)
+            capture = Capture(self.loaded.structure, ["final_norm"])
+            rerun_final_norm(self.loaded.structure, residual, capture)
+            return capture.values["final_norm"]
 
     def _restore(self) -> None:
         """Run the tokens again if the residuals were given up."""
