@@ -7,8 +7,11 @@ import { formatCount, formatNumber, formatPercent } from "./formatNumber";
 import { StageStrip } from "./StageStrip";
 import { type FilterName, type StageRow, stageRows } from "./stageRows";
 import { TokenText } from "./TokenText";
+import { useMediaQuery } from "./useMediaQuery";
 
 const SHOWN_CANDIDATES = 8;
+/** A window of a laptop's height shows the whole panel, with the tokens that are not listed summed up in its last row. */
+const LOW = { query: "(max-height: 940px)", candidates: 6 };
 
 /** The next-token distribution at the shown position: the model's own, what each filter makes of it, and what is left. */
 export function DistributionChart() {
@@ -52,7 +55,8 @@ function DistributionHeading({ distribution }: { distribution: Distribution }) {
 
 function Bars({ distribution, filter }: { distribution: Distribution; filter: FilterName | null }) {
   const { t } = useTranslation();
-  const { rows, rest } = stageRows(distribution, filter, SHOWN_CANDIDATES);
+  const isLow = useMediaQuery(LOW.query);
+  const { rows, rest } = stageRows(distribution, filter, isLow ? LOW.candidates : SHOWN_CANDIDATES);
   const largest = Math.max(...rows.flatMap((row) => [row.before, row.after]), 1e-9);
   return (
     <table className="bars">

@@ -208,10 +208,11 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
     return pickCell(rayAt(rig.view, at.x, at.y), drawables.plates);
   }
 
-  /** The cell there, unless it belongs to a token that the model has not read yet. */
+  /** The cell there, unless it belongs to a token that the model has not read yet; of what is opaque, any. */
   function cellAt(at: { x: number; y: number }): Cell | null {
-    const cell = pickAt(at)?.cell ?? null;
-    return cell && indicesOfTokens(cell).every((index) => index < positions) ? cell : null;
+    const hit = pickAt(at);
+    if (!hit || hit.plate.refused) return hit?.cell ?? null;
+    return indicesOfTokens(hit.cell).every((index) => index < positions) ? hit.cell : null;
   }
 
   function indicesOfTokens(cell: Cell): number[] {
