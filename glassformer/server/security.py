@@ -1,7 +1,7 @@
 """Who may ask: Host and Origin allow-lists, API keys. Pure ASGI, so that streams pass untouched.
 
 A page of a foreign site must neither read from a server on this machine (CORS, DNS rebinding) nor make it work
-(requests that need no preflight, WebSockets).
+(requests that need no preflight, WebSockets; a mere image can load a model).
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ class HostGuard:
         if self.any_address:
             self.names.add(socket.gethostname().lower())
         self.origins = re.compile(origin_pattern(settings.cors_origins))
+        self.any_origin = "*" in settings.cors_origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] in {"http", "websocket"}:
@@ -66,9 +67,7 @@ class HostGuard:
             host = headers.get("host", "")
             if not self.is_known(host):
                 raise Forbidden("This server is not called by that name; see the setting allowed_hosts.")
-            acts = scope["type"] == "websocket" or scope["method"] not in SAFE_METHODS
-            origin = headers.get("origin")
-            if acts and origin is not None and not self.may_act(origin, host):
+            if self.is_foreign(headers) and not is_visit(scope):
                 raise Forbidden("Pages of that origin may not use this server; see the setting cors_origins.")
         await self.app(scope, receive, send)
 
@@ -80,8 +79,19 @@ class HostGuard:
             return True
         return self.any_address and is_address(name)
 
-    def may_act(self, origin: str, host: str) -> bool:
-        return bool(self.origins.fullmatch(origin)) or urlsplit(origin).netloc.lower() == host.strip().lower()
+    def is_foreign(self, headers: Headers) -> bool:
+        """Whether a page that may not use this server makes the request; other programs send neither header."""
+        origin = headers.get("origin")
+        if origin is None:
+            # Images, scripts and links of a page name no origin; browsers say that much of where they come from.
+            return headers.get("sec-fetch-site") == "cross-site" and not self.any_origin
+        host = headers.get("host", "").strip().lower()
+        return not self.origins.fullmatch(origin) and urlsplit(origin).netloc.lower() != host
+
+
+def is_visit(scope: Scope) -> bool:
+    """Whether a request only opens the page or asks whether the server lives: links to it stand anywhere."""
+    return scope["type"] == "http" and scope["method"] in SAFE_METHODS and is_public(scope["path"])
 
 
 def is_address(name: str) -> bool:

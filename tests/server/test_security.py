@@ -48,6 +48,45 @@ def test_foreign_origins_neither_read_nor_act(client: httpx.Client, origin: str)
     assert "Access-Control-Allow-Origin" not in preflight.headers
 
 
+LOADING = ("/api/models/gpt2/load", "/api/models/gpt2/anatomy", "/api/models/gpt2/zarr/zarr.json")
+
+
+@pytest.mark.parametrize("path", LOADING)
+@pytest.mark.parametrize(
+    "headers",
+    [
+        # An <img>, a link and a fetch of a foreign page, and a fetch by a browser that says no more than the origin.
+        {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"},
+        {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"},
+        {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors", "Origin": "https://evil.example"},
+        {"Origin": "https://evil.example"},
+    ],
+)
+def test_foreign_pages_load_no_model(model_dir: Path, path: str, headers: dict[str, str]) -> None:
+    with serving(model_dir) as running, running.client() as client:
+        answer = client.get(path, headers=headers)
+        assert answer.status_code == 403
+        assert "cors_origins" in answer.json()["error"]
+        models = {one["model_id"]: one for one in client.get("/api/models").json()["models"]}
+        assert models["gpt2"]["status"] == "available"
+
+
+def test_whoever_is_let_in_may_still_read(client: httpx.Client, model_dir: Path) -> None:
+    path = "/api/models/gpt2/anatomy"
+    fetched = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors", "Origin": "http://localhost:3000"}
+    own = {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors"}
+    typed = {"Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "navigate"}
+    for headers in (fetched, own, typed, {}):
+        assert client.get(path, headers=headers).status_code == 200, headers
+    visit = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+    assert client.get("/", headers=visit).status_code == 307
+    for page in ("/llm", "/llm?trace=abc"):
+        assert client.get(page, headers=visit).status_code in (200, 503)
+    with serving(model_dir, cors_origins="*") as running, running.client() as anyone:
+        image = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}
+        assert anyone.get(path, headers=image).status_code == 200
+
+
 def test_foreign_origins_get_no_socket(running: Running) -> None:
     address = running.url.replace("http", "ws") + "/api/live"
     with pytest.raises(InvalidStatus):
