@@ -23,6 +23,7 @@ test("a server that wants a key is given one, and then all of the page works", a
   const dialog = page.getByTestId("key-dialog");
   await dialog.waitFor();
   expect(await page.evaluate(() => document.activeElement?.getAttribute("data-testid"))).toBe("key-input");
+  expect(await dialog.getByText("not accepted").isVisible()).toBe(false);
   await page.keyboard.press("Escape");
   expect(await dialog.isVisible()).toBe(true);
 
