@@ -113,7 +113,10 @@ class Engine:
                     joining.append(self._waiting.popleft())
                     self._running.append(joining[-1])
             for session in joining:
-                self._begin(session)
+                try:
+                    self._begin(session)
+                except Exception as exc:
+                    self._end(session, exc)
             self._step()
 
     def _begin(self, session: Session) -> None:
@@ -138,8 +141,10 @@ class Engine:
             self._end(session, None)
         together: list[Session] = []
         for session in self._running[:]:
-            if session.sequence in self._solos or session.sequence.is_alone:
+            if session.sequence in self._solos:
                 self._run_alone(session, session.sequence.pending)
+            elif session.sequence.is_alone:
+                self._run_alone(session, min(session.sequence.pending, self._count_rows(SHARED_SECS)))
             else:
                 together.append(session)
         if together:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -23,13 +23,23 @@ from glassformer.model.key_value import KeyValueStore
 from glassformer.model.load import LoadedModel
 from glassformer.model.packing import compute_packed
 
+# Rows up to which live watchers are shown what a forward computes. A longer piece of a prompt is read from the
+# recording afterwards: its attention patterns alone, heads x rows x keys for every block, would stall everybody.
+SHOWN_ROWS = 16
+
 
 @dataclass(slots=True)
 class Part:
-    """The next `count` positions of a sequence, to be computed by one forward."""
+    """The next `count` positions of a sequence, to be computed by one forward; `wanted` is what its watcher wants."""
 
     sequence: TokenSequence
     count: int
+    wanted: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        watcher = self.sequence.watcher
+        shows = watcher is not None and self.count <= SHOWN_ROWS
+        self.wanted = watcher.wanted() if watcher is not None and shows else frozenset()
 
     @property
     def start(self) -> int:
@@ -49,10 +59,7 @@ class Part:
     @property
     def logits_count(self) -> int:
         """For how many of the last positions logits are needed."""
-        watcher = self.sequence.watcher
-        if watcher is not None and "lm_head" in watcher.wanted():
-            return self.count
-        return int(self.draws)
+        return self.count if "lm_head" in self.wanted else int(self.draws)
 
 
 class PackedForward:
@@ -134,18 +141,14 @@ def finish(part: Part, rows: slice, capture: Capture | None, logits: Tensor) -> 
     """Tell the watcher what a forward gave, and count its positions as seen; the logits to draw from, if any."""
     sequence, draws = part.sequence, part.draws
     if sequence.watcher is not None:
-        sequence.watcher.see(capture, rows, logits)
+        sequence.watcher.see(capture if part.wanted else None, rows, logits)
     sequence.seen = part.stop
     return logits[-1] if draws else None
 
 
 def open_capture(loaded: LoadedModel, parts: Sequence[Part], stack: ExitStack) -> Capture | None:
     """One capture of everything that the watchers of `parts` want from the next forward; None for nothing."""
-    wanted: set[str] = set()
-    for part in parts:
-        if part.sequence.watcher is not None:
-            wanted |= part.sequence.watcher.wanted()
-    wanted.discard("lm_head")
+    wanted = {address for part in parts for address in part.wanted} - {"lm_head"}
     if not wanted:
         return None
     return stack.enter_context(Capture(loaded.structure, wanted).open())

@@ -394,7 +394,7 @@ def choose_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
+        torch.empty(1, device=device).cpu()  # which the one without memory, "meta", cannot
     except (RuntimeError, AssertionError) as exc:
         raise BadValue(f"This machine has no device {name!r}.", field="device") from exc
     return device

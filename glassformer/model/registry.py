@@ -60,6 +60,7 @@ class Entry:
     # Where its weights lie or will, and how many bytes are set aside for them; 0 until that is known.
     kind: str = ""
     bytes: int = 0
+    folder: Path | None = None
 
     @property
     def loaded(self) -> LoadedModel | None:
@@ -119,7 +120,14 @@ class Registry:
                 if options in (None, known.options):
                     known.used_at_secs = time.monotonic()
                     return known
+            self._check_again(known, options)
             self.unload(source.model_id, even_pinned=True)
+
+    def _check_again(self, entry: Entry, options: LoadOptions) -> None:
+        """Refuse what a model that is there cannot be loaded with, before it is given up for it."""
+        if entry.loaded is not None and entry.folder is not None:
+            tensors = read_headers(check_folder(entry.folder, entry.source.root))
+            self._refuse_too_large(make_plan(options, entry.folder / "config.json", tensors))
 
     def adopt(self, source: ModelSource, loaded: LoadedModel) -> None:
         """List a model that was loaded elsewhere in this process, by who holds it: it is never unloaded here."""
@@ -185,8 +193,11 @@ class Registry:
         folder = self.catalog.fetch(
             source,
             on_progress=lambda done, total: self._report_download(entry, done, total),
-            on_headers=lambda config, tensors: self._refuse_too_large(make_plan(entry, config, tensors)),
+            on_headers=lambda config, tensors: self._refuse_too_large(
+                make_plan(entry.options, config, tensors)
+            ),
         )
+        entry.folder = folder
         weights = check_folder(folder, source.root)
         self._report(entry, "reading")
         import_torch()
@@ -223,7 +234,7 @@ class Registry:
             entry.bytes = 0
             entry.future.set_exception(error)
             failed = [model_id for model_id, other in self._entries.items() if other.error is not None]
-            for model_id in failed[: len(failed) - MOST_FAILED]:
+            for model_id in failed[: max(0, len(failed) - MOST_FAILED)]:
                 del self._entries[model_id]
         self._report(entry, "failed", detail=error.message)
 
@@ -268,7 +279,7 @@ class Registry:
         """Set the memory aside, unloading idle models, longest unused first, until it fits. Raises NoRoom."""
         while True:
             # Anew each time: where a model goes depends on what is free.
-            plan = make_plan(entry, config, tensors)
+            plan = make_plan(entry.options, config, tensors)
             self._refuse_too_large(plan)
             room = measure_room(plan.place)
             with self._lock:
@@ -418,12 +429,12 @@ class Registry:
         )
 
 
-def make_plan(entry: Entry, config: Path, tensors: list[StoredTensor]) -> Plan:
+def make_plan(options: LoadOptions, config: Path, tensors: list[StoredTensor]) -> Plan:
     """How a model with this config and these tensors will be loaded. Brings torch in. Raises as `plan_load`."""
     import_torch()
     from glassformer.model.load import plan_load
 
-    return plan_load(config, tensors, entry.options)
+    return plan_load(config, tensors, options)
 
 
 def describe_no_room(needed_bytes: int, left_bytes: int, room: Room, *, is_held: bool) -> NoRoom:

@@ -45,6 +45,16 @@ def rerun_block(
     raise RuntimeError(f"the forward never reached block {block}")
 
 
+def run_blocks(structure: Structure, token_ids: Tensor) -> None:
+    """Every block once on `token_ids` [pos], without the head; who watches has begun to before."""
+    with torch.inference_mode(), _leaving_after(structure.blocks[-1]):
+        try:
+            structure.model(input_ids=token_ids[None], use_cache=False)
+        except _Reached:
+            return
+    raise RuntimeError("the forward never reached the last block")
+
+
 def rerun_tail(structure: Structure, residual: Tensor, capture: Capture | None = None) -> Tensor:
     """Final norm, head and whatever the model does to its logits, from the last residual [pos, d_model].
 

@@ -66,11 +66,17 @@ def label_cells(
     tokens: Sequence[str] = (),
     attributes: Mapping[str, Any] | None = None,
 ) -> xarray.DataArray:
-    """A DataArray over `read`; `tokens` are the texts of the recorded positions."""
-    cells = LazyCells(shape, read)
-    data: Any = indexing.LazilyIndexedArray(cells)
+    """A DataArray over `read`; `tokens` are the texts of the recorded positions.
+
+    Its cells are the caller's own: what is written to them changes neither the recording nor the model.
+    """
+
+    def copy(region: Region) -> Array:
+        return np.array(read(region))
+
+    data: Any = indexing.LazilyIndexedArray(LazyCells(shape, copy))
     if np.prod(shape, dtype=np.int64) <= EAGER_CELLS:
-        data = read(tuple(slice(0, size) for size in shape))
+        data = copy(tuple(slice(0, size) for size in shape))
     dims = name_axes(axes)
     return xarray.DataArray(
         xarray.Variable(dims, data),

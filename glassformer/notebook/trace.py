@@ -83,7 +83,8 @@ class Trace:
     def numpy(self, address: str) -> Array:
         """A site as a plain array of float32, all of it, in the order of its axes. Raises KeyError."""
         shape = self._source.shape(self._require_site(address))
-        return self._source.read(address, tuple(slice(0, size) for size in shape))
+        # A copy: the source may hand out the recording's own memory.
+        return self._source.read(address, tuple(slice(0, size) for size in shape)).copy()
 
     def __contains__(self, address: object) -> bool:
         return address in self.keys()
@@ -220,7 +221,7 @@ class Trace:
         """The address of the page on this recording; starts a server on this machine if none runs yet."""
         from glassformer.notebook.page import serve_page
 
-        return serve_page(self._require_live("show"), self._steps)
+        return serve_page(self._require_live("show"), self._steps, self._sampling)
 
     def show(self, *, height: int = FRAME_HEIGHT_PX) -> None:
         """The real page on this recording, inside the notebook; outside of one, in the browser."""

@@ -143,7 +143,7 @@ class ZarrStore:
             body = whole.tobytes()
             if kept is not None:
                 kept.keep(key, body)
-        return _reply(body, BYTES_TYPE, immutable=not self._growing or self._is_full(view, region, chunk))
+        return _reply(body, BYTES_TYPE, immutable=not self._growing or self._is_full(view, level, starts))
 
     def _sides(self, view: ArrayView, level: int) -> list[tuple[int, int]]:
         """The length of each axis of a level, with that of its chunks."""
@@ -160,12 +160,16 @@ class ZarrStore:
             for limit, size, axis in zip(limits, shape, view.axes, strict=True)
         )
 
-    def _is_full(self, view: ArrayView, region: Region, chunk: tuple[int, ...]) -> bool:
-        """Whether no growing axis ends inside the chunk (on an axis of keys, later rows cannot change earlier ones)."""
+    def _is_full(self, view: ArrayView, level: int, starts: list[int]) -> bool:
+        """Whether all cells behind a chunk are there (on an axis of keys, later rows cannot change earlier ones).
+
+        Counted at level 0: the last row of a level may pool fewer cells than it will.
+        """
+        sides, pooled = self._chunk_shape(view, level), range(len(view.shape) - 2, len(view.shape))
         return all(
-            part.stop - part.start == side
-            for part, side, axis in zip(region, chunk, view.axes, strict=True)
-            if axis in GROWING
+            (start + side) * (2**level if axis in pooled else 1) <= view.shape[axis]
+            for axis, (start, side) in enumerate(zip(starts, sides, strict=True))
+            if view.axes[axis] in GROWING
         )
 
     def _describe_root(self) -> str:

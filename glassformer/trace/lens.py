@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 LENS_POINTS = ("resid_pre", "resid_post")
 # Logits formed at once: 64 MiB of float32.
 LENS_CELLS = 2**24
+# Candidates of one message: 6 MB of JSON.
+MOST_CANDIDATES = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +126,20 @@ def split_rows(start: int, stop: int, vocab: int) -> Iterator[slice]:
 
 
 def describe_lens(trace: Trace, addresses: Sequence[str] | None, pos: int, count: int, top: int) -> Lens:
-    """The table as a message, for `count` positions from `pos` (fewer where the recording ends)."""
+    """The table as a message, for `count` positions from `pos` (fewer where the recording ends).
+
+    Raises BadValue for what is not there, and for more than `MOST_CANDIDATES`.
+    """
     stop = max(pos + 1, min(pos + count, trace.positions))
-    table = read_lens_table(trace, addresses, start=pos, stop=stop, top=min(top, trace.loaded.vocab))
+    top = min(top, trace.loaded.vocab)
+    chosen = list_lens_addresses(trace) if addresses is None else addresses
+    if (stop - pos) * len(chosen) * top > MOST_CANDIDATES:
+        raise BadValue(
+            f"{stop - pos} positions x {len(chosen)} residuals x {top} candidates are more than {MOST_CANDIDATES:,}; "
+            "ask for fewer positions at a time.",
+            field="count",
+        )
+    table = read_lens_table(trace, chosen, start=pos, stop=stop, top=top)
     lowest = torch.finfo(torch.float32).min
     return Lens(
         rows=[

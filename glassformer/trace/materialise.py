@@ -40,8 +40,13 @@ class BlockSites:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all tensors held."""
-        return sum(value.nbytes for value in self.values.values())
+        """Bytes of all tensors held, those that share their memory once."""
+        held = [*self.values.values(), *(self.rotary or ())]
+        if self.call is not None:
+            held += [self.call.query, self.call.key, self.call.value]
+            held += [] if self.call.mask is None else [self.call.mask]
+        storages = (tensor.untyped_storage() for tensor in held)
+        return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
 
 
 def materialise_block(

@@ -62,6 +62,10 @@ class Recording:
         """Give the memory up; the recording can be made again from its token ids."""
         self._residuals = None
 
+    def take_over(self, again: Recording) -> None:
+        """Hold what another recording of the same tokens holds."""
+        self._residuals = again._residuals
+
     @property
     def is_held(self) -> bool:
         """Whether the residuals are in memory."""

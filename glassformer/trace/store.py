@@ -107,6 +107,6 @@ class TraceStore:
             for trace in [*self._traces.values()]:
                 if total <= self._budget_bytes * (1 - SITES_SHARE):
                     return
-                if trace.id != keep and not trace.is_running:
-                    total -= trace.nbytes
-                    trace.recording.clear()
+                held = trace.nbytes
+                if trace.id != keep and trace.give_up():
+                    total -= held

@@ -16,7 +16,7 @@ from torch import Tensor
 from glassformer.errors import BadValue, UnknownAddress
 from glassformer.model.capture import Capture
 from glassformer.model.load import LoadedModel
-from glassformer.model.rerun import rerun_final_norm, rerun_tail
+from glassformer.model.rerun import rerun_final_norm, rerun_tail, run_blocks
 from glassformer.protocol.anatomy import Anatomy, Site
 from glassformer.protocol.messages import Explanation, Intervention
 from glassformer.tiles.level import Array, Region
@@ -33,7 +33,6 @@ from glassformer.trace.materialise import BlockSites, form_pattern, materialise_
 from glassformer.trace.recording import Recording, Send, to_numpy
 
 PATTERNS = ("attn_scores", "attn_probs")
-GROWING = ("pos", "query", "key")
 
 
 class BlockCache(Protocol):
@@ -86,10 +85,8 @@ class Trace:
             *self._anatomy.after,
         ]
         self.sites: dict[str, Site] = {site.address: site for site in sites}
-        self.watcher: Recording | Intervened = self.recording
-        if self.interventions:
-            check_interventions(loaded.structure, self.sites, self.interventions, context=loaded.context)
-            self.watcher = Intervened(self.recording, loaded.structure, self.interventions)
+        check_interventions(loaded.structure, self.sites, self.interventions, context=loaded.context)
+        self.watcher = self._watch_with(self.recording)
 
     @property
     def positions(self) -> int:
@@ -100,6 +97,19 @@ class Trace:
     def nbytes(self) -> int:
         """Bytes of the recording itself."""
         return self.recording.nbytes
+
+    def _watch_with(self, recording: Recording) -> Recording | Intervened:
+        if not self.interventions:
+            return recording
+        return Intervened(recording, self.loaded.structure, self.interventions)
+
+    def give_up(self) -> bool:
+        """Give the residuals' memory up until somebody asks; False while somebody reads them, or a run goes on."""
+        if self.is_running or not self._lock.acquire(blocking=False):
+            return False
+        self.recording.clear()
+        self._lock.release()
+        return True
 
     def append_token(self, token_id: int) -> None:
         """Add a generated token; its activations follow when the model reads it."""
@@ -149,8 +159,9 @@ class Trace:
         if site.block is None and site.point != "embeddings":
             return self._tail(site.point, where[0])[:, where[1]]
         if site.provenance == "recorded" and site.block is not None:
-            self._restore()
-            return self.recording.residual(site.block + (site.point == "resid_post"))[where]
+            with self._lock:
+                self._restore()
+                return self.recording.residual(site.block + (site.point == "resid_post"))[where]
         sites = self.block_sites(site.block or 0)
         if site.point in PATTERNS and sites.call is not None:
             return form_pattern(sites.call, site.point, where)
@@ -162,8 +173,13 @@ class Trace:
         found = self._cache.find(self.id, block, positions)
         if found is not None:
             return found
-        with self._lock, self.loaded.lock:
-            self._restore()
+        with self._lock:
+            # Of several that ask at once one does the work.
+            return self._cache.find(self.id, block, positions) or self._materialise(block, positions)
+
+    def _materialise(self, block: int, positions: int) -> BlockSites:
+        self._restore()
+        with self.loaded.lock:
             wanted = [
                 site.address
                 for site in self.sites.values()
@@ -197,14 +213,15 @@ class Trace:
             return capture.values["final_norm"]
 
     def _restore(self) -> None:
-        """Run the tokens again if the residuals were given up."""
+        """Run the tokens again if the residuals were given up. Under `_lock`, as everything that reads them."""
         if self.recording.is_held:
             return
-        with self._lock, self.loaded.lock, torch.inference_mode():
-            count = self.positions
-            token_ids = torch.tensor([self.token_ids[:count]], device=self.loaded.device)
-            with self.watcher.watch(slice(0, count), 0, count):
-                self.loaded.model(input_ids=token_ids, use_cache=False)
+        count = self.positions
+        # Into a recording of its own, so that nobody meets one that is half made.
+        again = Recording(self.loaded.structure, self.id)
+        with self.loaded.lock, self._watch_with(again).watch(slice(0, count), 0, count):
+            run_blocks(self.loaded.structure, torch.tensor(self.token_ids[:count], device=self.loaded.device))
+        self.recording.take_over(again)
 
     # --- answers -----------------------------------------------------------------------------------
 

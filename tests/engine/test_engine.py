@@ -2,6 +2,7 @@
 
 import random
 import threading
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 import pytest
@@ -10,11 +11,13 @@ import torch
 from glassformer.engine.engine import Engine, Session
 from glassformer.engine.generation import decode
 from glassformer.engine.request import DecodedToken, GenerationRequest
-from glassformer.engine.sequence import TokenSequence
+from glassformer.engine.sequence import TokenSequence, Watcher
 from glassformer.errors import ModelFailed, TooMany
+from glassformer.model.key_value import KeyValueStore
 from glassformer.model.load import LoadedModel
 from glassformer.model.structure import Structure
-from glassformer.protocol.messages import Sampling
+from glassformer.protocol.messages import Intervention, Sampling
+from glassformer.trace.intervention import Intervened
 from glassformer.trace.recording import Recording
 
 GREEDY = Sampling(temperature=0)
@@ -44,7 +47,7 @@ class Reader:
 
 
 def start(
-    engine: Engine, request: GenerationRequest, watcher: Recording | None = None
+    engine: Engine, request: GenerationRequest, watcher: Watcher | None = None
 ) -> tuple[Session, Reader]:
     reader = Reader()
     sequence = TokenSequence(engine.loaded, request, watcher=watcher)
@@ -212,6 +215,52 @@ def test_what_was_read_before_is_not_computed_again(llama: LoadedModel) -> None:
         list(decode(llama, request, watcher=whole))
         for block in range(3):
             torch.testing.assert_close(recording.residual(block), whole.residual(block), atol=1e-5, rtol=1e-5)
+    engine.close()
+
+
+def test_a_generation_that_cannot_begin_ends_and_the_next_one_works(
+    llama: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the memory for a copy of a held prefix cannot be had."""
+    engine = Engine(llama, max_running=4, max_waiting=4, prefix_bytes=2**24)
+    request = GenerationRequest(list(range(3, 43)), GREEDY, max_new_tokens=3)
+    expected = start(engine, request)[1].wait()
+
+    def fail(self: KeyValueStore, count: int) -> KeyValueStore:
+        raise torch.OutOfMemoryError("no memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(KeyValueStore, "fork", fail)
+        reader = start(engine, GenerationRequest([*request.token_ids[:30], 7], GREEDY, max_new_tokens=3))[1]
+        assert reader.ended.wait(60)
+        assert isinstance(reader.errors[0], ModelFailed)
+    assert start(engine, request)[1].wait() == expected
+    assert len(engine) == 0
+    engine.close()
+
+
+def test_a_changed_run_reads_a_long_prompt_in_pieces(llama: LoadedModel) -> None:
+    """Like any other, so that it neither stalls the rest nor differs from one forward."""
+    structure = Structure(llama.model, llama.tokenizer)
+    change = Intervention(address="mlp_out.0", operation="scale", value=-2.0, index={"pos": {"start": 20}})
+    request = GenerationRequest(make_requests(llama, 1)[0].token_ids * 3, GREEDY, max_new_tokens=4)
+    spans: list[int] = []
+
+    class Seen(Intervened):
+        def watch(self, rows: slice, start: int, stop: int) -> AbstractContextManager[None]:
+            spans.append(stop - start)
+            return super().watch(rows, start, stop)
+
+    engine = Engine(llama, max_running=4, max_waiting=4)
+    engine._secs_per_row = 1.0  # as slow a machine as there is: the fewest rows a step
+    recording = Recording(structure, "pieces")
+    tokens = start(engine, request, Seen(recording, structure, [change]))[1].wait()
+    assert max(spans) < len(request.token_ids)
+    whole = Recording(structure, "whole")
+    watcher = Intervened(whole, structure, [change])
+    assert tokens == [token.token_id for token in decode(llama, request, watcher=watcher)]
+    for block in range(3):
+        torch.testing.assert_close(recording.residual(block), whole.residual(block), atol=1e-5, rtol=1e-5)
     engine.close()
 
 

@@ -280,7 +280,9 @@ def compare_explanations(
             float(values[address][tuple(index)].abs()),
             float(values[address].nan_to_num(neginf=0.0).abs().max()) * 0.1,
         )
-        if explanation.value is not None and (explanation.difference or 0.0) > 1e-3 * size:
+        if explanation.value is None:
+            continue
+        if explanation.difference is None or explanation.difference > 1e-3 * size:
             row.wrong.append(
                 f"{address} at {index} is explained as {explanation.recomputed}, not {explanation.value}"
             )

@@ -156,16 +156,22 @@ def test_a_load_request_says_how(model_dir: Path) -> None:
         assert client.post("/api/models/llama/load", json={"pinned": False}).status_code == 202
         assert find()["dtype"] == "bfloat16"  # unpinned, not loaded anew
         assert client.delete("/api/models/llama").status_code == 204
+        trace = client.post("/api/traces", json=ask).json()
+        client.get(f"/api/traces/{trace['id']}/events")
         for wrong, field in (
             ({"dtype": "int3"}, "dtype"),
             ({"device": "cuda:99"}, "device"),
             ({"device": "the moon"}, "device"),
+            ({"device": "meta"}, "device"),
             ({"quantise": "int8"}, "quantise"),
             ({"pinned": "perhaps"}, "pinned"),
         ):
             answer = client.post("/api/models/llama/load", json=wrong)
             assert answer.status_code == 422, answer.text
             assert answer.json()["field"] == field
+            # The model that was there, and what it wrote, are there still.
+            assert client.get(f"/api/traces/{trace['id']}").status_code == 200
+            assert statuses(client)["llama"] == "ready"
         assert client.post("/generate", json=ask).status_code == 200
 
 

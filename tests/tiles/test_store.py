@@ -145,6 +145,26 @@ def test_only_finished_chunks_are_immutable() -> None:
     assert store.settle().get("q.3/0/c/0/2/0").immutable
 
 
+@pytest.mark.parametrize("rows", [63, 64, 127, 128, 255, 256])
+def test_an_immutable_chunk_never_changes(rows: int) -> None:
+    """Also one of a coarse level, whose last row may pool what is there of two."""
+    cells = np.random.default_rng(0).normal(size=(3, rows + 1, 40)).astype(np.float32)
+
+    def record(count: int) -> ZarrStore:
+        view = ArrayView(
+            (3, count, 40), ("head", "pos", "d_head"), lambda region: cells[:, :count][region], {}
+        )
+        return ZarrStore({"q.3": view}, {}, growing=True)
+
+    before, after = record(rows), record(rows + 1)
+    kept = 0
+    for key in before.list_keys():
+        if "/c/" in key and before.get(key).immutable:
+            kept += 1
+            assert before.get(key).body == after.get(key).body, key
+    assert (kept > 0) == (rows >= 64)
+
+
 @pytest.mark.anyio
 async def test_a_settled_store_has_the_same_keys_without_padding() -> None:
     cells, store = make_store((3, 10, 70))

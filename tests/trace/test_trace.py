@@ -1,5 +1,7 @@
 """Recordings against plain transformers with eager attention, which knows nothing of ours."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -91,6 +93,9 @@ def test_live_frames_hold_the_newest_rows(llama: Case, store: TraceStore, close:
     unsubscribe()
     forward.run([Part(sequence, sequence.pending)], stores)
     assert len(frames) == 2
+    # The prompt's frame says what was recorded; its cells are in the store, where nobody waits for them.
+    header, rows = decode_frame(frames[0])
+    assert (header.start, header.stop, rows) == (0, 60, {})
     header, rows = decode_frame(frames[1])
     assert (header.trace_id, header.start, header.stop) == (trace.id, 60, 61)
     assert set(rows) == set(addresses)
@@ -109,6 +114,61 @@ def test_evicted_residuals_are_made_again(llama: Case, close: Close) -> None:
     assert trace.nbytes == 0
     close(trace.read("resid_pre.2"), llama.reference.hidden_states[2])
     close(trace.read("attn_probs.2"), llama.reference.attentions[2])
+
+
+def test_recordings_given_up_while_they_are_read_are_never_half_made(llama: Case) -> None:
+    store = TraceStore(1)  # every other recording that is asked for takes the memory of all the rest
+    traces = [llama.trace(store), llama.trace(store)]
+    expected = [state.numpy() for state in llama.reference.hidden_states]
+    wrong: list[object] = []
+    done = threading.Event()
+
+    def read(which: int) -> None:
+        try:
+            for turn in range(60):
+                store.get(traces[which].id)
+                found = traces[which].read(f"resid_pre.{turn % 3}")
+                if not np.allclose(found, expected[turn % 3], rtol=1e-4, atol=1e-5):
+                    wrong.append(turn)
+        except Exception as exc:
+            wrong.append(exc)
+
+    def ask() -> None:
+        while not done.is_set():
+            for trace in traces:
+                store.get(trace.id)
+
+    asking = threading.Thread(target=ask)
+    readers = [threading.Thread(target=read, args=(which,)) for which in (0, 1, 0, 1)]
+    asking.start()
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join()
+    done.set()
+    asking.join()
+    assert wrong == []
+
+
+def test_a_block_that_several_ask_for_is_run_once(llama: Case, store: TraceStore) -> None:
+    trace = llama.trace(store)
+    seen: list[int] = []
+    handle = llama.loaded.structure.blocks[1].register_forward_hook(lambda *_: seen.append(1))
+    readers = [threading.Thread(target=trace.read, args=("mlp_act.1",)) for _ in range(6)]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join()
+    handle.remove()
+    assert seen == [1]
+
+
+def test_what_blocks_hold_is_counted(llama: Case, store: TraceStore) -> None:
+    sites = llama.trace(store).block_sites(1)
+    assert sites.call is not None
+    tensors = [*sites.values.values(), sites.call.query, sites.call.key, sites.call.value]
+    assert sites.nbytes >= len({t.data_ptr() for t in tensors}) * 70 * 4
+    assert sites.nbytes >= sum(value.nbytes for value in sites.values.values())
 
 
 def test_memory_grows_with_positions_not_their_square(llama: Case, store: TraceStore) -> None:

@@ -1,0 +1,50 @@
+"""What is told of a recording and of the tokens it wrote, to a page or into an exported folder."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from glassformer.protocol.messages import Step, Token, TraceFinish, TraceState, TraceStatus
+
+if TYPE_CHECKING:
+    from glassformer.engine.request import DecodedToken
+    from glassformer.model.load import LoadedModel
+    from glassformer.trace.trace import Trace
+
+
+def describe_step(loaded: LoadedModel, token: DecodedToken) -> Step:
+    """One generated token."""
+    return Step(
+        pos=token.pos,
+        token=loaded.token(token.token_id),
+        probability=token.probability,
+        model_probability=min(1.0, math.exp(token.logprob)),
+    )
+
+
+def describe_state(
+    trace: Trace,
+    *,
+    status: TraceStatus,
+    finish_reason: TraceFinish | None = None,
+    error: str | None = None,
+    tokens: Sequence[Token] = (),
+    tokens_per_sec: float | None = None,
+) -> TraceState:
+    """A recording as it is now, with the `tokens` given: there may be very many."""
+    return TraceState(
+        id=trace.id,
+        model_id=trace.loaded.model_id,
+        status=status,
+        finish_reason=finish_reason,
+        error=error,
+        tokens=list(tokens),
+        prompt_count=trace.prompt_count,
+        positions=trace.positions,
+        tokens_per_sec=tokens_per_sec,
+        bytes=trace.nbytes,
+        batched_difference=trace.batched_difference,
+        interventions=list(trace.interventions),
+    )
