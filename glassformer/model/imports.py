@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import gc
 import importlib.util
-import logging
 import os
 import sys
 import threading
@@ -18,8 +17,6 @@ from pathlib import Path
 
 IMPORTING = threading.Lock()
 _done = threading.Event()
-# Loggers that, at their import, tell of kernels for other processors that are left out, with paths, on every machine.
-TALKATIVE = ("torchao", "torch.utils._pytree")
 # In the order in which `import torch` loads them, with the same visibility.
 NATIVE_LIBRARIES = (("libtorch_global_deps.so", True), ("libtorch_cpu.so", False))
 
@@ -36,8 +33,6 @@ def import_torch() -> None:
             return
         if "torch" not in sys.modules:
             link_native_libraries()
-        for name in TALKATIVE:
-            logging.getLogger(name).setLevel(logging.ERROR)
         collecting = gc.isenabled()
         gc.disable()
         try:

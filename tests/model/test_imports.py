@@ -45,3 +45,10 @@ def test_native_libraries_are_linked_before_the_import() -> None:
         return
     done = subprocess.run([sys.executable, "-c", NATIVE], capture_output=True, text=True, check=False)
     assert done.stdout == "True\n8.0\n", done.stderr
+
+
+def test_nothing_is_said_meanwhile() -> None:
+    """By whichever door torch comes in: the server's, the notebook's, or a command's."""
+    statement = "import glassformer.trace.store, glassformer.model.load"
+    done = subprocess.run([sys.executable, "-c", statement], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
