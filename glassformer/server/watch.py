@@ -53,7 +53,8 @@ class Watch:
             finally:
                 secs = time.perf_counter() - started
                 route = getattr(scope.get("route"), "path", "other")
-                self.metrics.requests.labels(scope["method"], route, str(status)).inc()
+                method = scope["method"] if scope["method"] in METHODS else "other"
+                self.metrics.requests.labels(method, route, str(status)).inc()
                 self.metrics.request_secs.labels(route).observe(secs)
                 log.debug("request", method=scope["method"], route=route, status=status, secs=round(secs, 4))
 
@@ -65,4 +66,6 @@ class Watch:
             await send({"type": "websocket.close", "code": 1008, "reason": error.message[:100]})
 
 
+# A client may invent more; each would be a series of its own for as long as the server runs.
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 COMMON_HEADERS = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]
