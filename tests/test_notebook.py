@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 import torch
@@ -19,7 +20,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import glassformer as gf
 from glassformer.errors import BadValue, TooLong, UnknownModel
-from glassformer.notebook import labelled
+from glassformer.notebook import labelled, page
 from glassformer.notebook.session import SESSION
 from glassformer.protocol.anatomy import Check
 
@@ -54,6 +55,45 @@ def expected(reference: Any, trace: gf.Trace) -> Any:
 
 def close(actual: Any, expected: torch.Tensor) -> None:
     np.testing.assert_allclose(np.asarray(actual), expected.float().numpy(), rtol=1e-4, atol=2e-5)
+
+
+# --- the page ----------------------------------------------------------------------------------------
+
+
+def test_the_page_shows_what_the_handle_says_it_was_drawn_with(
+    model: gf.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A server's own pinned models are none of the page's: they would be loaded beside the notebook's.
+    pinned = SESSION.settings.model_copy(update={"pinned_models": ["sorter"]})
+    monkeypatch.setitem(SESSION.__dict__, "settings", pinned)
+    monkeypatch.setattr(page, "_server", None)
+    drawn = model.trace(
+        PROMPT,
+        max_new_tokens=3,
+        temperature=1.3,
+        top_p=1.0,
+        top_k=7,
+        logit_bias={40: 2.0},
+        forced_token_ids=[60],
+        constraint={"regex": "[^0-9]{1,60}"},
+        seed=1,
+    )
+    base, _, query = drawn.url.partition("/llm?trace=")
+    with httpx.Client(base_url=base, trust_env=False, timeout=30) as client:
+        found = client.get(f"/api/traces/{query}/distribution", params={"pos": drawn.prompt_count - 1}).json()
+        models = {one["model_id"]: one["status"] for one in client.get("/api/models").json()["models"]}
+    assert [stage["filter"] for stage in found["stages"]] == [
+        "logit_bias",
+        "constraint",
+        "temperature",
+        "top_k",
+    ]
+    assert found["forced"]
+    mine = drawn.distribution(drawn.prompt_count - 1, top=50)
+    assert [one["filtered_probability"] for one in found["candidates"]] == pytest.approx(
+        mine["filtered_probability"].tolist()
+    )
+    assert models["sorter"] == "available"
 
 
 # --- loading -----------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from glassformer.notebook.session import SESSION
 
 if TYPE_CHECKING:
     from glassformer.engine.request import DecodedToken
+    from glassformer.protocol.messages import Sampling
     from glassformer.server.services import Services
     from glassformer.trace.trace import Trace as LiveTrace
 
@@ -41,6 +42,7 @@ class PageServer:
                 "host": "127.0.0.1",
                 "port": 0,
                 "default_model": model_id,
+                "pinned_models": [],
                 "api_keys": [],
                 "rate_limit": "",
             }
@@ -73,8 +75,8 @@ class PageServer:
 
         return asyncio.run_coroutine_threadsafe(run(), self._loop).result(START_SECS)
 
-    def add(self, live: LiveTrace, steps: Sequence[DecodedToken]) -> str:
-        """Have the page's server know a recording; the address of the page on it."""
+    def add(self, live: LiveTrace, steps: Sequence[DecodedToken], sampling: Sampling) -> str:
+        """Have the page's server know a recording and how it was drawn; the address of the page on it."""
         from glassformer.server.trace_run import TraceRun
 
         services, loaded = self.services, live.loaded
@@ -84,7 +86,7 @@ class PageServer:
             if live.id not in services.runs:
                 SESSION.keep_shown(live)
                 services.store.keep_trace(live)
-                TraceRun(services, live).replay(steps)
+                TraceRun(services, live).replay(steps, sampling)
 
         self.call(replay)
         return f"http://127.0.0.1:{self._listener.getsockname()[1]}/llm?trace={live.id}"
@@ -105,7 +107,7 @@ _server: PageServer | None = None
 _starting = threading.Lock()
 
 
-def serve_page(live: LiveTrace, steps: Sequence[DecodedToken]) -> str:
+def serve_page(live: LiveTrace, steps: Sequence[DecodedToken], sampling: Sampling) -> str:
     """The address of the page on a recording; the first call starts the server. Raises StartError."""
     global _server  # noqa: PLW0603  # one for the process
     with _starting:
@@ -113,7 +115,7 @@ def serve_page(live: LiveTrace, steps: Sequence[DecodedToken]) -> str:
             started = PageServer(live.loaded.model_id)
             started.services.registry.adopt(SESSION.source_of(live.loaded), live.loaded)
             _server = started
-        return _server.add(live, steps)
+        return _server.add(live, steps, sampling)
 
 
 def display_page(url: str, *, height_px: int) -> None:

@@ -253,6 +253,7 @@ class Step(Message):
 
 
 TraceStatus = Literal["queued", "running", "done", "stopped", "failed"]
+TraceFinish = Literal["stop", "length", "cancelled", "context"]
 
 
 class TraceState(Message):
@@ -261,7 +262,7 @@ class TraceState(Message):
     id: str
     model_id: str
     status: TraceStatus
-    finish_reason: Literal["stop", "length", "cancelled", "context"] | None = None
+    finish_reason: TraceFinish | None = None
     error: str | None = None
     tokens: list[Token]
     prompt_count: int

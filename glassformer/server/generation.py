@@ -13,7 +13,7 @@ from typing import TypeVar
 from glassformer.engine.engine import Session
 from glassformer.engine.request import DecodedToken, GenerationRequest
 from glassformer.engine.sequence import TokenSequence, Watcher, check_prompt
-from glassformer.errors import BadValue, DeadlinePassed, GlassformerError, TooLong, TooMany
+from glassformer.errors import BadValue, DeadlinePassed, TooLong, TooMany
 from glassformer.model.load import LoadedModel
 from glassformer.server.services import Services
 
@@ -68,10 +68,10 @@ async def generate(
         lease.close()
         pass_on(error)
 
-    session = Session(sequence, on_step=pass_on, on_end=end)
     try:
+        session = Session(sequence, on_step=pass_on, on_end=end)
         services.engine(loaded).submit(session)
-    except GlassformerError:
+    except BaseException:
         lease.close()
         raise
     services.metrics.tokens.labels("prompt").inc(len(request.token_ids))

@@ -7,11 +7,10 @@ Imports torch; import it only where a model has been loaded.
 from __future__ import annotations
 
 import asyncio
-import math
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack
-from typing import Literal
+from functools import partial
 
 import structlog
 
@@ -19,15 +18,15 @@ from glassformer.engine.engine import Session
 from glassformer.engine.request import DecodedToken, GenerationRequest
 from glassformer.engine.sequence import TokenSequence
 from glassformer.errors import GlassformerError
-from glassformer.protocol.messages import Sampling, Step, TraceState, TraceStatus
+from glassformer.protocol.messages import Sampling, TraceFinish, TraceState, TraceStatus
 from glassformer.server.errors import FAULT, error_body
 from glassformer.server.framing import event, json_event
 from glassformer.server.services import Services
+from glassformer.trace.recording import Send
+from glassformer.trace.state import describe_state, describe_step
 from glassformer.trace.trace import Trace
 
 log = structlog.get_logger(__name__)
-
-FinishReason = Literal["stop", "length", "cancelled", "context"]
 
 
 class TraceRun:
@@ -39,14 +38,16 @@ class TraceRun:
         self.created_at_secs = time.monotonic()
         self.sampling = Sampling()
         self.status: TraceStatus = "queued"
-        self.finish_reason: FinishReason | None = None
+        self.finish_reason: TraceFinish | None = None
         self.error: str | None = None
         self.session: Session | None = None
         self._loop = asyncio.get_running_loop()
-        self._events: list[str] = []
+        # A state names every token, so it is written out for each reader, in a thread, and kept without them.
+        self._events: list[str | Callable[[], str]] = []
         self._changed = asyncio.Event()
         self._is_over = False
         self._stepped_at_secs: list[float] = []
+        self._on_forget: dict[Callable[[], None], Callable[[], None]] = {}
 
     @property
     def is_over(self) -> bool:
@@ -70,7 +71,7 @@ class TraceRun:
             )
             lease.enter_context(self.services.registry.use(self.trace.loaded))
             self.services.engine(self.trace.loaded).submit(session)
-        except GlassformerError:
+        except BaseException:  # a client that leaves meanwhile too
             self.trace.is_running = False
             lease.close()
             self.forget()
@@ -78,12 +79,13 @@ class TraceRun:
         self.session = session
         self.services.runs[self.trace.id] = self
 
-    def replay(self, tokens: Sequence[DecodedToken]) -> None:
-        """Tell of a trace that was recorded elsewhere, `tokens` being what it wrote. On the event loop's thread."""
+    def replay(self, tokens: Sequence[DecodedToken], sampling: Sampling) -> None:
+        """Tell of a trace that was recorded elsewhere: what it wrote and how that was drawn. On the loop's thread."""
         self.services.runs[self.trace.id] = self
+        self.sampling = sampling
         self.status, self.finish_reason = "done", "length"
         for token in tokens:
-            self._tell("step", self._describe_step(token).model_dump_json())
+            self._tell("step", describe_step(self.trace.loaded, token).model_dump_json())
             self.finish_reason = token.finish_reason or self.finish_reason
         self._tell_state()
         self._close()
@@ -99,7 +101,23 @@ class TraceRun:
         self.services.runs.pop(self.trace.id, None)
         if any(trace.id == self.trace.id for trace in self.services.store.list()):
             self.services.store.delete(self.trace.id)
-        self._post(self._close)
+        self._post(self._leave)
+
+    def subscribe(
+        self, addresses: list[str], send: Send, *, on_forget: Callable[[], None]
+    ) -> Callable[[], None]:
+        """Live frames of `addresses` until the function returned is called; `on_forget` when the recording goes first.
+
+        Raises UnknownAddress. On the event loop's thread, as `on_forget` is; `send` is called from the model's.
+        """
+        end = self.trace.subscribe(addresses, send)
+        self._on_forget[end] = on_forget
+
+        def unsubscribe() -> None:
+            end()
+            self._on_forget.pop(end, None)
+
+        return unsubscribe
 
     # --- what happens on the model's thread ------------------------------------------------------
 
@@ -134,15 +152,7 @@ class TraceRun:
         self.services.metrics.tokens.labels("generated").inc()
         if token.finish_reason is not None:
             self.finish_reason = token.finish_reason
-        self._tell("step", self._describe_step(token).model_dump_json())
-
-    def _describe_step(self, token: DecodedToken) -> Step:
-        return Step(
-            pos=token.pos,
-            token=self.trace.loaded.token(token.token_id),
-            probability=token.probability,
-            model_probability=min(1.0, math.exp(token.logprob)),
-        )
+        self._tell("step", describe_step(self.trace.loaded, token).model_dump_json())
 
     def _finish(self, error: BaseException | None) -> None:
         if error is not None:
@@ -167,8 +177,20 @@ class TraceRun:
         self._is_over = True
         self._wake()
 
+    def _leave(self) -> None:
+        """After this no reader and no page holds the recording."""
+        self._close()
+        for call in list(self._on_forget.values()):
+            call()
+
     def _tell_state(self) -> None:
-        self._tell("state", self.state().model_dump_json())
+        outline, count = self._outline(), len(self.trace.token_ids)
+        self._events.append(partial(self._write_state, outline, count, len(self._events)))
+        self._wake()
+
+    def _write_state(self, outline: TraceState, count: int, event_id: int) -> str:
+        """The event of a state as it was when there were `count` tokens. Any thread."""
+        return event(self._fill(outline, count).model_dump_json(), name="state", event_id=event_id)
 
     def _tell(self, name: str, data: str) -> None:
         self._events.append(event(data, name=name, event_id=len(self._events)))
@@ -185,22 +207,22 @@ class TraceRun:
     # --- telling ---------------------------------------------------------------------------------
 
     def state(self) -> TraceState:
-        trace = self.trace
-        token_ids = list(trace.token_ids)
-        return TraceState(
-            id=trace.id,
-            model_id=trace.loaded.model_id,
+        """The state now; it names every token, so the event loop leaves it to a thread. Any thread."""
+        return self._fill(self._outline(), len(self.trace.token_ids))
+
+    def _outline(self) -> TraceState:
+        """The state without its tokens."""
+        return describe_state(
+            self.trace,
             status=self.status,
             finish_reason=self.finish_reason,
             error=self.error,
-            tokens=trace.loaded.tokens(token_ids),
-            prompt_count=trace.prompt_count,
-            positions=trace.positions,
             tokens_per_sec=self.tokens_per_sec(),
-            bytes=trace.nbytes,
-            batched_difference=trace.batched_difference,
-            interventions=list(trace.interventions),
         )
+
+    def _fill(self, outline: TraceState, count: int) -> TraceState:
+        tokens = self.trace.loaded.tokens(self.trace.token_ids[:count])
+        return outline.model_copy(update={"tokens": tokens})
 
     def tokens_per_sec(self) -> float | None:
         """Generated tokens a second, the prompt's forward left out."""
@@ -215,7 +237,8 @@ class TraceRun:
         while True:
             changed = self._changed
             while position < len(self._events):
-                yield self._events[position]
+                told = self._events[position]
+                yield told if isinstance(told, str) else await self.services.quick(told)
                 position += 1
             if self._is_over and position >= len(self._events):
                 return

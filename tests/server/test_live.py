@@ -1,17 +1,26 @@
 """The live WebSocket: a frame for each step, errors that do not end it, slow and leaving pages."""
 
+import asyncio
+import gc
 import json
 import time
+import weakref
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
 import pytest
-from serving import Running, read_events
+from serving import Running, read_events, serving
+from starlette.websockets import WebSocket
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from glassformer.protocol.frames import decode_frame
+from glassformer.server.router.live import MOST_FRAMES, Page
+from glassformer.server.services import Services
+from glassformer.settings import Settings
 
 ADDRESSES = ["resid_pre.1", "attn_probs.0", "lm_head"]
 
@@ -104,6 +113,50 @@ def test_an_empty_subscription_ends_it(client: httpx.Client, socket: ClientConne
     with pytest.raises(TimeoutError):
         read_until_quiet(socket)
     client.delete(f"/api/traces/{trace_id}")
+
+
+def test_a_page_that_sends_rubbish_and_reads_nothing_fills_no_memory() -> None:
+    async def listen() -> Page:
+        messages: list[dict[str, Any]] = [{"type": "websocket.receive", "text": "{"}] * 1000
+
+        async def receive() -> dict[str, Any]:
+            return messages.pop() if messages else {"type": "websocket.disconnect", "code": 1001}
+
+        async def send(_: Any) -> None:
+            await asyncio.sleep(3600)
+
+        socket = WebSocket({"type": "websocket", "path": "/api/live", "headers": []}, receive, send)
+        socket.client_state = socket.application_state = socket.client_state.CONNECTED
+        page = Page(Services(Settings(offline=True)), socket)
+        await page.listen()
+        return page
+
+    assert asyncio.run(listen()).frames.qsize() == MOST_FRAMES
+
+
+def test_a_deleted_recording_is_held_by_no_page(model_dir: Path) -> None:
+    with serving(model_dir) as running, running.client() as client:
+        trace_id = start(client, 3)
+        client.get(f"/api/traces/{trace_id}/events")
+        held = weakref.ref(running.services.runs[trace_id].trace.recording)
+        address = running.url.replace("http", "ws") + "/api/live"
+        with connect(address, proxy=None) as socket:
+            subscribe(socket, trace_id, ADDRESSES)
+            subscribe(socket, trace_id, ["nothing.9"])
+            assert "error" in json.loads(socket.recv(5))  # so the subscription before it has been taken
+            assert client.delete(f"/api/traces/{trace_id}").status_code == 204
+            client.get(f"/api/traces/{start(client, 1)}/events")  # the engine's thread has the last run at hand
+            for _ in range(200):
+                gc.collect()
+                if held() is None:
+                    break
+                time.sleep(0.01)
+            assert held() is None
+            # The socket serves the next recording.
+            other = start(client, 400)
+            subscribe(socket, other, ["resid_pre.0"])
+            assert isinstance(socket.recv(10), bytes)
+            client.delete(f"/api/traces/{other}")
 
 
 def test_too_many_pages_are_refused(running: Running) -> None:

@@ -1,6 +1,9 @@
 """Recordings over HTTP: their life, their events, their cells; the numbers are those of transformers."""
 
+import asyncio
 import json
+import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,12 @@ import pytest
 import torch
 from serving import Running, read_events, serving
 from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from glassformer.engine.request import GenerationRequest
+from glassformer.server.services import QUICK_THREADS, Services
+from glassformer.server.trace_run import TraceRun
+from glassformer.settings import Settings
+from glassformer.trace.trace import Trace
 
 PROMPT = "the quick brown fox"
 
@@ -212,6 +221,72 @@ def test_metrics_count(running: Running, client: httpx.Client) -> None:
     assert 'route="/api/traces/{trace_id}/events"' in text
 
 
+def test_invented_methods_make_no_series(client: httpx.Client) -> None:
+    for method in ("PROPFIND", "MKCOL", "REPORT"):
+        assert client.request(method, "/api/traces").status_code == 405
+    text = client.get("/metrics").text
+    assert 'method="other"' in text
+    assert "PROPFIND" not in text
+
+
+def test_a_run_that_is_given_up_before_it_begins_leaves_nothing(model_dir: Path) -> None:
+    """As when the deadline passes while its grammar is being built."""
+
+    async def give_up() -> tuple[Trace, list[Trace]]:
+        services = Services(Settings(model_dirs=[model_dir], offline=True, device="cpu"))
+        loaded = await services.load("llama")
+        trace = services.store.create(loaded, [5, 6], 2)
+        gate = threading.Event()
+        busy = [asyncio.create_task(services.quick(gate.wait)) for _ in range(QUICK_THREADS)]
+        await asyncio.sleep(0)
+        starting = asyncio.create_task(TraceRun(services, trace).start(GenerationRequest([5, 6])))
+        await asyncio.sleep(0.05)
+        assert trace.is_running
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+        gate.set()
+        await asyncio.gather(*busy)
+        return trace, services.store.list()
+
+    trace, kept = asyncio.run(give_up())
+    assert not trace.is_running
+    assert kept == []
+
+
+def test_a_fault_at_the_start_leaves_the_model_free(model_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin = threading.Thread.start
+
+    def refuse(self: threading.Thread) -> None:
+        if self.name == "engine llama":
+            raise RuntimeError("can't start new thread")  # as Python says where the system has no more
+        begin(self)
+
+    bodies = {
+        "/api/traces": {"model_id": "llama", "prompt": PROMPT},
+        "/generate": {"model_id": "llama", "prompt": PROMPT},
+    }
+    with serving(model_dir) as running, running.client() as client:
+        client.get("/api/models/llama/load")
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        for path, body in bodies.items():
+            assert client.post("/api/models/llama/load").status_code == 202
+            client.get("/api/models/llama/load")
+            assert client.post(path, json=body).status_code == 500
+            assert client.get("/api/traces").json() == {"traces": []}
+            assert client.delete("/api/models/llama").status_code == 204, path
+
+
+def test_states_are_not_kept_with_their_tokens(running: Running, client: httpx.Client) -> None:
+    """Three copies of a long recording's tokens for each would be memory that no budget knows of."""
+    state = record(client, prompt=None, token_ids=[5] * 3000, max_new_tokens=2)
+    run = running.services.runs[state["id"]]
+    kept = sum(sys.getsizeof(told) for told in run._events)
+    told = client.get(f"/api/traces/{state['id']}/events").text
+    assert len(told) > 100_000
+    assert kept < 5000
+
+
 def test_an_intervened_run_is_that_of_hooked_transformers(client: httpx.Client, reference: Any) -> None:
     """Steered from the third token on, generated tokens included; the change comes back in the state and the store."""
     _, model = reference
@@ -291,3 +366,12 @@ def test_the_lens_ends_in_the_models_own_prediction(client: httpx.Client, refere
     ):
         answer = client.get(path, params=params)
         assert (answer.status_code, answer.json()["field"]) == (422, field)
+
+
+def test_a_lens_on_everything_is_refused(client: httpx.Client) -> None:
+    state = record(client, prompt=None, token_ids=[5] * 600)
+    path = f"/api/traces/{state['id']}/lens"
+    answer = client.get(path, params={"pos": 0, "count": 512, "top": 100})
+    assert (answer.status_code, answer.json()["field"]) == (422, "count")
+    assert "fewer positions" in answer.json()["error"]
+    assert len(client.get(path, params={"pos": 0, "count": 512, "top": 2}).json()["rows"]) == 512 * 3

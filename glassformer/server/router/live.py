@@ -72,9 +72,9 @@ class Page:
                 try:
                     self.subscribe(text)
                 except ValidationError as error:
-                    self.frames.put_nowait(dump(describe_validation(error.errors())))
+                    self.put(dump(describe_validation(error.errors())))
                 except GlassformerError as error:
-                    self.frames.put_nowait(dump(error_body(error)))
+                    self.put(dump(error_body(error)))
         except (WebSocketDisconnect, KeyError):  # KeyError: a binary message, which no page of ours sends
             return
 
@@ -86,10 +86,12 @@ class Page:
         if len(message.addresses) > MOST_ADDRESSES:
             raise BadValue(f"At most {MOST_ADDRESSES} addresses at a time.", field="addresses")
         run = find_run(self.services, message.trace_id)
-        renewed = run.trace.subscribe(message.addresses, self.take) if message.addresses else None
-        former = self.subscriptions.pop(message.trace_id, None)
-        if former is not None:
-            former()
+        renewed = None
+        if message.addresses:
+            renewed = run.subscribe(
+                message.addresses, self.take, on_forget=lambda: self.drop(message.trace_id)
+            )
+        self.drop(message.trace_id)
         if renewed is not None:
             self.subscriptions[message.trace_id] = renewed
 
@@ -100,7 +102,7 @@ class Page:
         except RuntimeError:
             self.unsubscribe()
 
-    def put(self, frame: bytes) -> None:
+    def put(self, frame: bytes | str) -> None:
         if self.frames.qsize() >= MOST_FRAMES:
             self.frames.get_nowait()
         self.frames.put_nowait(frame)
@@ -116,10 +118,15 @@ class Page:
         except (WebSocketDisconnect, RuntimeError):
             return
 
-    def unsubscribe(self) -> None:
-        for end in list(self.subscriptions.values()):
+    def drop(self, trace_id: str) -> None:
+        """End the subscription for a recording, if there is one."""
+        end = self.subscriptions.pop(trace_id, None)
+        if end is not None:
             end()
-        self.subscriptions.clear()
+
+    def unsubscribe(self) -> None:
+        for trace_id in list(self.subscriptions):
+            self.drop(trace_id)
 
 
 def dump(body: dict[str, str]) -> str:

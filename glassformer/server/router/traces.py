@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Header, Query
+from pydantic import BaseModel
 from starlette.responses import Response
 
 from glassformer.errors import UnknownTrace
@@ -37,8 +39,8 @@ def find_run(services: Services, trace_id: str) -> TraceRun:
     return run
 
 
-@router.post("", status_code=201)
-async def create_trace(body: TraceRequest, services: ServicesOf) -> TraceState:
+@router.post("", status_code=201, response_model=TraceState)
+async def create_trace(body: TraceRequest, services: ServicesOf) -> Response:
     """Record a prompt, and what the model writes after it. Answers at once; the run goes on behind it."""
     check_request(body)
     loaded = await services.load(body.model_id)
@@ -50,7 +52,6 @@ async def create_trace(body: TraceRequest, services: ServicesOf) -> TraceState:
     check_count(services, body.max_new_tokens)
     token_ids, field = await services.quick(encode_request, body, loaded)
     check_length(services, loaded, token_ids, field=field)
-    await services.quick(loaded.tokens, token_ids)  # so that telling the state never waits for a tokenizer
     trace = await services.quick(
         services.store.create, loaded, token_ids, len(token_ids), interventions=body.interventions
     )
@@ -60,7 +61,15 @@ async def create_trace(body: TraceRequest, services: ServicesOf) -> TraceState:
     )
     make_room(services)  # only now: a request that is refused costs nobody a recording
     services.metrics.tokens.labels("prompt").inc(len(token_ids))
-    return run.state()
+    return await answer(services, run.state, status_code=201)
+
+
+async def answer(
+    services: Services, describe: Callable[[], BaseModel], *, status_code: int = 200
+) -> Response:
+    """What `describe` says, made and written in a thread: a long recording's tokens would hold the event loop up."""
+    text = await services.quick(lambda: describe().model_dump_json())
+    return Response(text, status_code, media_type="application/json")
 
 
 def make_room(services: Services) -> None:
@@ -70,22 +79,23 @@ def make_room(services: Services) -> None:
         run.forget()
 
 
-@router.get("")
-async def list_traces(services: ServicesOf) -> TraceList:
-    return TraceList(traces=[run.state() for run in services.runs.values()])
+@router.get("", response_model=TraceList)
+async def list_traces(services: ServicesOf) -> Response:
+    runs = list(services.runs.values())
+    return await answer(services, lambda: TraceList(traces=[run.state() for run in runs]))
 
 
-@router.get("/{trace_id}")
-async def read_trace(trace_id: str, services: ServicesOf) -> TraceState:
-    return find_run(services, trace_id).state()
+@router.get("/{trace_id}", response_model=TraceState)
+async def read_trace(trace_id: str, services: ServicesOf) -> Response:
+    return await answer(services, find_run(services, trace_id).state)
 
 
-@router.post("/{trace_id}/stop")
-async def stop_trace(trace_id: str, services: ServicesOf) -> TraceState:
+@router.post("/{trace_id}/stop", response_model=TraceState)
+async def stop_trace(trace_id: str, services: ServicesOf) -> Response:
     """End the generation within one step; what was recorded stays."""
     run = find_run(services, trace_id)
     run.stop()
-    return run.state()
+    return await answer(services, run.state)
 
 
 @router.delete("/{trace_id}", status_code=204)
@@ -173,7 +183,7 @@ async def explain_cell(
     return await services.read(run.trace.explain, address, [int(part) for part in index.split(",")])
 
 
-@router.get("/{trace_id}/lens")
+@router.get("/{trace_id}/lens", response_model=Lens)
 async def read_lens(
     trace_id: str,
     services: ServicesOf,
@@ -183,9 +193,10 @@ async def read_lens(
     address: Annotated[
         list[str] | None, Query(max_length=256, description="residuals; all recorded ones by default")
     ] = None,
-) -> Lens:
+) -> Response:
     """The logit lens: what the model would write after each block. Nothing is run for it but the head."""
     run = find_run(services, trace_id)
     from glassformer.trace.lens import describe_lens
 
-    return await services.read(describe_lens, run.trace, address, pos, count, top)
+    text = await services.read(lambda: describe_lens(run.trace, address, pos, count, top).model_dump_json())
+    return Response(text, media_type="application/json")
