@@ -93,8 +93,10 @@ def make_option(name: str, field: FieldInfo) -> inspect.Parameter:
     kind, default = option_type(field.annotation), field.get_default(call_default_factory=True)
     shown = ", ".join(map(str, default)) if isinstance(default, list) else str(default)
     known = f" (default: {shown})" if default not in (None, [], False, "") else ""
+    flag = SINGULAR.get(name, name.replace("_", "-"))
     option = typer.Option(
-        f"--{SINGULAR.get(name, name.replace('_', '-'))}",
+        # Both ways, so that the command line wins over the environment whatever that says.
+        f"--{flag}/--no-{flag}" if kind is bool else f"--{flag}",
         help=f"{field.description}{known}",
         show_default=False,
         metavar=METAVARS.get(kind),
@@ -224,11 +226,14 @@ def trace(
     """Run a prompt and print what some sites of the model say, or write their cells to a file."""
     from rich.console import Console
 
-    from glassformer.command.trace import print_trace, write_trace
+    from glassformer.command.trace import check_file, check_sites, print_trace, write_trace
 
     addresses = list(dict.fromkeys(site or []))
     try:
+        if out is not None:
+            check_file(addresses, out)
         handle = open_model(model, device=device, dtype=dtype, model_dirs=model_dir)
+        check_sites(handle, addresses)
         made = handle.trace(
             prompt, max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed
         )

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+import typer
 from click.testing import Result
 from typer.testing import CliRunner
 
-from glassformer.cli import SINGULAR, app
+from glassformer.cli import SINGULAR, app, read_settings
 from glassformer.settings import Settings
 
 COMMAND = [sys.executable, "-c", "from glassformer.cli import app; app()"]
@@ -51,6 +52,20 @@ def test_every_setting_has_an_option() -> None:
     shown = run("serve", "--help").stdout
     for name in Settings.model_fields:
         assert f"--{SINGULAR.get(name, name.replace('_', '-'))} " in shown, name
+
+
+@pytest.mark.parametrize("name", ["offline", "insecure", "copy_weights"])
+@pytest.mark.parametrize(("said", "given", "found"), [("1", "--no-", False), ("0", "--", True)])
+def test_what_is_on_or_off_can_be_told_otherwise(
+    name: str, said: str, given: str, found: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An option wins over the environment, whichever way that has it."""
+    monkeypatch.setenv(f"GLASSFORMER_{name.upper()}", said)
+    command = typer.main.get_command(app).commands["serve"]  # type: ignore[attr-defined]
+    with command.make_context("serve", [f"{given}{name.replace('_', '-')}"]) as context:
+        assert getattr(read_settings(**context.params), name) is found
+    with command.make_context("serve", []) as context:
+        assert getattr(read_settings(**context.params), name) is not found
 
 
 def test_a_port_in_use() -> None:
