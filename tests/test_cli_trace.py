@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 import glassformer as gf
 from glassformer.cli import app
 from glassformer.command.doctor import join_runs, tabulate_checks
-from glassformer.command.trace import MOST_CSV_ROWS, write_trace
+from glassformer.command.trace import MOST_CSV_ROWS, check_sites, write_trace
 from glassformer.errors import BadValue
 from glassformer.protocol.anatomy import Check
 
@@ -139,9 +139,46 @@ def test_what_cannot_be_traced_is_one_sentence(model_dir: Path, tmp_path: Path) 
     check_refusal(run("trace", "llama", "", "--model-dir", str(model_dir)), "prompt must not be empty")
 
 
+def test_what_cannot_be_written_leaves_the_file_that_is_there(model_dir: Path, tmp_path: Path) -> None:
+    made = gf.load(model_dir / "llama", device="cpu").trace(token_ids=[5, 6])
+    for suffix in (".npy", ".csv", ".safetensors"):
+        path = tmp_path / f"kept{suffix}"
+        path.write_text("results")
+        with pytest.raises(KeyError, match="no site"):
+            write_trace(made, ["attn_probs.9"], path)
+        check_refusal(
+            trace(model_dir, "--site", "attn_probs.9", "--out", str(path)), "no site 'attn_probs.9'"
+        )
+        assert path.read_text() == "results"
+
+
+def test_what_is_wrong_is_told_before_the_model_runs(
+    model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each wrong option meets an empty prompt too, which is refused where the run begins."""
+
+    def refused(*arguments: str) -> str:
+        done = run("trace", "llama", "", "--model-dir", str(model_dir), *arguments)
+        assert done.exit_code == 1
+        return done.stderr
+
+    assert "prompt must not be empty" in refused()
+    assert "no site" in refused("--site", "attn_probs.9")
+    assert "no site" in refused("--site", "attn_probs.9", "--out", str(tmp_path / "a.npy"))
+    assert "--out ends with" in refused("--site", "q.0", "--out", str(tmp_path / "a.xls"))
+    assert "--site" in refused("--out", str(tmp_path / "a.npy"))
+    model = gf.load(model_dir / "llama", device="cpu")
+    with monkeypatch.context() as patched:
+        site = model.site("z.1")
+        patched.setattr(site, "check", Check(status="refused", reason="nobody knows"))
+        with pytest.raises(KeyError, match=r"z\.1 is refused: nobody knows"):
+            check_sites(model, ["z.1"])
+    check_sites(model, ["z.1"])
+
+
 def test_a_csv_that_no_spreadsheet_holds_is_refused(model_dir: Path, tmp_path: Path) -> None:
-    made = gf.load(model_dir / "llama", device="cpu").trace(token_ids=[5] * 520)
-    assert made["attn_probs.0"].size > MOST_CSV_ROWS
+    made = gf.load(model_dir / "llama", device="cpu").trace(token_ids=[5] * 512)
+    assert made["attn_probs.0"].size == MOST_CSV_ROWS  # and its header
     with pytest.raises(BadValue, match="too many for csv"):
         write_trace(made, ["attn_probs.0"], tmp_path / "a.csv")
     assert not (tmp_path / "a.csv").exists()

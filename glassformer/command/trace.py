@@ -15,17 +15,17 @@ from rich.table import Table
 from rich.text import Text
 
 from glassformer.errors import BadValue
-from glassformer.notebook.source import list_sites
+from glassformer.notebook.source import NoSite, list_sites
 from glassformer.protocol.anatomy import Site
 
 if TYPE_CHECKING:
-    from glassformer.notebook import Trace
+    from glassformer.notebook import Model, Trace
     from glassformer.tiles.level import Array
 
 # Rows of a printed table; the rest is told in one line.
 SHOWN_ROWS = 24
 SHOWN_CELLS = 3
-# Rows of a csv file; a spreadsheet holds no more, and the other formats hold everything.
+# Rows of a csv file with its header; a spreadsheet holds no more, and the other formats hold everything.
 MOST_CSV_ROWS = 2**20
 
 
@@ -140,10 +140,17 @@ def largest(cells: Array, label: Callable[[tuple[int, ...]], str], rank: Array |
 # --- writing -----------------------------------------------------------------------------------------
 
 
-def write_trace(trace: Trace, addresses: Sequence[str], path: Path) -> None:
-    """Cells to a file, in the format its name ends with. Raises BadValue and KeyError."""
-    write = WRITERS.get(path.suffix.lower())
-    if write is None:
+def check_sites(model: Model, addresses: Sequence[str]) -> None:
+    """Raise KeyError for an address that the model does not have or refuses, before anything is run for it."""
+    for address in addresses:
+        check = model.site(address).check
+        if check.status == "refused":
+            raise NoSite(address, f"{address} is refused: {check.reason}.")
+
+
+def check_file(addresses: Sequence[str], path: Path) -> None:
+    """Raise BadValue where no file of that name can hold these sites."""
+    if path.suffix.lower() not in WRITERS:
         raise BadValue(
             f"--out ends with {', '.join(WRITERS)}, and not {path.suffix or 'nothing'!r}.", field="out"
         )
@@ -153,15 +160,21 @@ def write_trace(trace: Trace, addresses: Sequence[str], path: Path) -> None:
         raise BadValue(
             f"A {path.suffix} file holds one site; .safetensors and .zarr hold several.", field="site"
         )
+
+
+def write_trace(trace: Trace, addresses: Sequence[str], path: Path) -> None:
+    """Cells to a file, in the format its name ends with. Raises BadValue and KeyError; a file there is kept then."""
+    check_file(addresses, path)
     try:
-        write(trace, addresses, path)
+        WRITERS[path.suffix.lower()](trace, addresses, path)
     except OSError as error:
         raise BadValue(f"{path.name} cannot be written: {error.strerror or error}.", field="out") from None
 
 
 def write_npy(trace: Trace, addresses: Sequence[str], path: Path) -> None:
+    cells = trace.numpy(addresses[0])
     with path.open("wb") as file:
-        np.save(file, trace.numpy(addresses[0]))
+        np.save(file, cells)
 
 
 def write_safetensors(trace: Trace, addresses: Sequence[str], path: Path) -> None:
@@ -185,7 +198,7 @@ def write_csv(trace: Trace, addresses: Sequence[str], path: Path) -> None:
     address = addresses[0]
     cells = trace.numpy(address)
     site = list_sites(trace.anatomy)[address]
-    if cells.size > MOST_CSV_ROWS:
+    if cells.size >= MOST_CSV_ROWS:
         raise BadValue(
             f"{address} has {cells.size:,} cells, too many for csv; write .npy, .safetensors or .zarr.",
             field="out",
