@@ -13,11 +13,9 @@ GlassformerError            one clear sentence for the person who asked; no path
 │   └── ModelGated          its owners let only some in, and this server's hub token is not among them
 ├── ModelFailed             the model was tried and could not be loaded
 ├── Unavailable             not now; `retry_after_secs`
-│   ├── ModelLoading        the model is still being loaded
 │   ├── HubUnreachable      the model hub does not answer
 │   ├── NoRoom              no memory left for it
-│   ├── InUse               something that is running needs it
-│   └── Evicted             the recording was given up for its memory and is being rebuilt
+│   └── InUse               something that is running needs it
 ├── TooLarge                a body, header or array past its limit
 ├── TooMany                 a rate or queue limit; `retry_after_secs`
 ├── Unauthorized            a missing or wrong API key
@@ -124,10 +122,6 @@ class Unavailable(GlassformerError):
         self.retry_after_secs = retry_after_secs
 
 
-class ModelLoading(Unavailable):
-    """The model is still being loaded."""
-
-
 class HubUnreachable(Unavailable):
     """The model hub does not answer."""
 
@@ -138,10 +132,6 @@ class NoRoom(Unavailable):
 
 class InUse(Unavailable):
     """Something that is running needs it."""
-
-
-class Evicted(Unavailable):
-    """The recording was given up for its memory and is being rebuilt."""
 
 
 # --- limits and doors ----------------------------------------------------------------------------

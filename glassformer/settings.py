@@ -1,7 +1,7 @@
 """Every setting, its environment name (`GLASSFORMER_` and the field's name in capitals) and its meaning.
 
-`glassformer serve` has an option for each (`--` and the field's name with dashes); an option given there wins
-over the environment. Lists are separated by commas in the environment and repeated on the command line.
+`glassformer serve` has an option for each (`--` and the field's name with dashes, `--no-` for off); an option given
+there wins over the environment. Lists are separated by commas in the environment and repeated on the command line.
 Imports neither torch nor a web framework, so that `glassformer --help` stays quick.
 """
 
@@ -132,7 +132,10 @@ class Settings(BaseSettings):
         default=30.0, gt=0, description="Time a client has to send its request body."
     )
     request_timeout_secs: float = Field(
-        default=600.0, gt=0, description="Longest time one request may take, streams included."
+        default=600.0,
+        gt=0,
+        description="Longest time until a request is answered, and for a generation until its last token; "
+        "a recording's run and the streams that follow it, or a model's loading, have no end but their own.",
     )
     rate_limit: str = Field(
         default="1200/minute",

@@ -1,4 +1,4 @@
-"""A model's weights as a Zarr store: each parameter an array, read in slices, never copied whole.
+"""A model's weights as a Zarr store: each parameter an array, read in slices; one in fewer bits is restored whole.
 
 Memory: the parameters themselves are the model's. A picture of one costs what `tiles/level.py` states for a request
 (48 MiB at most, and as much again where the weights are not float32 and a strip is converted), and the chunks of
