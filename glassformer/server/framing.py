@@ -26,6 +26,7 @@ UNSPACED = re.compile(
     "\uff00-\uffef\U0001f000-\U0001faff\U00020000-\U0003ffff]"
 )
 NEWLINES = re.compile(rf"\n{SPACE}*")
+BLANK = re.compile(rf"{SPACE}+")
 
 
 def event(data: str, *, name: str | None = None, event_id: str | int | None = None) -> str:
@@ -50,21 +51,37 @@ class TextFramer:
     """Cuts text that comes in pieces into events; `add` gives those that are complete, `finish` the rest."""
 
     def __init__(self) -> None:
-        self.held = ""
+        # The last piece, which may grow, in the parts it came in.
+        self._held: list[str] = []
+        # A carriage return at the end waits: a newline after it would belong to it.
+        self._carriage = ""
 
     def add(self, text: str) -> Iterator[str]:
-        # A carriage return at the end waits: a newline after it would belong to it.
-        self.held += text
-        ready = self.held.removesuffix("\r")
-        rest = self.held[len(ready) :]
-        pieces, last = cut(normalise(ready))
-        self.held = last + rest
-        yield from map(frame, pieces)
+        text = self._carriage + text
+        ready = text.removesuffix("\r")
+        self._carriage = text[len(ready) :]
+        yield from map(frame, self._take(normalise(ready)))
 
     def finish(self) -> Iterator[str]:
-        pieces, last = cut(normalise(self.held))
-        self.held = ""
+        pieces = self._take(normalise(self._carriage))
+        last = "".join(self._held)
+        self._held, self._carriage = [], ""
         yield from map(frame, [*pieces, last] if last else pieces)
+
+    def _take(self, text: str) -> list[str]:
+        """The pieces that `text` completes."""
+        if self._only_lengthens(text):
+            self._held.append(text)
+            return []
+        pieces, last = cut("".join([*self._held, text]))
+        self._held = [last] if last else []
+        return pieces
+
+    def _only_lengthens(self, text: str) -> bool:
+        """Whether `text` is but white space of the last piece; a long run is not looked through for each token."""
+        if not BLANK.fullmatch(text):
+            return False
+        return "\n" not in text or bool(self._held and self._held[0].startswith("\n"))
 
 
 def normalise(text: str) -> str:

@@ -2,6 +2,7 @@
 
 import random
 import re
+import time
 
 import pytest
 from serving import JAVASCRIPT_SPACE, read_standard, read_trimming
@@ -125,3 +126,16 @@ def test_other_events() -> None:
     assert read_standard(PING + json_event({"error": "x"}, name="error")) == ""
     assert read_trimming(PING + json_event({"error": "x"}, name="error")) == ""
     assert event("a\nb", name="state", event_id=3) == "event: state\nid: 3\ndata: a\ndata: b\n\n"
+
+
+@pytest.mark.parametrize("blank", [" " * 8, "\n" * 8, "\r\n" * 4])
+def test_a_long_run_of_white_space_costs_what_it_is_long(blank: str) -> None:
+    """Every token was looked through again for each that followed, on the event loop."""
+    started = time.process_time()
+    raw = stream(["word", *[blank] * 4000, "end"])
+    assert time.process_time() - started < 2
+    assert read_standard(raw) == "word" + blank.replace("\r", "") * 4000 + "end"
+
+
+def test_a_carriage_return_waits_for_its_newline() -> None:
+    assert read_standard(stream(["a\r", "\nb\r", "\r", "\n", " \r", "c\r"])) == "a\nb\n\n \nc\n"
