@@ -18,15 +18,11 @@ heads x positions x positions of them: `check_size` says so before anything is w
 from __future__ import annotations
 
 import json
-import math
-import secrets
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
-
-from pydantic import ValidationError
 
 from glassformer.engine.distribution import describe
 from glassformer.engine.generation import decode
@@ -34,10 +30,12 @@ from glassformer.engine.request import GenerationRequest
 from glassformer.errors import BadValue, ModelFailed
 from glassformer.model.load import LoadedModel
 from glassformer.model.registry import open_registry
-from glassformer.protocol.messages import ModelSummary, Sampling, Step, TraceState
+from glassformer.protocol.messages import ModelSummary, Sampling, Step
+from glassformer.protocol.parse import parse
 from glassformer.settings import Settings
-from glassformer.tiles.folder import write_store
+from glassformer.tiles.folder import Place, write_store
 from glassformer.tiles.store import ZarrStore
+from glassformer.trace.state import describe_state, describe_step
 from glassformer.trace.store import TraceStore
 from glassformer.trace.trace import Trace
 from glassformer.trace.weights import coarse_weight_store, weight_store
@@ -54,7 +52,7 @@ BUILT_BASE = "/llm/"
 NOTE = '<script type="application/json" id="glassformer-export">{"version": 1}</script>'
 # As many as the page's chart and skyline show.
 LISTED_CANDIDATES = 40
-RECORDING = Path("data") / "recording.json"
+RECORDING = "data/recording.json"
 # The recording of one export is all there is: its residuals are never given up.
 BUDGET_BYTES = 2**40
 
@@ -74,12 +72,8 @@ def run_export(
     """Load a model, record `prompt` and write the folder `out`; its size in bytes. Raises GlassformerError."""
     if weights not in get_args(WeightDetail):
         raise BadValue("weights is auto, none, coarse or full.", field="weights")
-    try:
-        drawn = Sampling.model_validate(dict(sampling))
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        raise BadValue(f"{first['loc'][0]}: {first['msg']}.", field=str(first["loc"][0])) from None
-    check_place(out.expanduser().absolute(), overwrite=overwrite)
+    drawn = parse(Sampling, sampling)
+    place_export(out, overwrite=overwrite).check()
     registry = open_registry(settings)
     loaded = registry.load(model_id).result()
     made = record(loaded, registry.summary(model_id), prompt, max_new_tokens=max_new_tokens, sampling=drawn)
@@ -113,14 +107,7 @@ def record(
     for token in decode(loaded, request, watcher=trace.recording):
         trace.append_token(token.token_id)
         finish_reason = token.finish_reason or finish_reason
-        steps.append(
-            Step(
-                pos=token.pos,
-                token=loaded.token(token.token_id),
-                probability=token.probability,
-                model_probability=min(1.0, math.exp(token.logprob)),
-            )
-        )
+        steps.append(describe_step(loaded, token))
     return Exportable(trace, prompt, steps, sampling, model, finish_reason)
 
 
@@ -132,8 +119,8 @@ def export(
     `overwrite` replaces an earlier export and nothing else. Raises BadValue for a place that cannot be written and
     for more than `largest_bytes`, and ModelFailed where the page has not been built.
     """
-    target = out.expanduser().absolute()
-    check_place(target, overwrite=overwrite)
+    place = place_export(out, overwrite=overwrite)
+    place.check()
     if not (PAGE / "index.html").is_file():
         raise ModelFailed("The page has not been built; `make page` builds it.", field=None)
     stores = {"recording.zarr": exportable.trace.zarr_store().settle()}
@@ -143,33 +130,16 @@ def export(
     if weights != "none":
         stores["weights.zarr"] = whole if weights == "full" else coarse_weight_store(exportable.trace.loaded)
     check_size(stores, largest_bytes)
-    unfinished = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-    try:
-        write_page(unfinished)
+    with place.filling() as folder:
+        write_page(folder)
         for name, store in stores.items():
-            write_store(store, unfinished / "data" / name)
-        write_answers(exportable, unfinished / "data", weights)
-        size = sum(file.stat().st_size for file in unfinished.rglob("*") if file.is_file())
-        if target.exists():
-            shutil.rmtree(target)
-        unfinished.rename(target)
-    except OSError as error:
-        raise BadValue(
-            f"The folder {target.name!r} cannot be written: {error.strerror}.", field="out"
-        ) from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-    return size
+            write_store(store, folder / "data" / name)
+        write_answers(exportable, folder / "data", weights)
+        return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
-def check_place(target: Path, *, overwrite: bool) -> None:
-    """Raise BadValue where `target` is taken by something that must not be replaced."""
-    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
-        return
-    if not (target / RECORDING).is_file():
-        raise BadValue(f"{target.name!r} exists and is not an export, so it is not replaced.", field="out")
-    if not overwrite:
-        raise BadValue(f"{target.name!r} exists already; say overwrite to replace it.", field="out")
+def place_export(out: Path, *, overwrite: bool) -> Place:
+    return Place(out, kind="an export", mark=RECORDING, overwrite=overwrite, field="out")
 
 
 def check_size(stores: dict[str, ZarrStore], largest_bytes: int) -> None:
@@ -185,7 +155,7 @@ def check_size(stores: dict[str, ZarrStore], largest_bytes: int) -> None:
 
 def write_page(folder: Path) -> None:
     """The built page without the compressed copies, which static hosts do not look for."""
-    shutil.copytree(PAGE, folder, ignore=shutil.ignore_patterns("*.br", "*.gz", ".*"))
+    shutil.copytree(PAGE, folder, ignore=shutil.ignore_patterns("*.br", "*.gz", ".*"), dirs_exist_ok=True)
     index = folder / "index.html"
     page = index.read_text(encoding="utf-8").replace(f'"{BUILT_BASE}', '"./')
     index.write_text(page.replace("</head>", f"  {NOTE}\n  </head>", 1), encoding="utf-8")
@@ -199,7 +169,12 @@ def write_answers(exportable: Exportable, folder: Path, weights: WeightDetail) -
     document = {
         "model": exportable.model.model_dump(mode="json"),
         "prompt": exportable.prompt,
-        "recording": describe_recording(exportable).model_dump(mode="json"),
+        "recording": describe_state(
+            trace,
+            status="done",
+            finish_reason=exportable.finish_reason or "length",
+            tokens=trace.loaded.tokens(trace.token_ids),
+        ).model_dump(mode="json"),
         "steps": [step.model_dump(mode="json") for step in exportable.steps],
         "sampling": exportable.sampling.model_dump(mode="json"),
         "weights": weights,
@@ -228,22 +203,6 @@ def collect_rotary(trace: Trace) -> dict[str, Any]:
             tables.append(table)
         blocks.append(tables.index(table))
     return {"blocks": blocks, "tables": tables}
-
-
-def describe_recording(exportable: Exportable) -> TraceState:
-    """The state a server would tell, now that the run is over."""
-    trace = exportable.trace
-    return TraceState(
-        id=trace.id,
-        model_id=trace.loaded.model_id,
-        status="done",
-        finish_reason=exportable.finish_reason or "length",
-        tokens=trace.loaded.tokens(trace.token_ids),
-        prompt_count=trace.prompt_count,
-        positions=trace.positions,
-        bytes=trace.nbytes,
-        batched_difference=trace.batched_difference,
-    )
 
 
 def describe_position(exportable: Exportable, pos: int) -> str:

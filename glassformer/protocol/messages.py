@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from glassformer.protocol.anatomy import Axis, Equation, Provenance
 from glassformer.protocol.message import Message
+from glassformer.protocol.text import MOST_STOPS, check_stops
 
 # --- models --------------------------------------------------------------------------------------
 
@@ -189,7 +190,9 @@ class TraceRequest(Message):
     token_ids: list[int] | None = None
     max_new_tokens: int = Field(default=0, ge=0, le=1_000_000)
     sampling: Sampling = Sampling()
-    stop: list[str] = Field(default_factory=list, max_length=16)
+    stop: Annotated[list[str], AfterValidator(check_stops)] = Field(
+        default_factory=list, max_length=MOST_STOPS
+    )
     interventions: list[Intervention] = Field(default_factory=list, max_length=64)
 
 

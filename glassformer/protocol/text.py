@@ -1,8 +1,11 @@
-"""Text that may come in a message: no lone surrogates, no NUL."""
+"""Text that may come in a message: no lone surrogates, no NUL; and the strings that end a generation."""
 
 from __future__ import annotations
 
 from glassformer.errors import BadValue
+
+MOST_STOPS = 16
+LONGEST_STOP = 500
 
 
 def check_text(text: str) -> str:
@@ -25,3 +28,10 @@ def require_text(text: str, field: str) -> None:
         check_text(text)
     except ValueError as error:
         raise BadValue(f"{field} {error}.", field=field) from None
+
+
+def check_stops(stops: list[str]) -> list[str]:
+    """Stop strings unchanged. Raises ValueError for too many, empty and long ones."""
+    if len(stops) > MOST_STOPS or any(not 1 <= len(stop) <= LONGEST_STOP for stop in stops):
+        raise ValueError(f"takes at most {MOST_STOPS} strings of 1 to {LONGEST_STOP} characters")
+    return [check_text(stop) for stop in stops]

@@ -1,11 +1,18 @@
-"""Text as a field of a request."""
+"""Text and stop strings as fields of a request."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator
 
-from glassformer.protocol.text import check_text
+from glassformer.protocol.text import check_stops, check_text
+
+
+def list_stops(value: object) -> object:
+    """One string or several, or none."""
+    return [value] if isinstance(value, str) else [] if value is None else value
+
 
 Text = Annotated[str, AfterValidator(check_text)]
+Stops = Annotated[list[str], BeforeValidator(list_stops), AfterValidator(check_stops)]

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from glassformer.errors import BadValue
@@ -24,34 +26,68 @@ def write_store(
     The folder appears when it is complete: it is written under another name next to it. `overwrite` replaces a folder
     that is a Zarr group, and nothing else. Raises BadValue for a place that cannot be written.
     """
-    target = Path(path).expanduser().absolute()
-    check_place(target, overwrite=overwrite)
-    unfinished = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-    try:
-        unfinished.mkdir(parents=True)
+    with Place(Path(path), kind="a Zarr folder", mark=ROOT_KEY, overwrite=overwrite).filling() as folder:
         for key in store.list_keys():
-            write_file(unfinished / key, store.get(key).body)
+            write_file(folder / key, store.get(key).body)
         for name, body in (files or {}).items():
-            write_file(unfinished / name, body)
-        if overwrite and target.exists():
-            shutil.rmtree(target)
-        unfinished.rename(target)
-    except OSError as error:
-        raise BadValue(
-            f"The folder {target.name!r} cannot be written: {error.strerror}.", field="path"
-        ) from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+            write_file(folder / name, body)
 
 
-def check_place(target: Path, *, overwrite: bool) -> None:
-    """Raise BadValue where `target` is taken by something that must not be replaced."""
-    if not target.exists():
-        return
-    if not overwrite:
-        raise BadValue(f"{target.name!r} exists already; say overwrite to replace it.", field="path")
-    if not (target / ROOT_KEY).is_file():
-        raise BadValue(f"{target.name!r} is not a Zarr folder, so it is not replaced.", field="path")
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A folder that will be written, all of it or nothing.
+
+    With `overwrite` it replaces one of its own `kind`, known by the file `mark`, and nothing else. `field` is what is
+    blamed for a place that cannot be written.
+    """
+
+    path: Path
+    kind: str
+    mark: str
+    overwrite: bool = False
+    field: str = "path"
+
+    @property
+    def target(self) -> Path:
+        return self.path.expanduser().absolute()
+
+    def check(self) -> None:
+        """Raise BadValue where the place is taken by something that must not be replaced."""
+        target = self.target
+        if target.is_symlink():
+            raise BadValue(f"{target.name!r} is a link; name the folder it leads to.", field=self.field)
+        if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+            return
+        if not (target / self.mark).is_file():
+            raise BadValue(
+                f"{target.name!r} exists and is not {self.kind}, so it is not replaced.", field=self.field
+            )
+        if not self.overwrite:
+            raise BadValue(f"{target.name!r} exists already; say overwrite to replace it.", field=self.field)
+
+    @contextmanager
+    def filling(self) -> Iterator[Path]:
+        """An empty folder beside the place, which takes it at the end. Raises BadValue; then nothing is left."""
+        self.check()
+        target = self.target
+        unfinished = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+        try:
+            unfinished.mkdir(parents=True)
+            yield unfinished
+            if target.exists():
+                shutil.rmtree(target)
+            unfinished.rename(target)
+        except OSError as error:
+            raise BadValue(
+                f"The folder {target.name!r} cannot be written: {describe_fault(error)}.", field=self.field
+            ) from error
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def describe_fault(error: OSError) -> str:
+    """What the system said, without paths; several faults at once have no words of their own."""
+    return error.strerror or "not every file could be copied"
 
 
 def write_file(path: Path, body: bytes) -> None:

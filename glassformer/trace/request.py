@@ -11,8 +11,6 @@ from glassformer.protocol.text import require_text
 if TYPE_CHECKING:
     from glassformer.model.load import LoadedModel
 
-LONGEST_STOP = 500
-
 
 def check_request(body: TraceRequest) -> None:
     """Raises BadValue for anything that no model could be asked."""
@@ -25,10 +23,6 @@ def check_request(body: TraceRequest) -> None:
         require_text(body.prompt, "prompt")
     for message in body.messages or []:
         require_text(message.content, "messages")
-    for stop in body.stop:
-        require_text(stop, "stop")
-        if len(stop) > LONGEST_STOP:
-            raise BadValue(f"A stop string has at most {LONGEST_STOP} characters.", field="stop")
 
 
 def encode_request(body: TraceRequest, loaded: LoadedModel) -> tuple[list[int], str]:

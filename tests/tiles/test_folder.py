@@ -1,5 +1,6 @@
 """Stores written to a folder: the same bytes as the keys, and what must not be overwritten is not."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import zarr
 
 from glassformer.errors import BadValue
-from glassformer.tiles.folder import write_store
+from glassformer.tiles.folder import Place, write_store
 from glassformer.tiles.store import ArrayView, ZarrStore
 
 CELLS = np.random.default_rng(0).normal(size=(3, 130, 70)).astype(np.float32)
@@ -49,6 +50,27 @@ def test_a_place_that_cannot_be_written(store: ZarrStore, tmp_path: Path) -> Non
     (tmp_path / "file").write_text("")
     with pytest.raises(BadValue, match="cannot be written"):
         write_store(store, tmp_path / "file" / "x.zarr")
+
+
+def test_a_link_is_not_replaced(store: ZarrStore, tmp_path: Path) -> None:
+    write_store(store, tmp_path / "real.zarr")
+    (tmp_path / "x.zarr").symlink_to(tmp_path / "real.zarr", target_is_directory=True)
+    with pytest.raises(BadValue, match="is a link"):
+        write_store(store, tmp_path / "x.zarr", overwrite=True)
+    assert (tmp_path / "real.zarr" / "zarr.json").is_file()
+
+
+def test_faults_of_the_system_are_told_without_paths(tmp_path: Path) -> None:
+    (tmp_path / "page").mkdir()
+    (tmp_path / "page" / "gone.js").symlink_to(tmp_path / "nothing")
+    with (
+        pytest.raises(BadValue, match="not every file could be copied") as raised,
+        Place(tmp_path / "out", kind="a copy", mark="mark").filling() as folder,
+    ):
+        shutil.copytree(tmp_path / "page", folder, dirs_exist_ok=True)
+    assert str(tmp_path) not in raised.value.message
+    assert "None" not in raised.value.message
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_store_that_fails_leaves_nothing(tmp_path: Path) -> None:

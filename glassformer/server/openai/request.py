@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -25,13 +24,12 @@ from pydantic import (
 
 from glassformer.errors import BadValue
 from glassformer.protocol.messages import ChatMessage, Constraint, Sampling
+from glassformer.protocol.parse import parse
 from glassformer.protocol.text import check_text
-from glassformer.server.text import Text
+from glassformer.server.text import Stops, Text
 
 MOST_CHOICES = 16
 MOST_PROMPTS = 64
-MOST_STOPS = 16
-LONGEST_STOP = 500
 MOST_TOP_LOGPROBS = 20
 # A top_p of 0 keeps the most probable token alone; the sampler wants a number above 0 for that.
 SMALLEST_TOP_P = 1e-9
@@ -61,16 +59,6 @@ ASKING_NOTHING: Mapping[str, tuple[Any, ...]] = {
     "function_call": ("none", "auto"),
     "suffix": ("",),
 }
-
-
-def list_stops(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
-def check_stops(stops: list[str]) -> list[str]:
-    if len(stops) > MOST_STOPS or any(not 1 <= len(stop) <= LONGEST_STOP for stop in stops):
-        raise ValueError(f"takes at most {MOST_STOPS} strings of 1 to {LONGEST_STOP} characters")
-    return [check_text(stop) for stop in stops]
 
 
 def refuse_part(kind: object) -> ValueError:
@@ -178,9 +166,7 @@ class OpenAIRequest(BaseModel):
     presence_penalty: float = Field(0.0, ge=-2, le=2)
     frequency_penalty: float = Field(0.0, ge=-2, le=2)
     logit_bias: dict[int, float] = Field(default_factory=dict)
-    stop: Annotated[list[str], BeforeValidator(list_stops), AfterValidator(check_stops)] = Field(
-        default_factory=list
-    )
+    stop: Stops = Field(default_factory=list)
     top_k: int = Field(0, ge=-1, le=1_000_000, description="0 or -1 = off")
     min_p: float = Field(0.0, ge=0, le=1)
     typical_p: float = Field(1.0, gt=0, le=1)
@@ -235,12 +221,7 @@ class OpenAIRequest(BaseModel):
             "seed": seed,
             "constraint": self.constraint(),
         }
-        try:
-            return Sampling.model_validate(values)
-        except ValidationError as error:
-            first = error.errors()[0]
-            name = str(first["loc"][0]) if first["loc"] else "sampling"
-            raise BadValue(f"{name}: {first['msg']}.", field=name) from None
+        return parse(Sampling, values)
 
     def constraint(self) -> Constraint | None:
         """What the text must be, if anything. Raises BadValue."""

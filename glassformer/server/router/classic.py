@@ -7,24 +7,20 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from starlette.responses import Response
 
 from glassformer.model.imports import import_torch
 from glassformer.protocol.messages import Sampling
-from glassformer.protocol.text import check_text
 from glassformer.server.framing import TextFramer
 from glassformer.server.services import Services, ServicesOf
 from glassformer.server.stream import ClientLeft, EventStream, unless_left
-from glassformer.server.text import Text
+from glassformer.server.text import Stops, Text
 
 if TYPE_CHECKING:
     from glassformer.engine.request import DecodedToken
 
 router = APIRouter(tags=["classic"])
-
-MOST_STOPS = 16
-LONGEST_STOP = 500
 
 
 class ClassicRequest(BaseModel):
@@ -47,21 +43,9 @@ class GenerateRequest(ClassicRequest):
     repetition_penalty: float = Field(1.0, gt=0, le=100)
     top_k: int = Field(0, ge=0, le=1_000_000, description="0 = off")
     seed: int | None = Field(None, ge=0, le=2**63 - 1)
-    stop: list[str] = Field(
+    stop: Stops = Field(
         default_factory=list, description="one string or several; none of them is in the answer"
     )
-
-    @field_validator("stop", mode="before")
-    @classmethod
-    def listed(cls, value: object) -> object:
-        return [value] if isinstance(value, str) else [] if value is None else value
-
-    @field_validator("stop")
-    @classmethod
-    def check_stops(cls, stops: list[str]) -> list[str]:
-        if len(stops) > MOST_STOPS or any(not 1 <= len(stop) <= LONGEST_STOP for stop in stops):
-            raise ValueError(f"takes at most {MOST_STOPS} strings of 1 to {LONGEST_STOP} characters")
-        return [check_text(stop) for stop in stops]
 
     @property
     def sampling(self) -> Sampling:
