@@ -145,7 +145,8 @@ def test_a_deleted_recording_is_held_by_no_page(model_dir: Path) -> None:
             subscribe(socket, trace_id, ["nothing.9"])
             assert "error" in json.loads(socket.recv(5))  # so the subscription before it has been taken
             assert client.delete(f"/api/traces/{trace_id}").status_code == 204
-            client.get(f"/api/traces/{start(client, 1)}/events")  # the engine's thread has the last run at hand
+            # The engine's thread still has the last run at hand.
+            client.get(f"/api/traces/{start(client, 1)}/events")
             for _ in range(200):
                 gc.collect()
                 if held() is None:
