@@ -80,14 +80,12 @@ def reordered(weight: Tensor) -> Product:
     In float32 where oneDNN has no kernels for the weight's own format on this processor. Raises RuntimeError where it
     has none at all.
     """
-    copied = weight if has_kernel(weight.dtype) else weight.float()
-    copy = torch.ops.mkldnn._reorder_linear_weight(copied, TYPICAL_ROWS)
-    return partial(multiply_reordered, copy=copy, dtype=copied.dtype)
-
-
-def multiply_reordered(rows: Tensor, copy: Tensor, dtype: torch.dtype) -> Tensor:
-    product: Tensor = torch.ops.mkldnn._linear_pointwise(rows.to(dtype), copy, None, "none", [], "")
-    return product.to(rows.dtype)
+    if not has_kernel(weight.dtype):
+        wide = reordered(weight.float())
+        return lambda rows: wide(rows.float()).to(rows.dtype)
+    copy = torch.ops.mkldnn._reorder_linear_weight(weight, TYPICAL_ROWS)
+    multiply = torch.ops.mkldnn._linear_pointwise.default
+    return lambda rows: multiply(rows, copy, None, "none", [], "")
 
 
 @cache
@@ -124,22 +122,31 @@ def install_products(model: nn.Module, *, spare_bytes: int = 0) -> tuple[dict[in
     copies = size if has_kernel(dtype) else size * torch.float32.itemsize // dtype.itemsize
     chosen = choose_ways(weights, may_copy=copies <= spare_bytes)
     for linear in linears:
-        linear.forward = partial(forward, linear, spread(chosen, linear.weight.detach()))  # type: ignore[method-assign]
+        linear.forward = Shortcut(linear, spread(chosen, linear.weight.detach())).compute  # type: ignore[assignment, method-assign]
     taken = copies if reordered in chosen.values() else 0
     return {count: way.__name__ for count, way in chosen.items()}, taken
 
 
-def forward(linear: nn.Linear, products: Sequence[Product | None], given: Tensor) -> Tensor:
-    """What `nn.Linear` computes, with the product there is for this number of rows; `given` is [..., d_in]."""
-    count = given.shape[:-1].numel()
-    product = products[count] if count < len(products) and is_packing() else None
-    if product is None or given.dtype != linear.weight.dtype:
-        return functional.linear(given, linear.weight, linear.bias)
-    # A turned product leaves columns side by side, which would make the next one, and fused attention, slow.
-    found = product(given.reshape(count, given.shape[-1]).contiguous()).contiguous()
-    if linear.bias is not None:
-        found += linear.bias
-    return found.view(*given.shape[:-1], found.shape[-1])
+class Shortcut:
+    """What `nn.Linear` computes, with the product there is for the number of rows; called some hundred times a step."""
+
+    __slots__ = ("bias", "products", "weight")
+
+    def __init__(self, linear: nn.Linear, products: Sequence[Product | None]) -> None:
+        self.weight, self.bias, self.products = linear.weight, linear.bias, products
+
+    def compute(self, given: Tensor) -> Tensor:
+        """`given` is [..., d_in]."""
+        shape = given.shape
+        count = given.numel() // shape[-1]
+        product = self.products[count] if count < len(self.products) and is_packing() else None
+        if product is None or given.dtype != self.weight.dtype:
+            return functional.linear(given, self.weight, self.bias)
+        # A turned product leaves columns side by side, which would make the next one, and fused attention, slow.
+        found = product(given.reshape(count, shape[-1]).contiguous()).contiguous()
+        if self.bias is not None:
+            found += self.bias
+        return found.view(*shape[:-1], found.shape[-1])
 
 
 def spread(chosen: dict[int, Way], weight: Tensor) -> list[Product | None]:
