@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from interp_engine.arch import ArchSpec
 from interp_engine.model import EagerModel
@@ -243,7 +243,10 @@ class Structure:
         down = _find_linear(holder, ("down_proj", "w3", "Wo", "wo", "fc2", "output_linear"))
         if fused is None or down is None:
             return []
-        width, d_mlp = find_whole_shape(fused.weight)[0], find_whole_shape(down.weight)[1]
+        width, d_mlp = (
+            find_whole_shape(cast(Tensor, fused.weight))[0],
+            find_whole_shape(cast(Tensor, down.weight))[1],
+        )
         if width != 2 * d_mlp:
             return []
         out = Projection(down, is_transposed(down))
