@@ -83,11 +83,12 @@ class Engine:
                 raise TooMany("The server is stopping.", retry_after_secs=5)
             if len(self) >= self.max_running + self.max_waiting:
                 raise TooMany("Too many generations are waiting for this model.", retry_after_secs=2)
-            self._waiting.append(session)
             if self._thread is None:
                 name = f"engine {self.loaded.model_id}"
-                self._thread = threading.Thread(target=self._work, name=name, daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._work, name=name, daemon=True)
+                thread.start()  # raises where the system has none left
+                self._thread = thread
+            self._waiting.append(session)
             self._changed.notify()
 
     def close(self) -> None:
@@ -97,6 +98,11 @@ class Engine:
             for session in (*self._running, *self._waiting):
                 session.cancel()
             self._changed.notify()
+
+    def join(self, timeout_secs: float) -> None:
+        """Wait, once closed, for the thread to end: a process that ends while it computes does not end well."""
+        if self._thread is not None:
+            self._thread.join(timeout_secs)
 
     # --- the engine's thread -----------------------------------------------------------------------
 
@@ -108,16 +114,22 @@ class Engine:
                         self._prefixes.clear()
                         return
                     self._changed.wait()
-                joining = []
-                while self._waiting and len(self._running) < self.max_running:
-                    joining.append(self._waiting.popleft())
-                    self._running.append(joining[-1])
-            for session in joining:
-                try:
-                    self._begin(session)
-                except Exception as exc:
-                    self._end(session, exc)
+            self._join_waiting()
             self._step()
+
+    def _join_waiting(self) -> None:
+        """Let in those there is room for."""
+        with self._changed:
+            joining = [
+                self._waiting.popleft()
+                for _ in range(min(len(self._waiting), self.max_running - len(self._running)))
+            ]
+            self._running += joining
+        for session in joining:
+            try:
+                self._begin(session)
+            except Exception as exc:
+                self._end(session, exc)
 
     def _begin(self, session: Session) -> None:
         session.on_begin()

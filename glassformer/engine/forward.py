@@ -23,10 +23,6 @@ from glassformer.model.key_value import KeyValueStore
 from glassformer.model.load import LoadedModel
 from glassformer.model.packing import compute_packed
 
-# Rows up to which live watchers are shown what a forward computes. A longer piece of a prompt is read from the
-# recording afterwards: its attention patterns alone, heads x rows x keys for every block, would stall everybody.
-SHOWN_ROWS = 16
-
 
 @dataclass(slots=True)
 class Part:
@@ -38,8 +34,7 @@ class Part:
 
     def __post_init__(self) -> None:
         watcher = self.sequence.watcher
-        shows = watcher is not None and self.count <= SHOWN_ROWS
-        self.wanted = watcher.wanted() if watcher is not None and shows else frozenset()
+        self.wanted = frozenset() if watcher is None else watcher.wanted(self.count)
 
     @property
     def start(self) -> int:
@@ -141,7 +136,7 @@ def finish(part: Part, rows: slice, capture: Capture | None, logits: Tensor) -> 
     """Tell the watcher what a forward gave, and count its positions as seen; the logits to draw from, if any."""
     sequence, draws = part.sequence, part.draws
     if sequence.watcher is not None:
-        sequence.watcher.see(capture if part.wanted else None, rows, logits)
+        sequence.watcher.see(capture, rows, logits)
     sequence.seen = part.stop
     return logits[-1] if draws else None
 

@@ -36,7 +36,7 @@ class Scoring:
     is_alone = False
     _scores: list[Score] = field(default_factory=list)
 
-    def wanted(self) -> frozenset[str]:
+    def wanted(self, count: int) -> frozenset[str]:
         return frozenset({"lm_head"})
 
     def watch(self, rows: slice, start: int, stop: int) -> AbstractContextManager[None]:

@@ -27,8 +27,8 @@ class Watcher(Protocol):
     def is_alone(self) -> bool:
         """Whether its sequence must have each forward for itself, because it changes what the model computes."""
 
-    def wanted(self) -> frozenset[str]:
-        """Addresses to capture in the next forward; with `lm_head` all its logits are given to `see`."""
+    def wanted(self, count: int) -> frozenset[str]:
+        """Addresses to capture in the next forward, of `count` rows; with `lm_head` `see` is given logits of all."""
 
     def watch(self, rows: slice, start: int, stop: int) -> AbstractContextManager[None]:
         """Wraps a forward whose rows `rows` are the positions `start` to `stop`."""

@@ -42,6 +42,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                 log.warning("a model cannot be loaded at the start", model_id=model_id, reason=error.message)
         yield
         services.close()
+        await services.wait_closed()
 
     app = FastAPI(
         title="Glassformer",

@@ -35,6 +35,8 @@ T = TypeVar("T")
 READING_THREADS = 8
 # Threads for tokenizers and small files, so that they never wait behind heavy readers.
 QUICK_THREADS = 16
+# How long a server that is told to stop waits for a step.
+CLOSING_SECS = 5.0
 
 
 class Services:
@@ -120,6 +122,11 @@ class Services:
         self.closing.set()
         for engine in list(self._engines.values()):
             engine.close()
+
+    async def wait_closed(self) -> None:
+        """Wait, once closed, for the steps that are still being computed."""
+        for engine in list(self._engines.values()):
+            await self.quick(engine.join, CLOSING_SECS)
 
 
 def find_services(connection: HTTPConnection) -> Services:

@@ -39,8 +39,8 @@ class Intervened:
         self._recording = recording
         self._edits = make_edits(structure, interventions)
 
-    def wanted(self) -> frozenset[str]:
-        return self._recording.wanted()
+    def wanted(self, count: int) -> frozenset[str]:
+        return self._recording.wanted(count)
 
     @contextmanager
     def watch(self, rows: slice, start: int, stop: int) -> Iterator[None]:

@@ -24,6 +24,10 @@ from glassformer.protocol.frames import encode_frame
 # Positions a new buffer holds; it doubles from there, so a step copies nothing most of the time.
 FIRST_CAPACITY = 64
 
+# Rows up to which a forward is shown live. A longer piece of a prompt is read from the recording afterwards: its
+# attention patterns alone, heads x rows x keys for every block, would stall everybody.
+SHOWN_ROWS = 16
+
 Send = Callable[[bytes], None]
 
 
@@ -73,8 +77,10 @@ class Recording:
 
     # --- watching ----------------------------------------------------------------------------------
 
-    def wanted(self) -> frozenset[str]:
-        """Addresses that live watchers want of the next forward."""
+    def wanted(self, count: int) -> frozenset[str]:
+        """Addresses that live watchers want of the next forward, of `count` rows."""
+        if count > SHOWN_ROWS:
+            return frozenset()
         return frozenset(address for one in list(self._subscriptions) for address in one.addresses)
 
     @contextmanager
@@ -94,7 +100,7 @@ class Recording:
         count = rows.stop - rows.start
         for subscription in list(self._subscriptions):
             frame: dict[str, np.ndarray[Any, Any]] = {}
-            for address in subscription.addresses:
+            for address in subscription.addresses if count <= SHOWN_ROWS else ():
                 value = None if capture is None else capture.read_rows(address, rows)
                 if address == "lm_head" and len(logits) == count:
                     value = logits

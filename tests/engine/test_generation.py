@@ -96,7 +96,7 @@ class Watcher:
         self.spans: list[tuple[int, int]] = []
         self.rows: list[int] = []
 
-    def wanted(self) -> frozenset[str]:
+    def wanted(self, count: int) -> frozenset[str]:
         return frozenset({"lm_head"})
 
     @contextmanager
