@@ -296,7 +296,7 @@ def _list_weights(structure: Structure) -> list[Weight]:
                 name=name,
                 role=role,
                 block=owners.get(id(owner)),
-                axes=_weight_axes(role, parameter, transposed=transposed),
+                axes=_weight_axes(role, owner, parameter, transposed=transposed),
                 shape=list(find_whole_shape(parameter)),
                 dtype=name_format(parameter),
                 tied_to=tied_to,
@@ -335,11 +335,12 @@ def _projections(structure: Structure, block: int) -> Iterator[tuple[str, Projec
             yield from found.items()
 
 
-def _weight_axes(role: str, parameter: Tensor, *, transposed: bool) -> list[Axis]:
+def _weight_axes(role: str, owner: nn.Module, parameter: Tensor, *, transposed: bool) -> list[Axis]:
     pair = WEIGHT_AXES.get(role, ("row", "column"))
     if parameter.dim() == 1:
         return [VECTOR_AXES.get(role, pair[0])]
     if parameter.dim() == 2:
         return [pair[1], pair[0]] if transposed else [pair[0], pair[1]]
-    experts: list[Axis] = ["expert"] * (parameter.dim() - 2)
-    return [*experts, "row", "column"]
+    # One matrix for each channel of a convolution, for each expert of a mixture.
+    stacked: Axis = "channel" if isinstance(owner, nn.Conv1d) else "expert"
+    return [*[stacked] * (parameter.dim() - 2), "row", "column"]

@@ -22,6 +22,7 @@ Axis = Literal[
     "d_model",
     "d_mlp",
     "expert",
+    "channel",
     "vocab",
     "row",
     "column",

@@ -247,7 +247,7 @@ test("a block without attention has its mixer's weights where others have their 
   block.weights = [
     ...block.weights.filter((weight) => !["q", "k", "v", "o"].includes(weight.role)),
     other("mixer.in_proj.weight", ["row", "column"], [256, 128]),
-    other("mixer.conv1d.weight", ["expert", "row", "column"], [64, 1, 4]),
+    other("mixer.conv1d.weight", ["channel", "row", "column"], [64, 1, 4]),
     other("moe.router.weight", ["row", "column"], [4, 128]),
   ];
   const layout = layoutModel(anatomy, 8, { free: FREE, ems: EMS.slice(0, 8) });

@@ -299,7 +299,7 @@ export interface components {
             /** Address */
             address: string;
             /** Axes */
-            axes: ("batch" | "pos" | "query" | "key" | "head" | "kv_head" | "d_head" | "d_model" | "d_mlp" | "expert" | "vocab" | "row" | "column")[];
+            axes: ("batch" | "pos" | "query" | "key" | "head" | "kv_head" | "d_head" | "d_model" | "d_mlp" | "expert" | "channel" | "vocab" | "row" | "column")[];
             /** Difference */
             difference: number | null;
             equation: components["schemas"]["Equation"] | null;
@@ -685,7 +685,7 @@ export interface components {
             /** Address */
             address: string;
             /** Axes */
-            axes: ("batch" | "pos" | "query" | "key" | "head" | "kv_head" | "d_head" | "d_model" | "d_mlp" | "expert" | "vocab" | "row" | "column")[];
+            axes: ("batch" | "pos" | "query" | "key" | "head" | "kv_head" | "d_head" | "d_model" | "d_mlp" | "expert" | "channel" | "vocab" | "row" | "column")[];
             /**
              * Block
              * @default null
@@ -934,7 +934,7 @@ export interface components {
          */
         Weight: {
             /** Axes */
-            axes: ("batch" | "pos" | "query" | "key" | "head" | "kv_head" | "d_head" | "d_model" | "d_mlp" | "expert" | "vocab" | "row" | "column")[];
+            axes: ("batch" | "pos" | "query" | "key" | "head" | "kv_head" | "d_head" | "d_model" | "d_mlp" | "expert" | "channel" | "vocab" | "row" | "column")[];
             /**
              * Block
              * @default null
