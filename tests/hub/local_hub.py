@@ -8,6 +8,7 @@ import hashlib
 import json
 import re
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -53,6 +54,7 @@ class LocalHub:
     # After how many bytes the next transfer of a file is cut, by file name; and whether the hub is down after that.
     cut_after: dict[str, int] = field(default_factory=dict)
     is_down_after_cut: bool = False
+    cuts_last: bool = False  # once the model's other files have been sent
     is_down: bool = False
     asked: list[Asked] = field(default_factory=list)
 
@@ -194,8 +196,21 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(part)
             self.asked.sent_bytes = len(part)
         if cut is not None:
+            if self.hub.cuts_last:
+                self.wait_for_others(file)
             self.hub.is_down = self.hub.is_down_after_cut
             self.close_connection = True
+
+    def wait_for_others(self, file: Path) -> None:
+        """Until the client, which fetches several files at once, has all the others of the model."""
+        index = json.loads((file.parent / "model.safetensors.index.json").read_text())
+        others = {name for name in index["weight_map"].values() if name != file.name}
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline:
+            whole = {Path(asked.path).name for asked in self.hub.transfers if asked.sent_bytes}
+            if others <= whole:
+                return
+            time.sleep(0.01)
 
     def send_json(self, status: int, value: object, headers: dict[str, str] | None = None) -> None:
         body = json.dumps(value).encode()

@@ -91,7 +91,7 @@ def test_a_hub_that_goes_away_is_told_and_the_files_that_came_are_kept(
     hub: LocalHub, cache: Path, models: Path
 ) -> None:
     hub.cut_after["b.safetensors"] = 20_000
-    hub.is_down_after_cut = True
+    hub.is_down_after_cut = hub.cuts_last = True
     registry = make_registry(hub, cache)
     error = fail(registry, "someone/parts")
     assert isinstance(error, HubUnreachable)
