@@ -106,7 +106,7 @@ def recipe_of(name: str, tokenizer: PreTrainedTokenizerFast, *, seed: int) -> Re
         model=lambda: tales.model(tokenizer),
         batch=lambda seed, step: tales.batch(seed, step, tokenizer),
         score=answered_line,
-        steps=7000,
+        steps=12000,
         matrix_lr=0.01,
         other_lr=3e-3,
         weight_decay=0.01,
