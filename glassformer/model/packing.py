@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -51,14 +52,19 @@ def compute_packed(
     }
     # One row at least: some heads cannot take none.
     kept = torch.tensor(rows or [0], device=model.device)
-    keeps_rows = "logits_to_keep" in inspect.signature(model.forward).parameters
-    if keeps_rows:
+    if keeps_rows(type(model)):
         arguments["logits_to_keep"] = kept
     with packing(spans):
         logits: Tensor = model(**arguments).logits[0]
-    if not keeps_rows:
+    if not keeps_rows(type(model)):
         logits = logits[kept]
     return logits[: len(rows)]
+
+
+@cache
+def keeps_rows(kind: type[PreTrainedModel]) -> bool:
+    """Whether models of this class compute the logits of chosen rows only."""
+    return "logits_to_keep" in inspect.signature(kind.forward).parameters
 
 
 def find_packing_fault(model: PreTrainedModel, *, vocab: int, context: int) -> str | None:
