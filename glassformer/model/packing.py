@@ -62,7 +62,7 @@ def compute_packed(
 
 
 @cache
-def keeps_rows(kind: type[PreTrainedModel]) -> bool:
+def keeps_rows(kind: Any) -> bool:
     """Whether models of this class compute the logits of chosen rows only."""
     return "logits_to_keep" in inspect.signature(kind.forward).parameters
 
