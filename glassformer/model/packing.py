@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -52,19 +52,20 @@ def compute_packed(
     }
     # One row at least: some heads cannot take none.
     kept = torch.tensor(rows or [0], device=model.device)
-    if keeps_rows(type(model)):
+    keeps_rows = takes_rows(type(model).forward)
+    if keeps_rows:
         arguments["logits_to_keep"] = kept
     with packing(spans):
         logits: Tensor = model(**arguments).logits[0]
-    if not keeps_rows(type(model)):
+    if not keeps_rows:
         logits = logits[kept]
     return logits[: len(rows)]
 
 
 @cache
-def keeps_rows(kind: Any) -> bool:
-    """Whether models of this class compute the logits of chosen rows only."""
-    return "logits_to_keep" in inspect.signature(kind.forward).parameters
+def takes_rows(forward: Callable[..., Any]) -> bool:
+    """Whether a model's forward can be told for which rows to compute logits."""
+    return "logits_to_keep" in inspect.signature(forward).parameters
 
 
 def find_packing_fault(model: PreTrainedModel, *, vocab: int, context: int) -> str | None:
