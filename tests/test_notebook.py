@@ -249,6 +249,25 @@ def test_weights_are_the_models_own(model: gf.Model, reference: Any) -> None:
         model.weight("nonesuch")
 
 
+@pytest.mark.parametrize(
+    "address", ["resid_pre.1", "resid_post.1", "mlp_act.1", "q.0", "attn_probs.1", "lm_head"]
+)
+def test_what_is_written_to_an_array_changes_nothing_else(trace: gf.Trace, address: str) -> None:
+    before = trace.numpy(address).copy()
+    trace.numpy(address)[:] = 7
+    named = trace[address]
+    named -= 7
+    named.values[:] = 7
+    np.testing.assert_array_equal(trace.numpy(address), before)
+
+
+def test_what_is_written_to_a_weight_changes_no_model(model: gf.Model) -> None:
+    name = "model.layers.1.mlp.down_proj.weight"
+    before = model.weight(name).values.copy()
+    model.weight(name).values[:] = 7
+    np.testing.assert_array_equal(model.weight(name).values, before)
+
+
 def test_checks_are_told_site_by_site(model: gf.Model) -> None:
     checks = model.checks()
     assert set(checks["status"]) <= {"exact", "close"}

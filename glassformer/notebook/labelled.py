@@ -68,15 +68,11 @@ def label_cells(
 ) -> xarray.DataArray:
     """A DataArray over `read`; `tokens` are the texts of the recorded positions.
 
-    Its cells are the caller's own: what is written to them changes neither the recording nor the model.
+    `read` gives arrays of the caller's own: what is written to them changes neither the recording nor the model.
     """
-
-    def copy(region: Region) -> Array:
-        return np.array(read(region))
-
-    data: Any = indexing.LazilyIndexedArray(LazyCells(shape, copy))
+    data: Any = indexing.LazilyIndexedArray(LazyCells(shape, read))
     if np.prod(shape, dtype=np.int64) <= EAGER_CELLS:
-        data = copy(tuple(slice(0, size) for size in shape))
+        data = read(tuple(slice(0, size) for size in shape))
     dims = name_axes(axes)
     return xarray.DataArray(
         xarray.Variable(dims, data),

@@ -111,7 +111,7 @@ class Model:
         if weight is None:
             raise NoSite(name, f"This model has no weight {name!r}.")
         return label_cells(
-            lambda region: to_numpy(self.loaded.structure.parameter(name)[region]),
+            lambda region: to_numpy(self.loaded.structure.parameter(name)[region]).copy(),
             weight.shape,
             weight.axes,
             name=name,

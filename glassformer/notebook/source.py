@@ -41,7 +41,7 @@ class Source(Protocol):
         """The shape of all its cells."""
 
     def read(self, address: str, region: Region) -> Array:
-        """Cells of a region."""
+        """Cells of a region, in an array of the caller's own."""
 
 
 def list_sites(anatomy: Anatomy) -> dict[str, Site]:
@@ -72,4 +72,4 @@ class LiveSource:
         return self._trace.shape(site)
 
     def read(self, address: str, region: Region) -> Array:
-        return self._trace.read(address, region)
+        return self._trace.read(address, region, copies=True)

@@ -83,8 +83,7 @@ class Trace:
     def numpy(self, address: str) -> Array:
         """A site as a plain array of float32, all of it, in the order of its axes. Raises KeyError."""
         shape = self._source.shape(self._require_site(address))
-        # A copy: the source may hand out the recording's own memory.
-        return self._source.read(address, tuple(slice(0, size) for size in shape)).copy()
+        return self._source.read(address, tuple(slice(0, size) for size in shape))
 
     def __contains__(self, address: object) -> bool:
         return address in self.keys()

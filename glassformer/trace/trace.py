@@ -137,15 +137,17 @@ class Trace:
         count = self.positions if positions is None else positions
         return tuple(count if size is None else size for size in site.shape)
 
-    def read(self, address: str, region: Region | None = None) -> Array:
+    def read(self, address: str, region: Region | None = None, *, copies: bool = False) -> Array:
         """Cells of a site as float32, all of it or a region in its axis order.
 
-        Raises UnknownAddress for a site that does not exist or is refused.
+        They may be the recording's own memory, to look at only, unless `copies` is set. Raises UnknownAddress for a
+        site that does not exist or is refused.
         """
         site = self.require_site(address)
         shape = self.shape(site)
         where = region or tuple(slice(0, size) for size in shape)
-        return to_numpy(self._read(site, where))
+        cells, is_held = self._read(site, where)
+        return to_numpy(cells.clone() if copies and is_held else cells)
 
     def read_logits(self, pos: int) -> Tensor:
         """Logits at one recorded position, [vocab]. Raises BadValue for a position that is not recorded."""
@@ -155,17 +157,18 @@ class Trace:
             )
         return self._tail("lm_head", slice(pos, pos + 1))[0]
 
-    def _read(self, site: Site, where: Region) -> Tensor:
+    def _read(self, site: Site, where: Region) -> tuple[Tensor, bool]:
+        """Cells of a site, and whether they are held here; others are computed each time."""
         if site.block is None and site.point != "embeddings":
-            return self._tail(site.point, where[0])[:, where[1]]
+            return self._tail(site.point, where[0])[:, where[1]], False
         if site.provenance == "recorded" and site.block is not None:
             with self._lock:
                 self._restore()
-                return self.recording.residual(site.block + (site.point == "resid_post"))[where]
+                return self.recording.residual(site.block + (site.point == "resid_post"))[where], True
         sites = self.block_sites(site.block or 0)
         if site.point in PATTERNS and sites.call is not None:
-            return form_pattern(sites.call, site.point, where)
-        return sites.values[site.address][where]
+            return form_pattern(sites.call, site.point, where), False
+        return sites.values[site.address][where], True
 
     def block_sites(self, block: int) -> BlockSites:
         """All sites of a block for every recorded position, materialised if they are not at hand."""
