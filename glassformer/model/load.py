@@ -401,9 +401,9 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_dtype(name: str, device: torch.device) -> torch.dtype | str:
-    """`auto` is float32 on a CPU, exact and on most the quickest, and the model's own format elsewhere.
+    """`auto` is float32 on a CPU, where nothing is then rounded, and the model's own format elsewhere.
 
-    Measured on an AVX2 processor without bfloat16 arithmetic: 19.7 tokens/s in float32, 9.8 in bfloat16 (134M Llama).
+    Speeds of both are in bench/results/engine.md; docs/decisions/0010 says why it is not the quicker one.
     """
     if name == "auto":
         return torch.float32 if device.type == "cpu" else "auto"
