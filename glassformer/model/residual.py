@@ -43,8 +43,9 @@ class ResidualTap:
 
         def tell(block: int, hidden: Tensor) -> None:
             if threading.get_ident() == thread:
+                seen = hidden.detach()
                 for take in listeners:
-                    take(block, hidden.detach())
+                    take(block, seen)
 
         def tell_input(block: int, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             tell(block, args[0] if args else first_tensor(kwargs))
