@@ -61,11 +61,12 @@ def rerun_tail(structure: Structure, residual: Tensor, capture: Capture | None =
     Positions do not matter past the last block, so any rows may be given. Returns logits [pos, vocab].
     """
     token_ids = torch.zeros(1, residual.shape[0], dtype=torch.long, device=residual.device)
-    with torch.inference_mode(), _passing_over(structure, structure.blocks, residual):
-        if capture is None:
-            return structure.model(input_ids=token_ids, use_cache=False).logits[0]  # type: ignore[no-any-return]
-        with capture.open():
-            return structure.model(input_ids=token_ids, use_cache=False).logits[0]  # type: ignore[no-any-return]
+    with (
+        torch.inference_mode(),
+        _passing_over(structure, structure.blocks, residual),
+        nullcontext() if capture is None else capture.open(),
+    ):
+        return structure.model(input_ids=token_ids, use_cache=False).logits[0]  # type: ignore[no-any-return]
 
 
 def rerun_final_norm(structure: Structure, residual: Tensor, capture: Capture) -> None:

@@ -1,49 +1,17 @@
 """A client that goes away stops its generation within one step; stopping the server ends open streams."""
 
 import json
-import socket
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pytest
+from leaving import leave, wait_until
 from serving import Running, read_events, serving
 
 # Greedily, the tiny model falls into a circle and never ends by itself.
 LONG = {"model_id": "llama", "prompt": "the quick", "max_new_tokens": 3500, "temperature": 0}
-
-
-def wait_until(condition: Callable[[], bool], secs: float = 10) -> None:
-    end = time.monotonic() + secs
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.005)
-
-
-def generated(running: Running) -> float:
-    value = running.services.metrics.registry.get_sample_value(
-        "glassformer_tokens_total", {"kind": "generated"}
-    )
-    return value or 0.0
-
-
-def leave(running: Running, path: str) -> float:
-    """Ask, wait for some steps, hang up; the tokens generated after that."""
-    host, port = running.url.removeprefix("http://").split(":")
-    body = json.dumps(LONG).encode()
-    before = generated(running)
-    with socket.create_connection((host, int(port))) as connection:
-        connection.sendall(
-            f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(body)}\r\n\r\n".encode()
-            + body
-        )
-        wait_until(lambda: generated(running) > before + 5)
-        count = generated(running)
-    wait_until(lambda: running.services.count_generations() == 0)
-    return generated(running) - count
 
 
 @pytest.mark.parametrize("path", ["/generate", "/generate/stream"])
@@ -53,7 +21,7 @@ def test_leaving_stops_the_steps(running: Running, client: httpx.Client, path: s
     wait_until(lambda: running.services.count_generations() == 0)
     for _ in range(25):
         # One step, in theory; on a busy machine the hanging-up itself takes some.
-        assert leave(running, path) < 1000
+        assert leave(running, path, LONG, after_tokens=5) < 1000
     assert client.post("/generate", json={**LONG, "max_new_tokens": 2}).status_code == 200
 
 

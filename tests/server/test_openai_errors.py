@@ -11,11 +11,11 @@ from typing import Any, get_type_hints
 import httpx
 import openai
 import pytest
+from leaving import wait_until
 from openai.types import completion_create_params
 from openai.types.chat import completion_create_params as chat_create_params
 from serving import Running, serving
 from talking import connect
-from test_leaving import wait_until
 
 from glassformer.server.openai.request import IGNORED, REFUSED, ChatRequest, CompletionRequest
 

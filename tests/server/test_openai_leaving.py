@@ -1,7 +1,5 @@
 """A client of surface B that goes away stops all of its generations within a step, streaming or not."""
 
-import json
-import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -9,9 +7,9 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from leaving import generated, leave, wait_until
 from serving import Running, serving
 from talking import TALKER, TURNS, connect, make_talker
-from test_leaving import generated, wait_until
 
 # Greedily, the tiny models fall into a circle and never end by themselves.
 LONG: dict[str, Any] = {"model": "llama", "prompt": "the quick", "max_tokens": 3500, "temperature": 0, "n": 3}
@@ -26,32 +24,14 @@ def talking(tmp_path_factory: pytest.TempPathFactory):
         yield running
 
 
-def leave(running: Running, path: str, body: dict[str, Any]) -> float:
-    """Ask, wait for some steps, hang up; the tokens generated after that."""
-    host, port = running.url.removeprefix("http://").split(":")
-    content = json.dumps(body).encode()
-    before = generated(running)
-    with socket.create_connection((host, int(port))) as connection:
-        connection.sendall(
-            f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(content)}\r\n\r\n".encode()
-            + content
-        )
-        wait_until(lambda: generated(running) > before + 15)
-        assert running.services.count_generations() == body["n"]
-        count = generated(running)
-    wait_until(lambda: running.services.count_generations() == 0)
-    return generated(running) - count
-
-
 @pytest.mark.parametrize("stream", [False, True])
 def test_leaving_stops_all_choices(talking: Running, stream: bool) -> None:
     """Again and again: a cancellation must not get lost where it meets a token."""
     for _ in range(10):
         # Three steps, in theory; on a busy machine the hanging-up itself takes some.
-        assert leave(talking, "/v1/chat/completions", {**LONG_CHAT, "stream": stream}) < 1500
+        assert leave(talking, "/v1/chat/completions", {**LONG_CHAT, "stream": stream}, after_tokens=15) < 1500
         body = {**LONG, "model": TALKER, "n": 2, "stream": stream}
-        assert leave(talking, "/v1/completions", body) < 1500
+        assert leave(talking, "/v1/completions", body, after_tokens=15) < 1500
     with connect(talking) as client:
         assert client.chat.completions.create(**{**LONG_CHAT, "max_tokens": 2}).choices
 

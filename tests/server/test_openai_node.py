@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from leaving import wait_until
 from serving import serving
 from talking import TALKER, TURNS, connect, make_talker
-from test_leaving import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIENTS = ROOT / "tests" / "clients"
