@@ -3,9 +3,10 @@
 A step multiplies each weight with a few rows. Libraries are made for many rows, or for one: on some processors
 `torch.nn.functional.linear` needs three times as long for four rows as for one, where the same product turned around,
 computed from 16-bit weights widened a strip at a time, or from a copy of the weight in the order of oneDNN's kernels
-costs what reading the weights costs. Which way is quickest depends on the processor, the number format and the number
-of rows, so it is measured once on the model's own weights (bench/results/product.md). All are the same sum in another
-order. The copies are made only where there is room for them.
+costs what reading the weights costs. Where a processor has no 16-bit arithmetic, it takes seven times as long for the
+many rows of a prompt as the widened weights do. Which way is quickest depends on the processor, the number format and
+the number of rows, so it is measured once on the model's own weights (bench/results/product.md). All are the same sum
+in another order. The copies are made only where there is room for them.
 """
 
 from __future__ import annotations
@@ -26,17 +27,20 @@ Product = Callable[[Tensor], Tensor]
 Way = Callable[[Tensor], Product]
 """Makes a weight's product."""
 
-# Numbers of rows that are tried; one between two of them is computed like the smaller. More are left to the library.
-TRIED_ROWS = (1, 2, 4, 8, 16, 32)
-MOST_ROWS = 64
+# Numbers of rows that are tried; one between two of them, or beyond the last, is computed like the smaller.
+TRIED_ROWS = (1, 2, 4, 8, 16, 32, 128)
 # For which oneDNN lays a copy out; it serves other numbers as well.
 TYPICAL_ROWS = 16
 # Output features that are widened at a time: large enough to keep both cores busy, small enough for their caches.
 STRIP = 1024
 # Models whose weights are smaller gain nothing worth measuring.
 FEWEST_BYTES = 2**22
-# Weights that are tried together, so that they do not all lie in the processor's cache, and repetitions.
+# Weights that are tried together, so that they do not all lie in the processor's cache, and repetitions. Many rows
+# are bound by arithmetic, which one weight shows as well.
 TRIED_WEIGHTS, REPETITIONS = 8, 4
+MANY_ROWS = 64
+# A way that took so many times the best is not tried again.
+HOPELESS = 2.0
 # A way other than the library's own must be this much quicker.
 WORTH = 0.95
 
@@ -139,7 +143,7 @@ class Shortcut:
         """`given` is [..., d_in]."""
         shape = given.shape
         count = given.numel() // shape[-1]
-        product = self.products[count] if count < len(self.products) and is_packing() else None
+        product = self.products[min(count, len(self.products) - 1)] if is_packing() else None
         if product is None or given.dtype != self.weight.dtype:
             return functional.linear(given, self.weight, self.bias)
         # A turned product leaves columns side by side, which would make the next one, and fused attention, slow.
@@ -150,12 +154,12 @@ class Shortcut:
 
 
 def spread(chosen: dict[int, Way], weight: Tensor) -> list[Product | None]:
-    """The weight's product for each number of rows up to MOST_ROWS; None where the library's own is the quickest."""
+    """The weight's product for each number of rows, the last one for all beyond; None: the library's own."""
     made = {way: None if way is plainly else way(weight) for way in set(chosen.values())}
     least = min(chosen)
     return [
         made[chosen[max((tried for tried in chosen if tried <= count), default=least)]]
-        for count in range(MOST_ROWS + 1)
+        for count in range(max(chosen) + 1)
     ]
 
 
@@ -168,7 +172,7 @@ def choose_ways(weights: list[Tensor], *, may_copy: bool) -> dict[int, Way]:
     made = {way: [way(weight) for weight in tried] for way in list_ways(tried[0], may_copy=may_copy)}
     chosen: dict[int, Way] = {}
     for count in TRIED_ROWS:
-        secs = {way: measure(products, count, tried) for way, products in made.items()}
+        secs = measure(made, count, tried if count < MANY_ROWS else tried[:1])
         best = min(secs, key=lambda way: secs[way])
         chosen[count] = best if secs[best] < WORTH * secs[plainly] else plainly
     return chosen
@@ -184,16 +188,22 @@ def list_ways(weight: Tensor, *, may_copy: bool) -> list[Way]:
     return ways
 
 
-def measure(products: Sequence[Product], count: int, weights: Sequence[Tensor]) -> float:
-    """Seconds of the quickest of some repetitions."""
+def measure(made: dict[Way, list[Product]], count: int, weights: Sequence[Tensor]) -> dict[Way, float]:
+    """Seconds that the products of each way take for all `weights`: the quickest of some repetitions in turn."""
     given: dict[int, Any] = {
         width: torch.ones(count, width, dtype=weights[0].dtype)
         for width in {weight.shape[1] for weight in weights}
     }
-    best = float("inf")
+    secs = dict.fromkeys(made, float("inf"))
+    hopeful = list(made)
+    for way in hopeful:  # a library makes its kernels when they are first asked for
+        made[way][0](given[weights[0].shape[1]])
     for _ in range(REPETITIONS):
-        started = time.perf_counter()
-        for product, weight in zip(products, weights, strict=True):
-            product(given[weight.shape[1]])
-        best = min(best, time.perf_counter() - started)
-    return best
+        for way in hopeful:
+            started = time.perf_counter()
+            for product, weight in zip(made[way], weights, strict=False):
+                product(given[weight.shape[1]])
+            secs[way] = min(secs[way], time.perf_counter() - started)
+        best = min(secs.values())
+        hopeful = [way for way in hopeful if secs[way] < HOPELESS * best]
+    return secs
