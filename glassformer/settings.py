@@ -96,6 +96,11 @@ class Settings(BaseSettings):
         description="On a CPU, keep a second copy of a model's weights in the order it multiplies quickest, where half "
         "of the memory that is left holds it.",
     )
+    compile_blocks: bool = Field(
+        default=False,
+        description="On a CPU, compile a model's blocks while loading it, so that a text that is written alone comes "
+        "quicker; needs a C++ compiler.",
+    )
 
     # --- limits ----------------------------------------------------------------------------------
     trace_bytes: int = Field(

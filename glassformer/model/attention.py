@@ -144,11 +144,22 @@ class Span:
 
 
 class Packing:
-    """The spans of the packed row that a forward computes, and how many attention calls it has made so far."""
+    """The spans of the packed row that a forward computes, and how many attention calls it has made so far.
+
+    `call` is an earlier call of the block being computed, where that is compiled: what it says beside queries, keys
+    and values is left out of the compiled code, which all blocks share.
+    """
 
     def __init__(self, spans: Sequence[Span]) -> None:
         self.spans = spans
+        self.counts = [span.rows.stop - span.rows.start for span in spans]
         self.calls = 0
+        self.call: AttentionCall | None = None
+
+    @property
+    def is_single(self) -> bool:
+        """Whether the forward computes one row, whose attention nobody watches."""
+        return self.counts == [1] and getattr(_local, "watch", None) is None
 
 
 class NotPackable(Exception):
@@ -165,9 +176,14 @@ def packing(spans: Sequence[Span]) -> Iterator[None]:
         _local.packing = None
 
 
+def find_packing() -> Packing | None:
+    """The packed row that this thread is computing, if any."""
+    return getattr(_local, "packing", None)
+
+
 def is_packing() -> bool:
     """Whether this thread is computing a packed row."""
-    return getattr(_local, "packing", None) is not None
+    return find_packing() is not None
 
 
 class Pattern:
@@ -220,7 +236,9 @@ def attend(
     Shapes: `query` [batch, head, query, d_head], `key`, `value` [batch, kv_head, key, d_head]; returns
     [batch, query, head, d_head]. Soft caps and sinks, which PyTorch's fused attention lacks, are computed here.
     """
-    packed: Packing | None = getattr(_local, "packing", None)
+    if torch.compiler.is_compiling():
+        return attend_compiled(query, key, value, attention_mask), None
+    packed = find_packing()
     if packed is not None:
         return attend_packed(packed, module, query, key, value, attention_mask, scaling, **kwargs)
     if is_fused(kwargs) and getattr(_local, "watch", None) is None:
@@ -260,15 +278,37 @@ def attend_packed(
     if not isinstance(pattern, Pattern) or not is_causal or kwargs.get("position_bias") is not None:
         raise NotPackable
     call, packed.calls = packed.calls, packed.calls + 1
+    attend_one = attend_alone
+    if getattr(_local, "watch", None) is None and is_fused(kwargs):
+        attend_one = attend_fused  # called for every sequence in every block
     mixed = []
-    for span in packed.spans:
-        keys, values = span.store.extend(call, span.start, key[:, :, span.rows], value[:, :, span.rows])
+    cut = (rows.split(packed.counts, dim=2) for rows in (query, key, value))
+    for span, queries, new_keys, new_values in zip(packed.spans, *cut, strict=True):
+        keys, values = span.store.extend(call, span.start, new_keys, new_values)
         mask = pattern.mask(span)
-        rows = query[:, :, span.rows]
         mixed.append(
-            attend_alone(module, rows, keys, values, mask, scaling, first_row=span.rows.start, **kwargs)
+            attend_one(module, queries, keys, values, mask, scaling, first_row=span.rows.start, **kwargs)
         )
-    return torch.cat(mixed, dim=1), None
+    return torch.cat(mixed, dim=1) if len(mixed) > 1 else mixed[0], None
+
+
+@torch.library.custom_op("glassformer::attend", mutates_args=())
+def attend_compiled(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+    """`attend` as one opaque operation of a compiled block: the row's keys and values lie outside of its graph."""
+    packed = find_packing()
+    if packed is None or packed.call is None:
+        raise NotPackable
+    call = packed.call
+    mixed, _ = attend_packed(
+        packed, call.module, query, key, value, mask, call.scaling, softcap=call.softcap, s_aux=call.sinks
+    )
+    return mixed
+
+
+@attend_compiled.register_fake
+def _(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+    batch, head_count, row_count, _ = query.shape
+    return query.new_empty(batch, row_count, head_count, value.shape[-1])
 
 
 def attend_alone(
@@ -302,6 +342,21 @@ def attend_alone(
         if not fused:
             groups = query.shape[1] // key.shape[1]
             return (call.probabilities() @ call.value.repeat_interleave(groups, dim=0)).transpose(0, 1)[None]
+    return attend_fused(module, query, key, value, mask, scaling, **kwargs)
+
+
+def attend_fused(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    scaling: float | None,
+    *,
+    first_row: int = 0,
+    **kwargs: Any,
+) -> Tensor:
+    """`attend_alone` where nobody watches and PyTorch's fused attention computes what is asked."""
     return sdpa_attention_forward(module, query, key, value, mask, scaling=scaling, **kwargs)[0]
 
 

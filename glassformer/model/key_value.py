@@ -28,7 +28,8 @@ class KeyValueStore:
         `key` and `value` are [1, kv_head, row, d_head]; returns everything up to their last row, as views. Writing the
         same rows again is harmless.
         """
-        stop = start + key.shape[2]
+        count = key.shape[2]
+        stop = start + count
         if call == len(self._calls):
             capacity = max(FIRST_CAPACITY, stop)
             self._calls.append((grow(key, 0, capacity), grow(value, 0, capacity)))
@@ -37,9 +38,9 @@ class KeyValueStore:
             capacity = max(stop, 2 * keys.shape[2])
             keys, values = grow(keys, start, capacity), grow(values, start, capacity)
             self._calls[call] = keys, values
-        keys[:, :, start:stop] = key
-        values[:, :, start:stop] = value
-        return keys[:, :, :stop], values[:, :, :stop]
+        keys.narrow(2, start, count).copy_(key)
+        values.narrow(2, start, count).copy_(value)
+        return keys.narrow(2, 0, stop), values.narrow(2, 0, stop)
 
     def fork(self, length: int) -> KeyValueStore:
         """A store of its own with the first `length` positions, in buffers of just that size."""

@@ -84,9 +84,14 @@ def find_packing_fault(model: PreTrainedModel, *, vocab: int, context: int) -> s
     except Exception as exc:
         log.debug("a packed forward failed", exc_info=exc)
         return f"a packed forward fails ({type(exc).__name__})"
-    if not difference <= TOLERANCE.get(model.dtype, 5e-2) * max(scale, 1.0):
+    if not is_small(difference, scale, model.dtype):
         return f"a packed forward changes its logits by {difference:.2g}"
     return None
+
+
+def is_small(difference: float, scale: float, dtype: torch.dtype) -> bool:
+    """Whether logits that differ by `difference`, the largest of them `scale`, are the same but for rounding."""
+    return difference <= TOLERANCE.get(dtype, 5e-2) * max(scale, 1.0)
 
 
 @torch.inference_mode()

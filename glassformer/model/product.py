@@ -141,6 +141,8 @@ class Shortcut:
 
     def compute(self, given: Tensor) -> Tensor:
         """`given` is [..., d_in]."""
+        if torch.compiler.is_compiling():
+            return functional.linear(given, self.weight, self.bias)
         shape = given.shape
         count = given.numel() // shape[-1]
         product = self.products[min(count, len(self.products) - 1)] if is_packing() else None

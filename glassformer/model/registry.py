@@ -86,12 +86,14 @@ class Registry:
         quantize: str = "none",
         budget_bytes: int = 0,
         copies_weights: bool = True,
+        compiles_blocks: bool = False,
         on_unload: Callable[[LoadedModel], None] | None = None,
     ) -> None:
         self.catalog = catalog
         self.options = LoadOptions(device=device, dtype=dtype, quantize=quantize)
         self.budget_bytes = budget_bytes
         self.copies_weights = copies_weights
+        self.compiles_blocks = compiles_blocks
         self.on_unload = on_unload
         self._entries: dict[str, Entry] = {}
         self._pinned: set[str] = set()
@@ -212,11 +214,12 @@ class Registry:
         )
         self._report(entry, "checking")
         look_into(loaded, lambda share: self._report(entry, "checking", fraction=share))
-        self._prepare_products(loaded, plan)
+        self._prepare_steps(loaded, plan)
         return loaded
 
-    def _prepare_products(self, loaded: LoadedModel, plan: Plan) -> None:
+    def _prepare_steps(self, loaded: LoadedModel, plan: Plan) -> None:
         """Find the quickest way to multiply, with copies of weights where half of what is left holds them."""
+        from glassformer.model.compiled import install_compiled
         from glassformer.model.product import install_products
 
         room = measure_room(plan.place)
@@ -225,8 +228,12 @@ class Registry:
         loaded.bytes += taken
         if loaded.packing_fault is not None:
             log.info("generations of %s take turns: %s", loaded.model_id, loaded.packing_fault)
-        elif ways:
-            log.debug("linear layers of %s by rows: %s", loaded.model_id, ways)
+            return
+        log.debug("linear layers of %s by rows: %s", loaded.model_id, ways)
+        if self.compiles_blocks and loaded.anatomy is not None:
+            fault = install_compiled(loaded.model, loaded.structure.blocks)
+            if fault is not None:
+                log.info("blocks of %s stay as they are: %s", loaded.model_id, fault)
 
     def _fail(self, entry: Entry, error: GlassformerError) -> None:
         log.warning("loading %s failed: %s", entry.source.model_id, error.message)
@@ -458,6 +465,7 @@ def open_registry(settings: Settings, on_unload: Callable[[LoadedModel], None] |
         quantize=settings.quantize,
         budget_bytes=settings.model_bytes,
         copies_weights=settings.copy_weights,
+        compiles_blocks=settings.compile_blocks,
         on_unload=on_unload,
     )
 
