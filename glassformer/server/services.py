@@ -19,6 +19,7 @@ from starlette.requests import HTTPConnection
 
 from glassformer.errors import TooMany
 from glassformer.model.registry import open_registry
+from glassformer.server.aside import run_aside
 from glassformer.server.metrics import Metrics
 from glassformer.settings import Settings
 
@@ -101,10 +102,8 @@ class Services:
         return await to_thread.run_sync(lambda: call(*args, **kwargs), limiter=self._quick)
 
     async def read(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run something that may wait for a model in a thread."""
-        return await to_thread.run_sync(
-            lambda: call(*args, **kwargs), limiter=self._reading, abandon_on_cancel=True
-        )
+        """Run something that may wait for a model, or computes, in a thread of its own."""
+        return await run_aside(lambda: call(*args, **kwargs), self._reading)
 
     @contextmanager
     def connection(self) -> Iterator[None]:

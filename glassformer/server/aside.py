@@ -1,0 +1,51 @@
+"""Threads that end with what they were started for.
+
+A thread that has computed keeps its own workers of OpenMP. Once there are more of them than cores, none waits actively
+any more, and each of the engine's products begins with waking somebody up: a third more time for every step
+(bench/results/engine.md). A thread that ends takes its workers along.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeVar
+
+from anyio import CapacityLimiter
+
+T = TypeVar("T")
+
+
+async def run_aside(call: Callable[[], T], limiter: CapacityLimiter) -> T:
+    """What `call` gives, run in a thread of its own; a place in `limiter` is taken until it ends, even if cancelled."""
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[T] = loop.create_future()
+    place = object()
+    await limiter.acquire_on_behalf_of(place)
+
+    def settle(give: Callable[[], None]) -> None:
+        limiter.release_on_behalf_of(place)
+        if not answer.done():
+            give()
+
+    def work() -> None:
+        try:
+            found = call()
+        except BaseException as exc:
+            error = exc
+            tell(lambda: answer.set_exception(error))
+        else:
+            tell(lambda: answer.set_result(found))
+
+    def tell(give: Callable[[], None]) -> None:
+        with suppress(RuntimeError):  # the server has stopped meanwhile
+            loop.call_soon_threadsafe(settle, give)
+
+    try:
+        threading.Thread(target=work, name="aside").start()
+    except RuntimeError:  # the system has none left
+        limiter.release_on_behalf_of(place)
+        raise
+    return await answer

@@ -1,0 +1,63 @@
+"""Threads for reading cells: what they give, and that nothing of them stays."""
+
+import asyncio
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from anyio import CapacityLimiter
+
+from glassformer.server.aside import run_aside
+
+TASKS = Path("/proc/self/task")
+
+
+def test_it_gives_what_the_call_gives_or_raises() -> None:
+    async def ask() -> int:
+        limiter = CapacityLimiter(1)
+        with pytest.raises(KeyError, match="gone"):
+            await run_aside(lambda: {}["gone"], limiter)
+        assert limiter.borrowed_tokens == 0
+        return await run_aside(lambda: 42, limiter)
+
+    assert asyncio.run(ask()) == 42
+
+
+def test_a_place_is_taken_until_the_thread_ends_even_when_nobody_waits() -> None:
+    async def ask() -> None:
+        limiter, go_on = CapacityLimiter(1), threading.Event()
+        left = asyncio.create_task(run_aside(go_on.wait, limiter))
+        while not limiter.borrowed_tokens:
+            await asyncio.sleep(0.01)
+        left.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await left
+        following = asyncio.create_task(run_aside(lambda: "next", limiter))
+        await asyncio.sleep(0.05)
+        assert not following.done()
+        go_on.set()
+        assert await following == "next"
+
+    asyncio.run(ask())
+
+
+@pytest.mark.skipif(not TASKS.exists(), reason="needs Linux to see the threads of a library")
+def test_the_workers_of_a_library_end_as_well() -> None:
+    def compute() -> int:
+        square = torch.ones(512, 512)
+        assert float((square @ square)[0, 0]) == 512
+        return len(list(TASKS.iterdir()))
+
+    async def ask() -> list[int]:
+        return [await run_aside(compute, CapacityLimiter(8)) for _ in range(6)]
+
+    torch.ones(512, 512) @ torch.ones(512, 512)
+    before = len(list(TASKS.iterdir()))
+    during = asyncio.run(ask())
+    assert max(during) <= before + torch.get_num_threads()
+    deadline = time.monotonic() + 5
+    while len(list(TASKS.iterdir())) > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert len(list(TASKS.iterdir())) <= before
