@@ -14,8 +14,12 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-# Given the number of a block and what it reads, [1, row, d_model]; the number of blocks: what the last one left.
+# Given the number of a block and what it and the blocks after it read, [block, row, d_model]; where one reads what no
+# block is left for, it is what the last one gave.
 Take = Callable[[int, Tensor], None]
+
+# Rows up to which listeners are told of all blocks at once: for many short texts each call costs more than its bytes.
+FEW_ROWS = 64
 
 
 class ResidualTap:
@@ -27,7 +31,7 @@ class ResidualTap:
 
     @contextmanager
     def listening(self, take: Take) -> Iterator[None]:
-        """Call `take` for each block of every forward that this thread runs inside."""
+        """Call `take` with what the blocks read in every forward that this thread runs inside."""
         listeners: list[Take] = self._local.__dict__.setdefault("listeners", [])
         handles = [] if listeners else self._hook(listeners)
         listeners.append(take)
@@ -40,12 +44,21 @@ class ResidualTap:
 
     def _hook(self, listeners: list[Take]) -> list[RemovableHandle]:
         thread = threading.get_ident()
+        gathered: list[Tensor] = []
 
         def tell(block: int, hidden: Tensor) -> None:
-            if threading.get_ident() == thread:
-                seen = hidden.detach()
-                for take in listeners:
-                    take(block, seen)
+            if threading.get_ident() != thread:
+                return
+            first, seen = block, hidden.detach()
+            if seen.shape[1] <= FEW_ROWS:
+                if block == 0:
+                    gathered[:] = [seen.new_empty(len(self._blocks) + 1, *seen.shape[1:])]
+                gathered[0][block].copy_(seen[0])
+                if block < len(self._blocks):
+                    return
+                first, seen = 0, gathered.pop()
+            for take in listeners:
+                take(first, seen)
 
         def tell_input(block: int, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             tell(block, args[0] if args else first_tensor(kwargs))

@@ -87,13 +87,9 @@ class Recording:
     def watch(self, rows: slice, start: int, stop: int) -> Iterator[None]:
         """Record the forward run inside, whose rows `rows` are the positions `start` to `stop`."""
 
-        places: list[Tensor] = []
-
-        def take(block: int, hidden: Tensor) -> None:
-            if not places:  # all at once: this is called for every block of every recording in every step
-                held = self._ensure(stop, hidden.shape[-1])
-                places.extend(held.narrow(1, start, stop - start).unbind(0))
-            places[block].copy_(hidden[0, rows])
+        def take(first: int, residuals: Tensor) -> None:
+            held = self._ensure(stop, residuals.shape[-1])
+            held[first : first + len(residuals), start:stop] = residuals[:, rows]
 
         with self._structure.residuals.listening(take):
             yield
