@@ -3,7 +3,7 @@
 Plain ways: a thread per request around transformers' `generate()` with its `TextIteratorStreamer`, and llama.cpp
 through its Python binding where an interpreter that has it is named (`--llama PYTHON`, with the `gguf` package to write
 the same weights in the same precision). Rounds alternate between the sides; ratios are medians over rounds. Writes
-bench/results/engine.md. Takes about ten minutes on two cores.
+bench/results/engine.md. Takes about half an hour on two cores.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from os import cpu_count
@@ -34,6 +34,7 @@ from glassformer.engine.engine import Engine, Session
 from glassformer.engine.request import DecodedToken, GenerationRequest
 from glassformer.engine.sequence import TokenSequence
 from glassformer.model.attention import install, select_attention
+from glassformer.model.compiled import install_compiled
 from glassformer.model.load import LoadedModel, load_model, wrap_model
 from glassformer.model.product import install_products
 from glassformer.model.registry import Registry
@@ -45,7 +46,7 @@ RESULTS = Path(__file__).parent / "results" / "engine.md"
 GREEDY = Sampling(temperature=0)
 STREAMS = {1: 1.3, 4: 3.0, 8: 5.0, 16: 8.0}
 """Numbers of streams, and the goal against a thread per request."""
-PROMPT_TOKENS, NEW_TOKENS = 32, 24
+PROMPT_TOKENS, NEW_TOKENS = 32, 64
 
 
 def make_prompts(count: int, vocab: int, length: int = PROMPT_TOKENS) -> list[list[int]]:
@@ -57,8 +58,7 @@ def aside(call: Callable[[], Any]) -> Any:
     """Call in a thread that ends.
 
     OpenMP keeps workers for every thread that has computed, and once they are more than cores all of them wait less
-    patiently, which costs a tenth of each step: what prepares a measurement must leave none behind. A server computes
-    on no other thread than the engine's either, but while somebody looks into a recording.
+    patiently: what prepares a measurement must leave none behind, as nothing in a server does (`measure_looking`).
     """
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(call).result()
@@ -151,9 +151,11 @@ def alternate(
 # --- the questions -----------------------------------------------------------------------------------
 
 
-def measure_streams(loaded: LoadedModel, name: str, rounds: int) -> list[str]:
+def measure_streams(
+    loaded: LoadedModel, name: str, rounds: int, counts: Sequence[int] = tuple(STREAMS)
+) -> list[str]:
     rows = []
-    for count, goal in STREAMS.items():
+    for count in counts:
         prompts = make_prompts(count, loaded.vocab)
 
         def plain(prompts: list[list[int]] = prompts) -> float:
@@ -166,9 +168,8 @@ def measure_streams(loaded: LoadedModel, name: str, rounds: int) -> list[str]:
 
         plain_secs, our_secs, ratio = alternate(rounds, plain, ours)
         total = count * NEW_TOKENS
-        rows.append(
-            f"| {name} | {count} | {total / plain_secs:.1f} | {total / our_secs:.1f} | {ratio:.2f} | {goal} |"
-        )
+        speeds = f"{total / plain_secs:.1f} | {total / our_secs:.1f}"
+        rows.append(f"| {name} | {count} | {speeds} | {ratio:.2f} | {STREAMS[count]} |")
         print(rows[-1], flush=True)
     return rows
 
@@ -189,6 +190,31 @@ def measure_recording(loaded: LoadedModel, name: str, rounds: int) -> list[str]:
         off_secs, on_secs, ratio = alternate(2 * rounds, off, on)
         rows.append(f"| {name} | {count} | {off_secs * 1e3:.0f} | {on_secs * 1e3:.0f} | {ratio:.3f} | 0.97 |")
         print(rows[-1], flush=True)
+    return rows
+
+
+def measure_looking(loaded: LoadedModel, name: str, rounds: int) -> list[str]:
+    """One stream after somebody has had something computed: in a thread that stays, or in one that ends."""
+    install(loaded.model)
+    prompts = make_prompts(1, loaded.vocab)
+    square = torch.ones(600, 600)
+
+    def compute() -> None:
+        torch.mm(square, square)
+
+    def stays() -> float:
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(compute).result()
+            return run_engine(loaded, prompts, NEW_TOKENS)[0]
+
+    def ends() -> float:
+        aside(compute)
+        return run_engine(loaded, prompts, NEW_TOKENS)[0]
+
+    stays_secs, ends_secs, ratio = alternate(rounds, stays, ends)
+    speeds = f"{NEW_TOKENS / stays_secs:.1f} | {NEW_TOKENS / ends_secs:.1f}"
+    rows = [f"| {name} | {speeds} | {ratio:.2f} |"]
+    print(rows[-1], flush=True)
     return rows
 
 
@@ -301,12 +327,12 @@ writer.close()
 """
 
 
-def measure_llama(loaded: LoadedModel, name: str, python: str, folder: Path) -> list[str]:
+def measure_llama(loaded: LoadedModel, name: str, kind: str, python: str, folder: Path) -> list[str]:
     """One stream against llama.cpp: the same shape, weights and precision, as many threads, no sampling on its side."""
-    target = folder / f"{name}.gguf"
+    target = folder / f"{kind}.gguf"
     convert = TO_GGUF.format(shape=repr(SHAPE))
     source = folder / "large" / "model.safetensors"
-    subprocess.run([python, "-c", convert, str(source), str(target), name], check=True)
+    subprocess.run([python, "-c", convert, str(source), str(target), kind], check=True)
     threads = torch.get_num_threads()
     install(loaded.model)
     prompts = make_prompts(1, loaded.vocab)
@@ -344,6 +370,14 @@ def prepare(dtype: torch.dtype, name: str, folder: Path) -> LoadedModel:
     return loaded
 
 
+def compile_model(loaded: LoadedModel) -> None:
+    """As `--compile-blocks` does it while loading."""
+    install(loaded.model)
+    fault = aside(partial(install_compiled, loaded.model, loaded.structure.blocks))
+    if fault is not None:
+        raise SystemExit(f"The model does not compile: {fault}.")
+
+
 def prepare_tales() -> LoadedModel:
     """The bundled model, made to write on past the end of a story."""
     tales = load_model(Catalog().find("tales"), bundled.TALES.folder, device="cpu")
@@ -360,20 +394,28 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--llama", help="a Python interpreter that has llama-cpp-python and gguf")
     arguments = parser.parse_args()
-    streams, recording, firsts, stalls, llama = [], [], [], [], []
+    streams, recording, looking, firsts, stalls, llama = [], [], [], [], [], []
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         for dtype, name in ((torch.float32, "f32"), (torch.bfloat16, "bf16")):
             loaded = aside(partial(prepare, dtype, name, folder))
             streams += measure_streams(loaded, f"134M {name}", arguments.rounds)
             recording += measure_recording(loaded, f"134M {name}", arguments.rounds)
+            looking += measure_looking(loaded, f"134M {name}", arguments.rounds)
             firsts += measure_first_tokens(loaded, f"134M {name}")
             if arguments.llama:
-                llama += measure_llama(loaded, name, arguments.llama, folder)
+                llama += measure_llama(loaded, name, name, arguments.llama, folder)
             if name == "f32":
                 stalls += measure_stalls(loaded, folder)
+            compile_model(loaded)
+            streams += measure_streams(loaded, f"134M {name}, compiled", arguments.rounds, [1])
+            looking += measure_looking(loaded, f"134M {name}, compiled", arguments.rounds)
+            if arguments.llama:
+                llama += measure_llama(loaded, f"{name}, compiled", name, arguments.llama, folder)
         tales = aside(prepare_tales)
         streams += measure_streams(tales, "tales", arguments.rounds)
+        compile_model(tales)
+        streams += measure_streams(tales, "tales, compiled", arguments.rounds, [1])
     lines = [
         "# What does the engine gain?",
         "",
@@ -392,6 +434,15 @@ def main() -> None:
         "| model | streams | off | on | off / on | goal |",
         "|---|---:|---:|---:|---:|---:|",
         *recording,
+        "",
+        "## What it costs that somebody has looked: tokens per second of one stream",
+        "",
+        "The cells were read in a thread that stays, as in a pool of threads, or in one that ends, as the server reads",
+        "them.",
+        "",
+        "| model | stays | ends | ratio |",
+        "|---|---:|---:|---:|",
+        *looking,
         "",
         "## Seconds to the first token, 16 clients at once, prompts of 16 to 256 tokens",
         "",

@@ -16,6 +16,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -95,7 +96,8 @@ def install_compiled(model: PreTrainedModel, blocks: list[nn.Module]) -> str | N
     plain, plain_secs = run_steps(model)
     codes = {kind: BlockCode(kind) for kind in {type(block) for block in blocks}}
     compiled = [
-        CompiledBlock(block, codes[type(block)], call) for block, call in zip(blocks, calls, strict=True)
+        CompiledBlock(block, codes[type(block)], empty(call))
+        for block, call in zip(blocks, calls, strict=True)
     ]
     for block, forward in zip(blocks, compiled, strict=True):
         block.forward = forward
@@ -115,6 +117,12 @@ def install_compiled(model: PreTrainedModel, blocks: list[nn.Module]) -> str | N
     for block in blocks:
         del block.forward
     return faults[0]
+
+
+def empty(call: AttentionCall) -> AttentionCall:
+    """What a call says beside its tensors, which would keep a store alive."""
+    nothing = torch.empty(0)
+    return replace(call, query=nothing, key=nothing, value=nothing, mask=None)
 
 
 def compile_graph(graph: Any, inputs: Any) -> Any:

@@ -28,7 +28,7 @@ Way = Callable[[Tensor], Product]
 """Makes a weight's product."""
 
 # Numbers of rows that are tried; one between two of them, or beyond the last, is computed like the smaller.
-TRIED_ROWS = (1, 2, 4, 8, 16, 32, 128)
+TRIED_ROWS = (1, 2, 3, 4, 6, 8, 16, 32, 128)
 # For which oneDNN lays a copy out; it serves other numbers as well.
 TYPICAL_ROWS = 16
 # Output features that are widened at a time: large enough to keep both cores busy, small enough for their caches.
