@@ -46,7 +46,7 @@ RESULTS = Path(__file__).parent / "results" / "engine.md"
 GREEDY = Sampling(temperature=0)
 STREAMS = {1: 1.3, 4: 3.0, 8: 5.0, 16: 8.0}
 """Numbers of streams, and the goal against a thread per request."""
-PROMPT_TOKENS, NEW_TOKENS = 32, 64
+PROMPT_TOKENS, NEW_TOKENS = 32, 48
 
 
 def make_prompts(count: int, vocab: int, length: int = PROMPT_TOKENS) -> list[list[int]]:
@@ -197,9 +197,9 @@ def measure_looking(loaded: LoadedModel, name: str, rounds: int) -> list[str]:
     """One stream after somebody has had something computed: in a thread that stays, or in one that ends."""
     install(loaded.model)
     prompts = make_prompts(1, loaded.vocab)
-    square = torch.ones(600, 600)
 
     def compute() -> None:
+        square = torch.ones(600, 600)
         torch.mm(square, square)
 
     def stays() -> float:
@@ -373,7 +373,8 @@ def prepare(dtype: torch.dtype, name: str, folder: Path) -> LoadedModel:
 def compile_model(loaded: LoadedModel) -> None:
     """As `--compile-blocks` does it while loading."""
     install(loaded.model)
-    fault = aside(partial(install_compiled, loaded.model, loaded.structure.blocks))
+    blocks = loaded.structure.blocks
+    fault = aside(partial(install_compiled, loaded.model, blocks, vocab=loaded.vocab, context=loaded.context))
     if fault is not None:
         raise SystemExit(f"The model does not compile: {fault}.")
 

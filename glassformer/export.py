@@ -172,11 +172,11 @@ def write_answers(exportable: Exportable, folder: Path, weights: WeightDetail) -
         "recording": describe_state(
             trace,
             status="done",
+            sampling=exportable.sampling,
             finish_reason=exportable.finish_reason or "length",
             tokens=trace.loaded.tokens(trace.token_ids),
         ).model_dump(mode="json"),
         "steps": [step.model_dump(mode="json") for step in exportable.steps],
-        "sampling": exportable.sampling.model_dump(mode="json"),
         "weights": weights,
     }
     (folder / "anatomy.json").write_text(anatomy.model_dump_json(), encoding="utf-8")

@@ -30,6 +30,9 @@ log = logging.getLogger(__name__)
 # How long a step may take that reads prompts: while others wait for their next token, and when nobody does.
 SHARED_SECS, ALONE_SECS = 0.1, 0.5
 FEWEST_ROWS, MOST_ROWS = 16, 4096
+# How long the thread of an idle engine stays. It takes the library's own threads along when it ends, which otherwise
+# would slow the engine of another model (docs/decisions/0007).
+IDLE_SECS = 2.0
 # Rows from which the time of a step says something about the time of a row.
 TELLING_ROWS = 32
 
@@ -97,12 +100,15 @@ class Engine:
             self._closed = True
             for session in (*self._running, *self._waiting):
                 session.cancel()
+            if self._thread is None:
+                self._prefixes.clear()
             self._changed.notify()
 
     def join(self, timeout_secs: float) -> None:
         """Wait, once closed, for the thread to end: a process that ends while it computes does not end well."""
-        if self._thread is not None:
-            self._thread.join(timeout_secs)
+        thread = self._thread
+        if thread is not None:
+            thread.join(timeout_secs)
 
     # --- the engine's thread -----------------------------------------------------------------------
 
@@ -113,7 +119,10 @@ class Engine:
                     if self._closed:
                         self._prefixes.clear()
                         return
-                    self._changed.wait()
+                    notified = self._changed.wait(IDLE_SECS)
+                    if not notified and not self._waiting and not self._closed:
+                        self._thread = None
+                        return
             self._join_waiting()
             self._step()
 

@@ -120,12 +120,17 @@ _local = threading.local()
 @contextmanager
 def watching(watch: Watch) -> Iterator[None]:
     """Call `watch` with every attention call this thread makes inside; the inner of two wins."""
-    outer = getattr(_local, "watch", None)
+    outer = find_watch()
     _local.watch = watch
     try:
         yield
     finally:
         _local.watch = outer
+
+
+def find_watch() -> Watch | None:
+    """Who watches the attention calls of this thread, if anybody."""
+    return getattr(_local, "watch", None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,20 +151,20 @@ class Span:
 class Packing:
     """The spans of the packed row that a forward computes, and how many attention calls it has made so far.
 
-    `call` is an earlier call of the block being computed, where that is compiled: what it says beside queries, keys
-    and values is left out of the compiled code, which all blocks share.
+    `compiled_call` is an earlier call of the block being computed, where that is compiled: what it says beside queries,
+    keys and values is left out of the compiled code, which all blocks share.
     """
 
     def __init__(self, spans: Sequence[Span]) -> None:
         self.spans = spans
         self.counts = [span.rows.stop - span.rows.start for span in spans]
         self.calls = 0
-        self.call: AttentionCall | None = None
+        self.compiled_call: AttentionCall | None = None
 
     @property
     def is_single(self) -> bool:
         """Whether the forward computes one row, whose attention nobody watches."""
-        return self.counts == [1] and getattr(_local, "watch", None) is None
+        return self.counts == [1] and find_watch() is None
 
 
 class NotPackable(Exception):
@@ -236,12 +241,12 @@ def attend(
     Shapes: `query` [batch, head, query, d_head], `key`, `value` [batch, kv_head, key, d_head]; returns
     [batch, query, head, d_head]. Soft caps and sinks, which PyTorch's fused attention lacks, are computed here.
     """
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_dynamo_compiling():  # in this call: the other one is true while any thread compiles
         return attend_compiled(query, key, value, attention_mask), None
     packed = find_packing()
     if packed is not None:
         return attend_packed(packed, module, query, key, value, attention_mask, scaling, **kwargs)
-    if is_fused(kwargs) and getattr(_local, "watch", None) is None:
+    if is_fused(kwargs) and find_watch() is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
     mixed = [
         attend_alone(
@@ -279,7 +284,7 @@ def attend_packed(
         raise NotPackable
     call, packed.calls = packed.calls, packed.calls + 1
     attend_one = attend_alone
-    if getattr(_local, "watch", None) is None and is_fused(kwargs):
+    if find_watch() is None and is_fused(kwargs):
         attend_one = attend_fused  # called for every sequence in every block
     mixed = []
     cut = (rows.split(packed.counts, dim=2) for rows in (query, key, value))
@@ -296,9 +301,9 @@ def attend_packed(
 def attend_compiled(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
     """`attend` as one opaque operation of a compiled block: the row's keys and values lie outside of its graph."""
     packed = find_packing()
-    if packed is None or packed.call is None:
+    if packed is None or packed.compiled_call is None:
         raise NotPackable
-    call = packed.call
+    call = packed.compiled_call
     mixed, _ = attend_packed(
         packed, call.module, query, key, value, mask, call.scaling, softcap=call.softcap, s_aux=call.sinks
     )
@@ -323,7 +328,7 @@ def attend_alone(
     **kwargs: Any,
 ) -> Tensor:
     """`attend` for one sequence: tells whoever watches, and mixes the values, [1, query, head, d_head]."""
-    watch: Watch | None = getattr(_local, "watch", None)
+    watch = find_watch()
     fused = is_fused(kwargs)
     if watch is not None or not fused:
         call = AttentionCall(

@@ -25,15 +25,15 @@ from torch import Tensor, nn
 from glassformer.model.attention import AttentionCall, Span, find_packing, watching
 from glassformer.model.key_value import KeyValueStore
 from glassformer.model.packing import compute_packed, is_small
+from glassformer.model.product import WORTH
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 log = logging.getLogger(__name__)
 
-# Single-row steps that are compared with the model's own, and timed; and how much quicker they must be.
+# Single-row steps that are compared with the model's own, and timed.
 TRIED_STEPS = 12
-WORTH = 0.95
 
 
 class BlockCode:
@@ -64,13 +64,14 @@ class CompiledBlock:
         packed = find_packing()
         if packed is None or not packed.is_single or self.code.fault is not None or self._is_hooked:
             return self._plain(*args, **kwargs)
-        packed.call, calls = self._call, packed.calls
+        packed.compiled_call, calls = self._call, packed.calls
         try:
             return self.code.run(self._block, *args, **kwargs)
         except Exception as exc:  # also later on: what is given in another way is compiled anew
-            log.debug("compiling failed", exc_info=exc)
             cause = getattr(exc, "inner_exception", exc)
             self.code.fault = f"compiling its blocks fails ({type(cause).__name__})"
+            log.warning("a block's own code goes on: %s", self.code.fault)
+            log.debug("that failed", exc_info=exc)
             packed.calls = calls
             return self._plain(*args, **kwargs)
 
@@ -83,17 +84,32 @@ class CompiledBlock:
         return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in self.inner)
 
 
-def install_compiled(model: PreTrainedModel, blocks: list[nn.Module]) -> str | None:
+def install_compiled(
+    model: PreTrainedModel, blocks: list[nn.Module], *, vocab: int, context: int
+) -> str | None:
     """Let `model` compute single rows through compiled `blocks`; says why it does not, None where it does."""
     if model.device.type != "cpu":
         return "only models on a CPU gain from it"
+    try:
+        fault = try_compiled(model, blocks, [pos % vocab for pos in range(min(TRIED_STEPS, context))])
+    except Exception as exc:
+        log.debug("trying compiled blocks failed", exc_info=exc)
+        fault = f"trying it fails ({type(exc).__name__})"
+    if fault is not None:
+        for block in blocks:
+            vars(block).pop("forward", None)
+    return fault
+
+
+def try_compiled(model: PreTrainedModel, blocks: list[nn.Module], ids: list[int]) -> str | None:
+    """Put compiled code into `blocks` and hold it against their own over `ids`; what speaks against keeping it."""
     calls: list[AttentionCall] = []
     with watching(calls.append):
-        run_steps(model, 1)
+        run_steps(model, ids[:1])
     owners = {module: number for number, block in enumerate(blocks) for module in block.modules()}
     if [owners.get(call.module) for call in calls] != list(range(len(blocks))):
         return "not every block makes one attention call"
-    plain, plain_secs = run_steps(model)
+    plain, plain_secs = run_steps(model, ids)
     codes = {kind: BlockCode(kind) for kind in {type(block) for block in blocks}}
     compiled = [
         CompiledBlock(block, codes[type(block)], empty(call))
@@ -102,21 +118,19 @@ def install_compiled(model: PreTrainedModel, blocks: list[nn.Module]) -> str | N
     for block, forward in zip(blocks, compiled, strict=True):
         block.forward = forward
     with unhooked(module for forward in compiled for module in forward.inner):
-        run_steps(model, 2)  # compiles
+        run_steps(model, ids[:2])  # compiles
     for forward in compiled:
         forward.idle_hooks = forward.count_hooks()
-    found, secs = run_steps(model)
-    faults = [code.fault for code in codes.values() if code.fault is not None]
+    found, secs = run_steps(model, ids)
+    for code in codes.values():
+        if code.fault is not None:
+            return code.fault
     if not is_small(float((found - plain).abs().max()), float(plain.abs().max()), model.dtype):
-        faults.append("its logits change")
-    elif secs > WORTH * plain_secs:
-        faults.append("it is no quicker")
-    if not faults:
-        log.info("a step of one row takes %.2f of the time it took", secs / plain_secs)
-        return None
-    for block in blocks:
-        del block.forward
-    return faults[0]
+        return "its logits change"
+    if secs > WORTH * plain_secs:
+        return "it is no quicker"
+    log.info("a step of one row takes %.2f of the time it took", secs / plain_secs)
+    return None
 
 
 def empty(call: AttentionCall) -> AttentionCall:
@@ -176,12 +190,12 @@ def unhooked(modules: Iterable[nn.Module]) -> Iterator[None]:
 
 
 @torch.inference_mode()
-def run_steps(model: PreTrainedModel, count: int = TRIED_STEPS) -> tuple[Tensor, float]:
-    """Logits [step, vocab] of some single-row steps, and the seconds of the quickest."""
+def run_steps(model: PreTrainedModel, ids: list[int]) -> tuple[Tensor, float]:
+    """Logits [step, vocab] of single-row steps over `ids`, and the seconds of the quickest."""
     store = KeyValueStore()
     rows, best = [], float("inf")
-    for pos in range(count):
+    for pos, token_id in enumerate(ids):
         started = time.perf_counter()
-        rows.append(compute_packed(model, [pos], [pos], [Span(slice(0, 1), pos, store)], [0]))
+        rows.append(compute_packed(model, [token_id], [pos], [Span(slice(0, 1), pos, store)], [0]))
         best = min(best, time.perf_counter() - started)
     return torch.cat(rows).float(), best

@@ -68,14 +68,14 @@ def widened(weight: Tensor) -> Product:
 
 def multiply_widened(rows: Tensor, weight: Tensor) -> Tensor:
     columns = rows.float().t()
-    product = torch.empty(len(weight), len(rows))
+    product = rows.new_empty(len(rows), len(weight))
     strip = torch.empty(min(STRIP, len(weight)), weight.shape[1])
     for start in range(0, len(weight), STRIP):
         stop = min(start + STRIP, len(weight))
         wide = strip[: stop - start]
         wide.copy_(weight[start:stop])
-        torch.mm(wide, columns, out=product[start:stop])
-    return product.t().to(weight.dtype)
+        product[:, start:stop] = torch.mm(wide, columns).t()
+    return product
 
 
 def reordered(weight: Tensor) -> Product:
@@ -141,7 +141,9 @@ class Shortcut:
 
     def compute(self, given: Tensor) -> Tensor:
         """`given` is [..., d_in]."""
-        if torch.compiler.is_compiling():
+        if (
+            torch.compiler.is_dynamo_compiling()
+        ):  # in this call: the other one is true while any thread compiles
             return functional.linear(given, self.weight, self.bias)
         shape = given.shape
         count = given.numel() // shape[-1]

@@ -231,7 +231,9 @@ class Registry:
             return
         log.debug("linear layers of %s by rows: %s", loaded.model_id, ways)
         if self.compiles_blocks and loaded.anatomy is not None:
-            fault = install_compiled(loaded.model, loaded.structure.blocks)
+            fault = install_compiled(
+                loaded.model, loaded.structure.blocks, vocab=loaded.vocab, context=loaded.context
+            )
             if fault is not None:
                 log.info("blocks of %s stay as they are: %s", loaded.model_id, fault)
 

@@ -90,7 +90,8 @@ def _passing_over(
     structure: Structure, blocks: list[nn.Module], residual: Tensor | None = None
 ) -> Iterator[None]:
     """Make `blocks` hand their input on unchanged (or `residual` [pos, d_model] in its place)."""
-    replaced: list[nn.Module] = []
+    # A compiled forward stands in the same place.
+    before: dict[nn.Module, Any] = {}
 
     def hand_on(*args: Any, **kwargs: Any) -> Any:
         given = args[0] if args else first_tensor(kwargs)
@@ -99,12 +100,15 @@ def _passing_over(
 
     try:
         for block in blocks:
+            before[block] = vars(block).get("forward")
             block.forward = hand_on
-            replaced.append(block)
         yield
     finally:
-        for block in replaced:
-            del block.forward
+        for block, forward in before.items():
+            if forward is None:
+                del block.forward
+            else:
+                block.forward = forward
 
 
 @contextmanager

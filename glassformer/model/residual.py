@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-# Given the number of a block and what it and the blocks after it read, [block, row, d_model]; where one reads what no
-# block is left for, it is what the last one gave.
+# Given the number of a block, and what it and those after it read, [block, row, d_model]; what the last block gave
+# counts as read by one more.
 Take = Callable[[int, Tensor], None]
 
 # Rows up to which listeners are told of all blocks at once: for many short texts each call costs more than its bytes.
@@ -51,8 +52,10 @@ class ResidualTap:
                 return
             first, seen = block, hidden.detach()
             if seen.shape[1] <= FEW_ROWS:
-                if block == 0:
-                    gathered[:] = [seen.new_empty(len(self._blocks) + 1, *seen.shape[1:])]
+                if block == 0:  # float32: some models go on in a wider format than they begin with
+                    gathered[:] = [
+                        seen.new_empty(len(self._blocks) + 1, *seen.shape[1:], dtype=torch.float32)
+                    ]
                 gathered[0][block].copy_(seen[0])
                 if block < len(self._blocks):
                     return

@@ -276,6 +276,7 @@ class TraceState(Message):
         None, description="largest difference between the residuals decoded and those of one whole forward"
     )
     interventions: list[Intervention] = Field(default_factory=list)
+    sampling: Sampling = Field(default_factory=Sampling, description="how what is written is drawn")
 
 
 class TraceList(Message):

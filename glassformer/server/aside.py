@@ -11,6 +11,8 @@ import asyncio
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import copy_context
+from functools import partial
 from typing import TypeVar
 
 from anyio import CapacityLimiter
@@ -22,7 +24,7 @@ async def run_aside(call: Callable[[], T], limiter: CapacityLimiter) -> T:
     """What `call` gives, run in a thread of its own; a place in `limiter` is taken until it ends, even if cancelled."""
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[T] = loop.create_future()
-    place = object()
+    place, context = object(), copy_context()
     await limiter.acquire_on_behalf_of(place)
 
     def settle(give: Callable[[], None]) -> None:
@@ -32,12 +34,13 @@ async def run_aside(call: Callable[[], T], limiter: CapacityLimiter) -> T:
 
     def work() -> None:
         try:
-            found = call()
+            found = context.run(call)
+        except StopIteration:  # which no future takes
+            tell(partial(answer.set_exception, RuntimeError("an iterator was empty")))
         except BaseException as exc:
-            error = exc
-            tell(lambda: answer.set_exception(error))
+            tell(partial(answer.set_exception, exc))
         else:
-            tell(lambda: answer.set_result(found))
+            tell(partial(answer.set_result, found))
 
     def tell(give: Callable[[], None]) -> None:
         with suppress(RuntimeError):  # the server has stopped meanwhile

@@ -215,6 +215,7 @@ class TraceRun:
         return describe_state(
             self.trace,
             status=self.status,
+            sampling=self.sampling,
             finish_reason=self.finish_reason,
             error=self.error,
             tokens_per_sec=self.tokens_per_sec(),

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from glassformer.protocol.messages import Step, Token, TraceFinish, TraceState, TraceStatus
+from glassformer.protocol.messages import Sampling, Step, Token, TraceFinish, TraceState, TraceStatus
 
 if TYPE_CHECKING:
     from glassformer.engine.request import DecodedToken
@@ -28,12 +28,13 @@ def describe_state(
     trace: Trace,
     *,
     status: TraceStatus,
+    sampling: Sampling,
     finish_reason: TraceFinish | None = None,
     error: str | None = None,
     tokens: Sequence[Token] = (),
     tokens_per_sec: float | None = None,
 ) -> TraceState:
-    """A recording as it is now, with the `tokens` given: there may be very many."""
+    """A recording as it is now, with the `tokens` given: there may be very many. `sampling` is how they are drawn."""
     return TraceState(
         id=trace.id,
         model_id=trace.loaded.model_id,
@@ -47,4 +48,5 @@ def describe_state(
         bytes=trace.nbytes,
         batched_difference=trace.batched_difference,
         interventions=list(trace.interventions),
+        sampling=sampling,
     )

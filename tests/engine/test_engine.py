@@ -2,12 +2,14 @@
 
 import random
 import threading
+import time
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 import pytest
 import torch
 
+from glassformer.engine import engine as engines
 from glassformer.engine.engine import Engine, Session
 from glassformer.engine.generation import decode
 from glassformer.engine.request import DecodedToken, GenerationRequest
@@ -85,6 +87,25 @@ def test_every_generation_in_a_mix_equals_its_solo_run(engine: Engine) -> None:
     for request, reader in zip(requests, readers, strict=True):
         assert reader.wait() == alone(engine.loaded, request)
     engine.close()
+
+
+def test_the_thread_of_an_idle_engine_ends_and_another_takes_over(
+    llama: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "IDLE_SECS", 0.05)
+    engine = Engine(llama, max_running=4, max_waiting=0, prefix_bytes=2**20)
+    request = GenerationRequest([3, 4, 5], GREEDY, max_new_tokens=5)
+    expected = alone(llama, request)
+    for _ in range(3):
+        assert start(engine, request)[1].wait() == expected
+        deadline = time.monotonic() + 10
+        while engine._thread is not None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert engine._thread is None
+    assert engine._prefixes.nbytes > 0
+    engine.close()
+    assert engine._prefixes.nbytes == 0
+    engine.join(1)
 
 
 def test_a_long_prompt_does_not_stall_the_others(llama: LoadedModel) -> None:

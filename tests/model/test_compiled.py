@@ -18,13 +18,21 @@ from test_engine import GREEDY, start
 
 from glassformer.engine.engine import Engine
 from glassformer.engine.request import GenerationRequest
-from glassformer.model import compiled, packing
-from glassformer.model.attention import install
+from glassformer.engine.sequence import Watcher
+from glassformer.model import compiled, packing, product
+from glassformer.model.attention import Span, install
 from glassformer.model.capture import Capture
 from glassformer.model.compiled import CompiledBlock, install_compiled
+from glassformer.model.key_value import KeyValueStore
 from glassformer.model.load import LoadedModel, wrap_model
-from glassformer.model.source import ModelSource
+from glassformer.model.packing import compute_packed
+from glassformer.model.product import install_products
+from glassformer.model.registry import Registry
+from glassformer.model.source import Catalog, ModelSource
+from glassformer.protocol.messages import Intervention
+from glassformer.trace.intervention import Intervened
 from glassformer.trace.recording import Recording
+from glassformer.trace.store import TraceStore
 
 # Rotary and learned positions, soft caps and sliding windows, sinks, experts, latent attention, fused projections.
 FAMILIES = ["llama", "gpt2", "gemma2", "gpt_oss", "qwen3_moe", "deepseek_v3", "phi3"]
@@ -52,17 +60,29 @@ def load(family: str) -> tuple[LoadedModel, list[int], torch.Tensor]:
     return loaded, written[0, len(PROMPT) :].tolist(), torch.cat(hidden[:-1])
 
 
+def compile_blocks(loaded: LoadedModel) -> str | None:
+    return install_compiled(loaded.model, loaded.structure.blocks, vocab=loaded.vocab, context=loaded.context)
+
+
+def write(loaded: LoadedModel, watcher: Watcher | None = None) -> list[int]:
+    """Twenty tokens after PROMPT, through an engine."""
+    engine = Engine(loaded, max_running=4, max_waiting=0)
+    try:
+        request = GenerationRequest(PROMPT, GREEDY, max_new_tokens=20)
+        return start(engine, request, watcher=watcher)[1].wait()
+    finally:
+        engine.close()
+        engine.join(10)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_recorded_text_is_what_transformers_writes(family: str) -> None:
     loaded, expected, residuals = load(family)
     blocks = loaded.structure.blocks
-    assert install_compiled(loaded.model, blocks) is None
+    assert compile_blocks(loaded) is None
     ran = count_runs(blocks)
     recording = Recording(loaded.structure, "x")
-    engine = Engine(loaded, max_running=4, max_waiting=0)
-    request = GenerationRequest(PROMPT, GREEDY, max_new_tokens=20)
-    assert start(engine, request, watcher=recording)[1].wait() == expected
-    engine.close()
+    assert write(loaded, recording) == expected
     assert ran == [20] * len(blocks)  # the prompt's six rows went through the model's own code
     for block in range(len(blocks)):
         torch.testing.assert_close(recording.residual(block), residuals[block], atol=2e-5, rtol=1e-4)
@@ -70,43 +90,92 @@ def test_a_recorded_text_is_what_transformers_writes(family: str) -> None:
 
 def test_what_somebody_looks_into_is_the_models_own() -> None:
     loaded, expected, _ = load("llama")
-    blocks = loaded.structure.blocks
-    assert install_compiled(loaded.model, blocks) is None
-    ran = count_runs(blocks)
-    engine = Engine(loaded, max_running=4, max_waiting=0)
-    request = GenerationRequest(PROMPT, GREEDY, max_new_tokens=20)
+    assert compile_blocks(loaded) is None
+    ran = count_runs(loaded.structure.blocks)
     with Capture(loaded.structure, ["mlp_act.1"]).open():
-        assert start(engine, request)[1].wait() == expected
-    assert (ran[0], ran[1]) == (19, 0)
-    engine.close()
+        assert write(loaded) == expected
+    assert ran == [19, 0, *[19] * (len(ran) - 2)]
+    recording = Recording(loaded.structure, "x")
+    frames: list[bytes] = []
+    recording.subscribe(["q.0"], frames.append)  # attention is watched as a whole
+    assert write(loaded, recording) == expected
+    assert ran == [19, 0, *[19] * (len(ran) - 2)]
+    assert len(frames) == 21
+
+
+def test_an_intervened_text_is_that_of_the_models_own_code() -> None:
+    change = Intervention(address="attn_out.1", operation="scale", value=-2.0)
+    loaded, unchanged, _ = load("llama")
+
+    def write_changed() -> list[int]:
+        return write(loaded, Intervened(Recording(loaded.structure, "x"), loaded.structure, [change]))
+
+    expected = write_changed()
+    assert expected != unchanged
+    assert compile_blocks(loaded) is None
+    assert write_changed() == expected
 
 
 def test_several_texts_at_once_are_the_models_own() -> None:
+    loaded, _, _ = load("llama")
+    assert compile_blocks(loaded) is None
+    ran = count_runs(loaded.structure.blocks)
+    spans = [Span(slice(row, row + 1), 0, KeyValueStore()) for row in range(3)]
+    with torch.inference_mode():
+        compute_packed(loaded.model, [5, 6, 7], [0, 0, 0], spans, [0, 1, 2])
+        assert ran == [0] * len(ran)
+        compute_packed(loaded.model, [5], [0], [Span(slice(0, 1), 0, KeyValueStore())], [0])
+    assert ran == [1] * len(ran)
+
+
+def test_looking_at_a_recording_leaves_compiled_code_in_place() -> None:
+    registry = Registry(Catalog(), device="cpu", compiles_blocks=True)
+    loaded = registry.load("tales").result()
+    before = [block.forward for block in loaded.structure.blocks]
+    assert all(isinstance(forward, CompiledBlock) for forward in before)
+    trace = TraceStore(2**24).create(loaded, PROMPT, len(PROMPT))
+    with torch.inference_mode(), trace.recording.watch(slice(0, len(PROMPT)), 0, len(PROMPT)):
+        loaded.model(torch.tensor([PROMPT]), use_cache=False)
+    trace.read_logits(2)
+    trace.read("mlp_act.1")
+    assert [block.forward for block in loaded.structure.blocks] == before
+
+
+def test_it_goes_together_with_quick_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(product, "FEWEST_BYTES", 0)
+    monkeypatch.setattr(product, "choose_ways", lambda weights, may_copy: {1: product.turned})
+    loaded, expected, _ = load("phi3")
+    assert install_products(loaded.model) == ({1: "turned"}, 0)
+    assert compile_blocks(loaded) is None
+    assert write(loaded) == expected
+
+
+def test_other_models_go_on_while_one_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded, expected, _ = load("llama")
-    blocks = loaded.structure.blocks
-    assert install_compiled(loaded.model, blocks) is None
-    engine = Engine(loaded, max_running=4, max_waiting=0)
-    request = GenerationRequest(PROMPT, GREEDY, max_new_tokens=20)
-    readers = [start(engine, request)[1] for _ in range(3)]
-    assert [reader.wait() for reader in readers] == [expected] * 3
-    engine.close()
+    monkeypatch.setattr(torch.compiler, "_is_compiling_flag", True)  # what another thread's compiling sets
+    assert torch.compiler.is_compiling()
+    assert write(loaded) == expected
+    assert loaded.model(torch.tensor([PROMPT])).logits.shape[1] == len(PROMPT)
+
+
+def test_a_vocabulary_and_context_smaller_than_the_trial() -> None:
+    registry = Registry(Catalog(), device="cpu", compiles_blocks=True)
+    loaded = registry.load("sorter").result()
+    assert (loaded.vocab, loaded.context) < (12, 12)
+    assert all(isinstance(block.forward, CompiledBlock) for block in loaded.structure.blocks)
 
 
 def test_a_block_that_fails_later_goes_on_with_its_own_code(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded, expected, _ = load("llama")
-    blocks = loaded.structure.blocks
-    assert install_compiled(loaded.model, blocks) is None
-    forward = blocks[1].forward
+    assert compile_blocks(loaded) is None
+    forward = loaded.structure.blocks[1].forward
     assert isinstance(forward, CompiledBlock)
 
     def fail(*args: object, **kwargs: object) -> None:
         raise RuntimeError("recompiling failed")
 
     monkeypatch.setattr(forward.code, "run", fail)
-    engine = Engine(loaded, max_running=4, max_waiting=0)
-    request = GenerationRequest(PROMPT, GREEDY, max_new_tokens=20)
-    assert start(engine, request)[1].wait() == expected
-    engine.close()
+    assert write(loaded) == expected
     assert forward.code.fault == "compiling its blocks fails (RuntimeError)"
 
 
@@ -120,7 +189,7 @@ def test_what_gains_nothing_or_changes_logits_is_left_as_it_was(
     monkeypatch.setitem(packing.TOLERANCE, torch.float32, tolerance)
     model = build("llama").eval().requires_grad_(False)
     install(model)
-    fault = install_compiled(model, list(model.model.layers))
+    fault = install_compiled(model, list(model.model.layers), vocab=64, context=128)
     assert fault is not None
     assert reason in fault
     assert not any("forward" in vars(block) for block in model.model.layers)
@@ -135,7 +204,7 @@ from glassformer.model.compiled import install_compiled
 config = LlamaConfig(hidden_size=32, intermediate_size=48, num_hidden_layers=2, vocab_size=64)
 model = LlamaForCausalLM(config).eval().requires_grad_(False)
 install(model)
-print(install_compiled(model, list(model.model.layers)))
+print(install_compiled(model, list(model.model.layers), vocab=64, context=128))
 print(any("forward" in vars(block) for block in model.model.layers))
 """
 
@@ -150,16 +219,17 @@ def test_without_a_compiler_the_model_keeps_its_own_code(tmp_path: Path) -> None
 
 
 def test_an_unloaded_model_is_gone() -> None:
-    def unload() -> weakref.ref[torch.Tensor]:
-        model = build("llama").eval().requires_grad_(False)
-        install(model)
-        install_compiled(model, list(model.model.layers))
-        assert isinstance(model.model.layers[0].forward, CompiledBlock)
-        return weakref.ref(model.lm_head.weight)
+    def unload() -> list[weakref.ref[object]]:
+        loaded, _, _ = load("llama")
+        compile_blocks(loaded)
+        write(loaded)
+        block = loaded.structure.blocks[0]
+        assert isinstance(block.forward, CompiledBlock)
+        return [weakref.ref(block), weakref.ref(block.mlp.down_proj.weight), weakref.ref(loaded.model)]
 
-    weight = unload()
+    left = unload()
     gc.collect()
-    assert weight() is None
+    assert [one() for one in left] == [None] * 3
 
 
 def count_runs(blocks: list[torch.nn.Module]) -> list[int]:

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from contextvars import ContextVar
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,22 @@ def test_it_gives_what_the_call_gives_or_raises() -> None:
         limiter = CapacityLimiter(1)
         with pytest.raises(KeyError, match="gone"):
             await run_aside(lambda: {}["gone"], limiter)
+        with pytest.raises(RuntimeError, match="iterator"):
+            await run_aside(lambda: next(iter([])), limiter)
         assert limiter.borrowed_tokens == 0
         return await run_aside(lambda: 42, limiter)
 
     assert asyncio.run(ask()) == 42
+
+
+def test_what_is_logged_inside_belongs_to_the_request() -> None:
+    request: ContextVar[str] = ContextVar("request")
+
+    async def ask() -> str:
+        request.set("abc")
+        return await run_aside(request.get, CapacityLimiter(1))
+
+    assert asyncio.run(ask()) == "abc"
 
 
 def test_a_place_is_taken_until_the_thread_ends_even_when_nobody_waits() -> None:

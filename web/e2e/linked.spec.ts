@@ -8,7 +8,7 @@ const REQUEST = {
   model_id: "sorter",
   prompt: "CBABBC",
   max_new_tokens: 6,
-  sampling: { temperature: 0 },
+  sampling: { temperature: 0, seed: 11, logit_bias: { 0: 0.5 } },
   interventions: [{ address: "z.1", operation: "scale", value: 0.5, index: { head: [0] } }],
 };
 
@@ -39,10 +39,14 @@ test("a link to a recording opens it with its model, and makes none", async () =
     changes: state.trace?.interventions?.length,
     model: state.anatomy?.model_id,
     prompt: state.prompt,
+    temperature: state.sampling.temperature,
+    seeds: [state.sampling.seed, state.drawnSeed],
+    unseen: state.sampling.logit_bias,
     steps: Object.keys(state.steps).length,
     candidates: state.distribution.value?.candidates.length ?? 0,
   }));
   expect(shown).toMatchObject({ id: traceId, changes: 1, model: "sorter", prompt: "CBABBC" });
+  expect(shown).toMatchObject({ temperature: 0, seeds: [null, 11], unseen: undefined });
   expect(shown.steps).toBeGreaterThan(0);
   expect(shown.candidates).toBeGreaterThan(2);
   expect(await countTraces()).toBe(before);

@@ -17,7 +17,6 @@ export interface ExportedRecording {
   prompt: string;
   recording: TraceState;
   steps: Step[];
-  sampling: Sampling;
   weights: "none" | "coarse" | "full";
 }
 

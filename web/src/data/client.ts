@@ -1,3 +1,4 @@
+import { filterSettings } from "../protocol/filterSettings";
 import type {
   Anatomy,
   Distribution,
@@ -15,18 +16,6 @@ import type { CellReference } from "./Source";
 
 /** What a trace is asked for; the server fills in what is left out. */
 export type NewTrace = Partial<TraceRequest> & Pick<TraceRequest, "model_id">;
-
-/** What may be given otherwise than the recording was made with. */
-const FILTER_SETTINGS = [
-  "temperature",
-  "top_k",
-  "top_p",
-  "min_p",
-  "typical_p",
-  "repetition_penalty",
-  "presence_penalty",
-  "frequency_penalty",
-] as const;
 
 export function fetchModels(signal?: AbortSignal): Promise<ModelList> {
   return requestJson("/api/models", { signal });
@@ -69,7 +58,7 @@ export function fetchDistribution(
   signal?: AbortSignal,
 ): Promise<Distribution> {
   const query = new URLSearchParams({ pos: String(position) });
-  for (const name of FILTER_SETTINGS) query.set(name, String(sampling[name]));
+  for (const [name, value] of Object.entries(filterSettings(sampling))) query.set(name, String(value));
   return requestJson(`/api/traces/${traceId}/distribution?${query}`, { signal });
 }
 

@@ -1,8 +1,9 @@
 import { Batch } from "../data/Batch";
 import { createTrace, deleteTrace, stopTrace } from "../data/client";
 import { type StopWatching, watchTrace } from "../data/events";
+import { filterSettings } from "../protocol/filterSettings";
 import type { Step, TraceState } from "../protocol/schema.generated";
-import type { AppStore } from "../state/createAppStore";
+import { type AppStore, DEFAULT_SAMPLING } from "../state/createAppStore";
 import { addSteps, mergeTrace } from "../state/mergeTrace";
 import { isEnded, whyNotRun } from "../state/selectors";
 import { describeFailure } from "./describeFailure";
@@ -102,13 +103,16 @@ export function createRecorder(store: AppStore): Recorder {
       steps.flush();
       releaseOwn();
       const prompt = readPrompt(trace);
+      const made = trace.sampling ?? DEFAULT_SAMPLING;
       store.setState({
         connection: "online",
         activity: isEnded(trace) ? "idle" : "generating",
         trace,
         prompt,
         tracePrompt: prompt,
-        drawnSeed: null,
+        // What the page has a control for. The next text is to be another one, unless a seed is asked for.
+        sampling: { ...DEFAULT_SAMPLING, ...filterSettings(made) },
+        drawnSeed: made.seed ?? null,
         linkedTraceId: trace.id,
         steps: {},
         position: null,

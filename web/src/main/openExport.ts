@@ -1,7 +1,7 @@
 import { ExportedSource } from "../data/ExportedSource";
 import type { Source } from "../data/Source";
 import type { Scene } from "../scene/Scene";
-import type { AppStore } from "../state/createAppStore";
+import { type AppStore, DEFAULT_SAMPLING } from "../state/createAppStore";
 import type { UrlState } from "../state/urlState";
 import { type Session, sceneCommands } from "./connectCommands";
 import { describeFailure } from "./describeFailure";
@@ -23,13 +23,13 @@ export function openExport(store: AppStore): Exported {
   async function begin(url: UrlState): Promise<void> {
     try {
       const [anatomy, found] = await Promise.all([source.readAnatomy(), source.readRecording()]);
-      const { model, prompt, recording, sampling, steps } = found;
+      const { model, prompt, recording, steps } = found;
       const read = recording.tokens.slice(0, recording.prompt_count);
       store.setState({
         anatomy,
         models: [model],
         prompt,
-        sampling,
+        sampling: recording.sampling ?? DEFAULT_SAMPLING,
         liveTokens: { status: "ready", value: read, error: null, prompt },
       });
       store.setState({

@@ -915,6 +915,8 @@ export interface components {
             positions: number;
             /** Prompt Count */
             prompt_count: number;
+            /** @description how what is written is drawn */
+            sampling?: components["schemas"]["Sampling"];
             /**
              * Status
              * @enum {string}
