@@ -191,6 +191,11 @@ def is_packing() -> bool:
     return find_packing() is not None
 
 
+def is_traced() -> bool:
+    """Whether this very call is traced to be compiled; torch's `is_compiling` is true while any thread compiles."""
+    return torch.compiler.is_dynamo_compiling()
+
+
 class Pattern:
     """What transformers was about to make a mask from, kept to make one for each sequence instead."""
 
@@ -241,7 +246,7 @@ def attend(
     Shapes: `query` [batch, head, query, d_head], `key`, `value` [batch, kv_head, key, d_head]; returns
     [batch, query, head, d_head]. Soft caps and sinks, which PyTorch's fused attention lacks, are computed here.
     """
-    if torch.compiler.is_dynamo_compiling():  # in this call: the other one is true while any thread compiles
+    if is_traced():
         return attend_compiled(query, key, value, attention_mask), None
     packed = find_packing()
     if packed is not None:
@@ -283,16 +288,13 @@ def attend_packed(
     if not isinstance(pattern, Pattern) or not is_causal or kwargs.get("position_bias") is not None:
         raise NotPackable
     call, packed.calls = packed.calls, packed.calls + 1
-    attend_one = attend_alone
-    if find_watch() is None and is_fused(kwargs):
-        attend_one = attend_fused  # called for every sequence in every block
     mixed = []
     cut = (rows.split(packed.counts, dim=2) for rows in (query, key, value))
     for span, queries, new_keys, new_values in zip(packed.spans, *cut, strict=True):
         keys, values = span.store.extend(call, span.start, new_keys, new_values)
         mask = pattern.mask(span)
         mixed.append(
-            attend_one(module, queries, keys, values, mask, scaling, first_row=span.rows.start, **kwargs)
+            attend_alone(module, queries, keys, values, mask, scaling, first_row=span.rows.start, **kwargs)
         )
     return torch.cat(mixed, dim=1) if len(mixed) > 1 else mixed[0], None
 
@@ -347,21 +349,6 @@ def attend_alone(
         if not fused:
             groups = query.shape[1] // key.shape[1]
             return (call.probabilities() @ call.value.repeat_interleave(groups, dim=0)).transpose(0, 1)[None]
-    return attend_fused(module, query, key, value, mask, scaling, **kwargs)
-
-
-def attend_fused(
-    module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    mask: Tensor | None,
-    scaling: float | None,
-    *,
-    first_row: int = 0,
-    **kwargs: Any,
-) -> Tensor:
-    """`attend_alone` where nobody watches and PyTorch's fused attention computes what is asked."""
     return sdpa_attention_forward(module, query, key, value, mask, scaling=scaling, **kwargs)[0]
 
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from glassformer.model.attention import is_packing
+from glassformer.model.attention import is_packing, is_traced
 
 Product = Callable[[Tensor], Tensor]
 """Of rows [row, d_in] with a weight [d_out, d_in] that it knows: [row, d_out]."""
@@ -141,9 +141,7 @@ class Shortcut:
 
     def compute(self, given: Tensor) -> Tensor:
         """`given` is [..., d_in]."""
-        if (
-            torch.compiler.is_dynamo_compiling()
-        ):  # in this call: the other one is true while any thread compiles
+        if is_traced():
             return functional.linear(given, self.weight, self.bias)
         shape = given.shape
         count = given.numel() // shape[-1]

@@ -218,7 +218,10 @@ class Registry:
         return loaded
 
     def _prepare_steps(self, loaded: LoadedModel, plan: Plan) -> None:
-        """Find the quickest way to multiply, with copies of weights where half of what is left holds them."""
+        """Find the quickest way to multiply, with copies of weights where half of what is left holds them.
+
+        Compiles the blocks as well, where that is asked for.
+        """
         from glassformer.model.compiled import install_compiled
         from glassformer.model.product import install_products
 
