@@ -204,6 +204,7 @@ class Registry:
         self._report(entry, "reading")
         import_torch()
         from glassformer.model.load import load_model
+        from glassformer.model.prepare import look_into, quicken_steps
 
         plan = self._make_room(entry, folder / "config.json", read_headers(weights))
         loaded = load_model(
@@ -214,31 +215,14 @@ class Registry:
         )
         self._report(entry, "checking")
         look_into(loaded, lambda share: self._report(entry, "checking", fraction=share))
-        self._prepare_steps(loaded, plan)
+        quicken_steps(loaded, spare_bytes=self._find_spare(plan), compiles_blocks=self.compiles_blocks)
         return loaded
 
-    def _prepare_steps(self, loaded: LoadedModel, plan: Plan) -> None:
-        """Find the quickest way to multiply, with copies of weights where half of what is left holds them.
-
-        Compiles the blocks as well, where that is asked for.
-        """
-        from glassformer.model.compiled import install_compiled
-        from glassformer.model.product import install_products
-
+    def _find_spare(self, plan: Plan) -> int:
+        """Bytes that copies of a model's weights may take: half of what is left, if there may be any."""
         room = measure_room(plan.place)
         left = min(self.find_budget(room) - self.held_bytes(room.kind), room.free_bytes)
-        ways, taken = install_products(loaded.model, spare_bytes=left // 2 if self.copies_weights else 0)
-        loaded.bytes += taken
-        if loaded.packing_fault is not None:
-            log.info("generations of %s take turns: %s", loaded.model_id, loaded.packing_fault)
-            return
-        log.debug("linear layers of %s by rows: %s", loaded.model_id, ways)
-        if self.compiles_blocks and loaded.anatomy is not None:
-            fault = install_compiled(
-                loaded.model, loaded.structure.blocks, vocab=loaded.vocab, context=loaded.context
-            )
-            if fault is not None:
-                log.info("blocks of %s stay as they are: %s", loaded.model_id, fault)
+        return left // 2 if self.copies_weights else 0
 
     def _fail(self, entry: Entry, error: GlassformerError) -> None:
         log.warning("loading %s failed: %s", entry.source.model_id, error.message)
@@ -473,21 +457,6 @@ def open_registry(settings: Settings, on_unload: Callable[[LoadedModel], None] |
         compiles_blocks=settings.compile_blocks,
         on_unload=on_unload,
     )
-
-
-def look_into(loaded: LoadedModel, on_fraction: Callable[[float], None] | None = None) -> None:
-    """Select the attention tap and describe the model. One that this fails for still writes, without an anatomy.
-
-    `on_fraction` hears the share of blocks whose equations have been checked.
-    """
-    from glassformer.model.anatomy import build_anatomy
-    from glassformer.model.attention import install
-
-    try:
-        install(loaded.model)
-        loaded.anatomy = build_anatomy(loaded, on_fraction)
-    except Exception:
-        log.exception("looking into %s failed", loaded.model_id)
 
 
 def read_family(source: ModelSource) -> str | None:

@@ -14,8 +14,8 @@ from transformers import AutoModelForCausalLM
 from glassformer.errors import ModelRefused
 from glassformer.model.load import LoadedModel, load_model, plan_load
 from glassformer.model.options import LoadOptions
+from glassformer.model.prepare import look_into
 from glassformer.model.quantize import check_quantised, find_method, read_whole
-from glassformer.model.registry import look_into
 from glassformer.model.size import read_headers
 from glassformer.model.source import Catalog, ModelSource
 from glassformer.trace.weights import weight_zarr_get

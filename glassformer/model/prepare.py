@@ -1,0 +1,45 @@
+"""What is done to a model that has just been read: looking into it, and finding its quickest steps."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from glassformer.model.anatomy import build_anatomy
+from glassformer.model.attention import install
+from glassformer.model.compiled import install_compiled
+from glassformer.model.load import LoadedModel
+from glassformer.model.product import install_products
+
+log = logging.getLogger(__name__)
+
+
+def look_into(loaded: LoadedModel, on_fraction: Callable[[float], None] | None = None) -> None:
+    """Select the attention tap and describe the model. One that this fails for still writes, without an anatomy.
+
+    `on_fraction` hears the share of blocks whose equations have been checked.
+    """
+    try:
+        install(loaded.model)
+        loaded.anatomy = build_anatomy(loaded, on_fraction)
+    except Exception:
+        log.exception("looking into %s failed", loaded.model_id)
+
+
+def quicken_steps(loaded: LoadedModel, *, spare_bytes: int, compiles_blocks: bool) -> None:
+    """Find the quickest way to multiply, with copies of weights that take up to `spare_bytes` (0: none).
+
+    Compiles the blocks as well, where that is asked for. What was copied is added to the model's bytes.
+    """
+    ways, taken = install_products(loaded.model, spare_bytes=spare_bytes)
+    loaded.bytes += taken
+    if loaded.packing_fault is not None:
+        log.info("generations of %s take turns: %s", loaded.model_id, loaded.packing_fault)
+        return
+    log.debug("linear layers of %s by rows: %s", loaded.model_id, ways)
+    if compiles_blocks and loaded.anatomy is not None:
+        fault = install_compiled(
+            loaded.model, loaded.structure.blocks, vocab=loaded.vocab, context=loaded.context
+        )
+        if fault is not None:
+            log.info("blocks of %s stay as they are: %s", loaded.model_id, fault)
