@@ -24,8 +24,8 @@ from torch import Tensor, nn
 
 from glassformer.model.attention import AttentionCall, Span, find_packing, watching
 from glassformer.model.key_value import KeyValueStore
+from glassformer.model.linear import WORTH
 from glassformer.model.packing import compute_packed, is_small
-from glassformer.model.product import WORTH
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from glassformer.model.anatomy import build_anatomy
 from glassformer.model.attention import install
 from glassformer.model.compiled import install_compiled
+from glassformer.model.linear import install_products
 from glassformer.model.load import LoadedModel
-from glassformer.model.product import install_products
 
 log = logging.getLogger(__name__)
 

@@ -19,14 +19,14 @@ from test_engine import GREEDY, start
 from glassformer.engine.engine import Engine
 from glassformer.engine.request import GenerationRequest
 from glassformer.engine.sequence import Watcher
-from glassformer.model import compiled, packing, product
+from glassformer.model import compiled, linear, packing, product
 from glassformer.model.attention import Span, install
 from glassformer.model.capture import Capture
 from glassformer.model.compiled import CompiledBlock, install_compiled
 from glassformer.model.key_value import KeyValueStore
+from glassformer.model.linear import install_products
 from glassformer.model.load import LoadedModel, wrap_model
 from glassformer.model.packing import compute_packed
-from glassformer.model.product import install_products
 from glassformer.model.registry import Registry
 from glassformer.model.source import Catalog, ModelSource
 from glassformer.protocol.messages import Intervention
@@ -142,8 +142,8 @@ def test_looking_at_a_recording_leaves_compiled_code_in_place() -> None:
 
 
 def test_it_goes_together_with_quick_products(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(product, "FEWEST_BYTES", 0)
-    monkeypatch.setattr(product, "choose_ways", lambda weights, may_copy: {1: product.turned})
+    monkeypatch.setattr(linear, "FEWEST_BYTES", 0)
+    monkeypatch.setattr(linear, "choose_ways", lambda weights, ways: {1: product.turned})
     loaded, expected, _ = load("phi3")
     assert install_products(loaded.model) == ({1: "turned"}, 0)
     assert compile_blocks(loaded) is None

@@ -1,27 +1,36 @@
-"""Every way to compute a linear layer against PyTorch's own, and that it is used while packing and only then."""
+"""Every way to compute a linear layer against PyTorch's own, and which weights half precision holds."""
 
 import pytest
 import torch
-from torch import Tensor, nn
-from transformers import LlamaConfig, LlamaForCausalLM
+from torch import nn
 
 from glassformer.model import product
-from glassformer.model.attention import Span, packing
-from glassformer.model.key_value import KeyValueStore
 
-WAYS = (product.plainly, product.turned, product.widened, product.reordered)
+WAYS = (product.plainly, product.turned, product.widened, product.narrowed, product.reordered)
+SHAPES = [(40, 24), (2500, 16)]
+
+
+def skip_without_kernel(way: product.Way) -> None:
+    if way is product.reordered and not product.has_kernel(torch.float32):
+        pytest.skip("oneDNN has no kernels for this processor")
+    if way is product.narrowed and not product.has_narrow_kernel():
+        pytest.skip("FBGEMM has no kernels for this processor")
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 @pytest.mark.parametrize("count", [1, 2, 5, 16])
-@pytest.mark.parametrize("features", [(40, 24), (2500, 16)])
+@pytest.mark.parametrize("features", SHAPES)
+@pytest.mark.parametrize("is_transposed", [False, True], ids=["rows", "columns"])
 def test_every_way_gives_the_product(
-    way: product.Way, count: int, features: tuple[int, int], dtype: torch.dtype
+    way: product.Way, count: int, features: tuple[int, int], dtype: torch.dtype, is_transposed: bool
 ) -> None:
+    skip_without_kernel(way)
     weight, rows = torch.randn(features).to(dtype), torch.randn(count, features[1]).to(dtype)
-    if way is product.reordered and not product.has_kernel(torch.float32):
-        pytest.skip("oneDNN has no kernels for this processor")
+    if way is product.narrowed:
+        weight = weight.bfloat16().to(dtype)
+    if is_transposed:
+        weight = weight.t().contiguous().t()
     expected = nn.functional.linear(rows.double(), weight.double())
     found = way(weight)(rows)
     assert found.dtype == dtype
@@ -30,40 +39,45 @@ def test_every_way_gives_the_product(
     torch.testing.assert_close(found.double(), expected, atol=tolerance, rtol=tolerance)
 
 
-def test_it_is_used_while_packing_and_only_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[int] = []
-
-    def counting(weight: Tensor) -> product.Product:
-        def multiply(rows: Tensor) -> Tensor:
-            asked.append(len(rows))
-            return product.multiply_turned(rows, weight)
-
-        return multiply
-
-    monkeypatch.setattr(product, "FEWEST_BYTES", 0)
-    monkeypatch.setattr(product, "choose_ways", lambda weights, may_copy: {1: counting})
-    linear = nn.Linear(8, 6).requires_grad_(False)
-    given = torch.randn(1, 3, 8)
-    expected = linear(given)
-    product.install_products(linear)
-    assert torch.equal(linear(given), expected)
-    assert asked == []
-    with packing([Span(slice(0, 3), 0, KeyValueStore())]):
-        torch.testing.assert_close(linear(given), expected)
-        linear(torch.randn(300, 8))
-    assert asked == [3, 300]
+@pytest.mark.parametrize("size", [1e-30, 1e-6, 0.02, 1.0, 1e5, 1e30])
+def test_weights_of_bfloat16_are_multiplied_as_exactly_as_in_float32(size: float) -> None:
+    skip_without_kernel(product.narrowed)
+    torch.manual_seed(0)
+    # Of every magnitude down to a millionth of the largest.
+    weight = (size * torch.randn(300, 256) * 10 ** (-6 * torch.rand(300, 256))).bfloat16().float()
+    rows = torch.randn(7, 256)
+    assert product.fits_half(weight)
+    expected = nn.functional.linear(rows.double(), weight.double())
+    error = (product.narrowed(weight)(rows).double() - expected).abs().max()
+    assert error <= 2 * (nn.functional.linear(rows, weight).double() - expected).abs().max()
 
 
-def test_a_way_is_chosen_for_every_number_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(product, "FEWEST_BYTES", 0)
-    config = LlamaConfig(hidden_size=32, intermediate_size=48, num_hidden_layers=2, vocab_size=64)
-    ways, taken = product.install_products(LlamaForCausalLM(config))
-    assert set(ways) == set(product.TRIED_ROWS)
-    assert "reordered" not in ways.values()  # there is no room for copies
-    assert taken == 0
+def test_which_weights_half_precision_holds() -> None:
+    weight = torch.randn(40, 24)
+    assert not product.fits_half(weight)
+    assert product.fits_half(weight.half().float())
+    assert product.fits_half(weight.bfloat16())
+    assert product.fits_half(torch.zeros(4, 4))
+    # One number among many, and what no number stands for.
+    almost = weight.bfloat16().float()
+    almost[30, 3] = 1 / 3
+    assert not product.fits_half(almost)
+    assert not product.fits_half(torch.tensor([[1.0, float("nan")]]))
+    assert not product.fits_half(torch.tensor([[1.0, float("inf")]]))
 
 
-def test_tiny_models_are_left_alone() -> None:
-    linear = nn.Linear(8, 6)
-    assert product.install_products(linear) == ({}, 0)
-    assert "forward" not in vars(linear)
+def test_copies_are_offered_where_there_is_room_for_all_of_them() -> None:
+    for way in (product.narrowed, product.reordered):
+        skip_without_kernel(way)
+    weights = [torch.randn(40, 24).bfloat16().float() for _ in range(3)]
+    numbers = 3 * 40 * 24
+
+    def offered(spare_bytes: int) -> set[product.Way]:
+        return set(product.list_ways(weights, spare_bytes=spare_bytes)) - {product.plainly, product.turned}
+
+    assert offered(0) == set()
+    assert offered(2 * numbers) == {product.narrowed}
+    assert offered(6 * numbers - 1) == {product.narrowed}
+    assert offered(6 * numbers) == {product.narrowed, product.reordered}
+    weights[2] = torch.randn(40, 24)
+    assert offered(6 * numbers) == {product.reordered}

@@ -1,0 +1,138 @@
+"""The linear layers of a packed step on a CPU: each computed in whichever way is quickest there.
+
+Which of the ways in `model/product.py` that is depends on the processor, the number format and the number of rows, so
+it is measured once on the model's own weights (bench/results/product.md).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any, TypeGuard
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers.pytorch_utils import Conv1D
+
+from glassformer.model.attention import is_packing, is_traced
+from glassformer.model.product import Product, Way, count_copied, list_ways, plainly
+
+# Numbers of rows that are tried; one between two of them, or beyond the last, is computed like the smaller.
+TRIED_ROWS = (1, 2, 3, 4, 6, 8, 16, 32, 128)
+# Models whose weights are smaller gain nothing worth measuring.
+FEWEST_BYTES = 2**22
+# Weights that are tried together, so that they do not all lie in the processor's cache, and repetitions. Many rows
+# are bound by arithmetic, which one weight shows as well.
+TRIED_WEIGHTS, REPETITIONS = 8, 4
+MANY_ROWS = 64
+# A way that took so many times the best is not tried again.
+HOPELESS = 2.0
+# A way other than the library's own must be this much quicker.
+WORTH = 0.95
+
+
+def install_products(model: nn.Module, *, spare_bytes: int = 0) -> tuple[dict[int, str], int]:
+    """Let the linear layers of `model` be computed in the quickest way while packing.
+
+    Copies of weights may take `spare_bytes`. Returns the ways chosen by number of rows, and the bytes taken. Does
+    nothing for models on other devices, tiny ones, and those without plain linear layers.
+    """
+    linears = [module for module in model.modules() if is_plain_linear(module)]
+    weights = [read_weight(linear) for linear in linears]
+    if (
+        sum(weight.nbytes for weight in weights) < FEWEST_BYTES
+        or len({weight.dtype for weight in weights}) != 1
+    ):
+        return {}, 0
+    chosen = choose_ways(weights, list_ways(weights, spare_bytes=spare_bytes))
+    for linear, weight in zip(linears, weights, strict=True):
+        linear.forward = Shortcut(weight, linear.bias, spread(chosen, weight)).compute  # type: ignore[method-assign]
+    taken = sum(count_copied(way, weights) for way in set(chosen.values()))
+    return {count: way.__name__ for count, way in chosen.items()}, taken
+
+
+def is_plain_linear(module: nn.Module) -> TypeGuard[nn.Linear | Conv1D]:
+    """Whether a module multiplies with one floating point weight of its own on a CPU, and does nothing else."""
+    return (
+        type(module) in (nn.Linear, Conv1D)
+        and type(module.weight) is nn.Parameter
+        and module.weight.device.type == "cpu"
+        and module.weight.is_floating_point()
+    )
+
+
+def read_weight(linear: nn.Linear | Conv1D) -> Tensor:
+    """The weight [d_out, d_in] of a linear layer; GPT-2's `Conv1D` keeps it the other way around."""
+    weight = linear.weight.detach()
+    return weight.t() if isinstance(linear, Conv1D) else weight
+
+
+class Shortcut:
+    """What a linear layer computes, by the product for the number of rows; called some hundred times a step."""
+
+    __slots__ = ("bias", "products", "weight")
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, products: Sequence[Product | None]) -> None:
+        self.weight, self.bias, self.products = weight, bias, products
+
+    def compute(self, given: Tensor) -> Tensor:
+        """`given` is [..., d_in]."""
+        if is_traced():
+            return functional.linear(given, self.weight, self.bias)
+        shape = given.shape
+        count = given.numel() // shape[-1]
+        product = self.products[min(count, len(self.products) - 1)] if is_packing() else None
+        if product is None or given.dtype != self.weight.dtype:
+            return functional.linear(given, self.weight, self.bias)
+        # A turned product leaves columns side by side, which would make the next one, and fused attention, slow.
+        found = product(given.reshape(count, shape[-1]).contiguous()).contiguous()
+        if self.bias is not None:
+            found += self.bias
+        return found.view(*shape[:-1], found.shape[-1])
+
+
+def spread(chosen: dict[int, Way], weight: Tensor) -> list[Product | None]:
+    """The weight's product for each number of rows, the last one for all beyond; None: the library's own."""
+    made = {way: None if way is plainly else way(weight) for way in set(chosen.values())}
+    least = min(chosen)
+    return [
+        made[chosen[max((tried for tried in chosen if tried <= count), default=least)]]
+        for count in range(max(chosen) + 1)
+    ]
+
+
+@torch.inference_mode()
+def choose_ways(weights: list[Tensor], ways: Sequence[Way]) -> dict[int, Way]:
+    """For each number of rows tried the quickest of `ways`, by trying all on the largest of `weights`."""
+    tried = sorted(weights, key=lambda weight: weight.nbytes, reverse=True)[:TRIED_WEIGHTS]
+    # The output head of a large vocabulary alone would take a second.
+    tried = [weight[: max(1, 2**23 // weight.shape[1])] for weight in tried]
+    made = {way: [way(weight) for weight in tried] for way in ways}
+    chosen: dict[int, Way] = {}
+    for count in TRIED_ROWS:
+        secs = measure(made, count, tried if count < MANY_ROWS else tried[:1])
+        best = min(secs, key=lambda way: secs[way])
+        chosen[count] = best if secs[best] < WORTH * secs[plainly] else plainly
+    return chosen
+
+
+def measure(made: dict[Way, list[Product]], count: int, weights: Sequence[Tensor]) -> dict[Way, float]:
+    """Seconds that the products of each way take for all `weights`: the quickest of some repetitions in turn."""
+    given: dict[int, Any] = {
+        width: torch.ones(count, width, dtype=weights[0].dtype)
+        for width in {weight.shape[1] for weight in weights}
+    }
+    secs = dict.fromkeys(made, float("inf"))
+    hopeful = list(made)
+    for way in hopeful:  # a library makes its kernels when they are first asked for
+        made[way][0](given[weights[0].shape[1]])
+    for _ in range(REPETITIONS):
+        for way in hopeful:
+            started = time.perf_counter()
+            for product, weight in zip(made[way], weights, strict=False):
+                product(given[weight.shape[1]])
+            secs[way] = min(secs[way], time.perf_counter() - started)
+        best = min(secs.values())
+        hopeful = [way for way in hopeful if secs[way] < HOPELESS * best]
+    return secs

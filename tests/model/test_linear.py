@@ -1,0 +1,73 @@
+"""Quick products of linear layers: used while packing and only then, in the layers they belong to."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+from transformers.pytorch_utils import Conv1D
+
+from glassformer.model import linear
+from glassformer.model.attention import Span, packing
+from glassformer.model.key_value import KeyValueStore
+from glassformer.model.linear import install_products
+from glassformer.model.product import Product, has_narrow_kernel, multiply_turned, narrowed
+
+
+def test_it_is_used_while_packing_and_only_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def counting(weight: Tensor) -> Product:
+        def multiply(rows: Tensor) -> Tensor:
+            asked.append(len(rows))
+            return multiply_turned(rows, weight)
+
+        return multiply
+
+    monkeypatch.setattr(linear, "FEWEST_BYTES", 0)
+    monkeypatch.setattr(linear, "choose_ways", lambda weights, ways: {1: counting})
+    layer = nn.Linear(8, 6).requires_grad_(False)
+    given = torch.randn(1, 3, 8)
+    expected = layer(given)
+    install_products(layer)
+    assert torch.equal(layer(given), expected)
+    assert asked == []
+    with packing([Span(slice(0, 3), 0, KeyValueStore())]):
+        torch.testing.assert_close(layer(given), expected)
+        layer(torch.randn(300, 8))
+    assert asked == [3, 300]
+
+
+def test_a_way_is_chosen_for_every_number_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear, "FEWEST_BYTES", 0)
+    config = LlamaConfig(hidden_size=32, intermediate_size=48, num_hidden_layers=2, vocab_size=64)
+    ways, taken = install_products(LlamaForCausalLM(config))
+    assert set(ways) == set(linear.TRIED_ROWS)
+    assert "reordered" not in ways.values()  # there is no room for copies
+    assert taken == 0
+
+
+def test_tiny_models_are_left_alone() -> None:
+    layer = nn.Linear(8, 6)
+    assert install_products(layer) == ({}, 0)
+    assert "forward" not in vars(layer)
+
+
+def test_gpt2_keeps_its_weights_the_other_way_around(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear, "FEWEST_BYTES", 0)
+    if not has_narrow_kernel():
+        pytest.skip("FBGEMM has no kernels for this processor")
+    monkeypatch.setattr(linear, "choose_ways", lambda weights, ways: {1: narrowed})
+    model = GPT2LMHeadModel(GPT2Config(n_embd=32, n_layer=2, n_head=2, vocab_size=64)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(parameter.bfloat16())
+    layers = [module for module in model.modules() if isinstance(module, Conv1D | nn.Linear)]
+    given = [torch.randn(1, 3, linear.read_weight(layer).shape[1]) for layer in layers]
+    with torch.inference_mode():
+        expected = [layer(rows) for layer, rows in zip(layers, given, strict=True)]
+        _, taken = install_products(model, spare_bytes=2**24)
+        assert taken == 2 * sum(layer.weight.numel() for layer in layers)
+        with packing([Span(slice(0, 3), 0, KeyValueStore())]):
+            found = [layer(rows) for layer, rows in zip(layers, given, strict=True)]
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other)
