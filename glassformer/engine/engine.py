@@ -244,9 +244,17 @@ class Engine:
             self._running.remove(session)
         self._solos.pop(sequence, None)
         store = self._stores.pop(sequence, None)
-        # Of one that was left nothing is kept: its memory is free at once.
-        if store is not None and error is None and not sequence.cancelled.is_set() and not sequence.is_alone:
-            self._prefixes.put(sequence, store)
+        if store is not None:
+            # Of one that was left nothing is kept: its memory is free at once.
+            keeps = error is None and not sequence.cancelled.is_set() and not sequence.is_alone
+            try:
+                self._packed.release(store, sequence.seen if keeps else 0)
+            except (MemoryError, RuntimeError) as exc:
+                log.warning("what a generation has read is not kept (%s)", exc)
+                self._packed.release(store, 0)
+                keeps = False
+            if keeps:
+                self._prefixes.put(sequence, store)
         if isinstance(error, torch.OutOfMemoryError):
             error = ModelFailed("The memory of this machine does not hold so long a generation.")
         try:

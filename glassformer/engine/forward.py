@@ -20,6 +20,7 @@ from glassformer.engine.sequence import TokenSequence
 from glassformer.model.attention import Span
 from glassformer.model.capture import Capture
 from glassformer.model.key_value import KeyValueStore
+from glassformer.model.key_value_batch import KeyValueBatches
 from glassformer.model.load import LoadedModel
 from glassformer.model.packing import compute_packed
 
@@ -62,6 +63,12 @@ class PackedForward:
 
     def __init__(self, loaded: LoadedModel) -> None:
         self.loaded = loaded
+        self._batches = KeyValueBatches()
+
+    @torch.inference_mode()
+    def release(self, store: KeyValueStore, length: int) -> None:
+        """Let a store that takes part no longer have its first `length` positions for itself; 0: it is given up."""
+        self._batches.remove(store, length)
 
     def run(
         self, parts: Sequence[Part], stores: dict[TokenSequence, KeyValueStore]
@@ -87,7 +94,8 @@ class PackedForward:
                     if part.sequence.watcher is not None:
                         stack.enter_context(part.sequence.watcher.watch(span.rows, part.start, part.stop))
                 capture = open_capture(self.loaded, parts, stack)
-                logits = compute_packed(self.loaded.model, ids, positions, spans, kept)
+                batches = self._batches.arrange(spans, self.loaded.device)
+                logits = compute_packed(self.loaded.model, ids, positions, spans, kept, batches)
             found: list[Tensor | Exception | None] = []
             for part, span, rows in zip(parts, spans, logits.split(counts), strict=True):
                 try:

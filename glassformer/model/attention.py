@@ -20,11 +20,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from glassformer.model.key_value import KeyValueStore
+from glassformer.model.key_value_batch import BatchedRows
 
 NAME = "glassformer"
 
@@ -151,20 +153,28 @@ class Span:
 class Packing:
     """The spans of the packed row that a forward computes, and how many attention calls it has made so far.
 
+    Those of `batches` can attend together; with the others, `apart`, after them, `order` brings rows back into order.
     `compiled_call` is an earlier call of the block being computed, where that is compiled: what it says beside queries,
     keys and values is left out of the compiled code, which all blocks share.
     """
 
-    def __init__(self, spans: Sequence[Span]) -> None:
+    def __init__(self, spans: Sequence[Span], batches: Sequence[BatchedRows] = ()) -> None:
         self.spans = spans
-        self.counts = [span.rows.stop - span.rows.start for span in spans]
+        self.batches = batches
+        together = [span for batch in batches for span in batch.spans]
+        starts = {span.rows.start for span in together}
+        self.apart = [span for span in spans if span.rows.start not in starts]
+        rows = [row for span in (*together, *self.apart) for row in range(span.rows.start, span.rows.stop)]
+        in_order = rows == sorted(rows)
+        self.order = None if in_order else torch.tensor(rows, device=batches[0].rows.device).argsort()
         self.calls = 0
         self.compiled_call: AttentionCall | None = None
 
     @property
     def is_single(self) -> bool:
         """Whether the forward computes one row, whose attention nobody watches."""
-        return self.counts == [1] and find_watch() is None
+        rows = self.spans[0].rows
+        return len(self.spans) == 1 and rows.stop - rows.start == 1 and find_watch() is None
 
 
 class NotPackable(Exception):
@@ -172,9 +182,9 @@ class NotPackable(Exception):
 
 
 @contextmanager
-def packing(spans: Sequence[Span]) -> Iterator[None]:
+def packing(spans: Sequence[Span], batches: Sequence[BatchedRows] = ()) -> Iterator[None]:
     """Let this thread's forwards inside compute one packed row of `spans`, in the order of their rows."""
-    _local.packing = Packing(spans)
+    _local.packing = Packing(spans, batches)
     try:
         yield
     finally:
@@ -202,6 +212,7 @@ class Pattern:
     def __init__(self, arguments: dict[str, Any]) -> None:
         self.arguments = arguments
         self._masks: dict[tuple[int, int], Tensor | None] = {}
+        self._batch_masks: dict[BatchedRows, Tensor] = {}
 
     def mask(self, span: Span) -> Tensor | None:
         """The mask of a span, [1, 1, query, key]; None where the fused attention needs none."""
@@ -219,6 +230,18 @@ class Pattern:
                 }
             )
         return self._masks[key]
+
+    def mask_batch(self, batch: BatchedRows, dtype: torch.dtype) -> Tensor:
+        """What a batch's slots add to their scores, [slot, 1, 1, key]: nothing, or `-inf` where masked."""
+        if batch not in self._batch_masks:
+            added = torch.zeros(batch.slot_count, 1, 1, batch.longest, dtype=dtype, device=batch.rows.device)
+            for slot, span in zip(batch.slots, batch.spans, strict=True):
+                added[slot, ..., span.stop :] = -torch.inf
+                mask = self.mask(span)
+                if mask is not None:
+                    added[slot, ..., : span.stop].masked_fill_(~mask[0], -torch.inf)
+            self._batch_masks[batch] = added
+        return self._batch_masks[batch]
 
 
 def make_mask(**arguments: Any) -> Tensor | None:
@@ -288,15 +311,44 @@ def attend_packed(
     if not isinstance(pattern, Pattern) or not is_causal or kwargs.get("position_bias") is not None:
         raise NotPackable
     call, packed.calls = packed.calls, packed.calls + 1
+    is_plain = is_fused(kwargs) and find_watch() is None
+    batches = packed.batches if is_plain else ()
     mixed = []
-    cut = (rows.split(packed.counts, dim=2) for rows in (query, key, value))
-    for span, queries, new_keys, new_values in zip(packed.spans, *cut, strict=True):
+    for batch in batches:
+        keys, values = batch.extend(call, key, value)
+        added = pattern.mask_batch(batch, query.dtype)
+        mixed.append(batch.scatter(attend_rows(batch.gather(query), keys, values, added, scaling))[None])
+    for span in packed.apart if batches else packed.spans:
+        queries, new_keys, new_values = (rows[:, :, span.rows] for rows in (query, key, value))
         keys, values = span.store.extend(call, span.start, new_keys, new_values)
         mask = pattern.mask(span)
-        mixed.append(
-            attend_alone(module, queries, keys, values, mask, scaling, first_row=span.rows.start, **kwargs)
-        )
-    return torch.cat(mixed, dim=1) if len(mixed) > 1 else mixed[0], None
+        if is_plain and queries.shape[2] == 1:
+            mixed.append(attend_rows(queries[:, :, 0], keys, values, mask, scaling)[None])
+        else:
+            mixed.append(
+                attend_alone(
+                    module, queries, keys, values, mask, scaling, first_row=span.rows.start, **kwargs
+                )
+            )
+    joined = torch.cat(mixed, dim=1) if len(mixed) > 1 else mixed[0]
+    return (joined if not batches or packed.order is None else joined.index_select(1, packed.order)), None
+
+
+def attend_rows(
+    query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, scaling: float | None
+) -> Tensor:
+    """Fused attention of one row each of some sequences, [sequence, head, d_head].
+
+    `query` is [sequence, head, d_head], `keys` and `values` [sequence, kv_head, key, d_head]. The query heads that
+    share a key/value head stand as rows of it, so that nothing is repeated (Ainslie et al. 2023).
+    """
+    rows = query.unflatten(1, (keys.shape[1], -1))
+    count = rows.shape[2]
+    if count == 1 and query.dtype != torch.float32 and query.device.type == "cpu":
+        # PyTorch's kernel needs half as long for two rows of 16-bit numbers as for one.
+        rows = rows.expand(-1, -1, 2, -1)
+    mixed = functional.scaled_dot_product_attention(rows, keys, values, attn_mask=mask, scale=scaling)
+    return mixed[:, :, :count].flatten(1, 2)
 
 
 @torch.library.custom_op("glassformer::attend", mutates_args=())

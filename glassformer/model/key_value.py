@@ -5,22 +5,34 @@ Memory: two buffers for each attention call of a forward, [1, kv_head, capacity,
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from glassformer.model.key_value_batch import KeyValueBatch
 
 FIRST_CAPACITY = 64
 
+Buffers = tuple[Tensor, Tensor]
+"""Keys and values of one attention call, [1, kv_head, capacity, d_head] each."""
+
 
 class KeyValueStore:
-    """Keys and values of one sequence for each attention call of a forward, counted in the order they are made."""
+    """Keys and values of one sequence for each attention call of a forward, counted in the order they are made.
+
+    The buffers are its own, or a slot of the `batch` it is in.
+    """
 
     def __init__(self) -> None:
-        self._calls: list[tuple[Tensor, Tensor]] = []
+        self.calls: list[Buffers] = []
+        self.batch: KeyValueBatch | None = None
 
     @property
     def nbytes(self) -> int:
         """Bytes of all buffers, what is not filled yet included."""
-        return sum(key.nbytes + value.nbytes for key, value in self._calls)
+        return sum(key.nbytes + value.nbytes for key, value in self.calls)
 
     def extend(self, call: int, start: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Put the rows that begin at position `start` into the buffers of attention call `call`.
@@ -30,14 +42,14 @@ class KeyValueStore:
         """
         count = key.shape[2]
         stop = start + count
-        if call == len(self._calls):
+        if call == len(self.calls):
             capacity = max(FIRST_CAPACITY, stop)
-            self._calls.append((grow(key, 0, capacity), grow(value, 0, capacity)))
-        keys, values = self._calls[call]
+            self.calls.append((grow(key, 0, capacity), grow(value, 0, capacity)))
+        keys, values = self.calls[call]
         if keys.shape[2] < stop:
             capacity = max(stop, 2 * keys.shape[2])
             keys, values = grow(keys, start, capacity), grow(values, start, capacity)
-            self._calls[call] = keys, values
+            self.calls[call] = keys, values
         keys.narrow(2, start, count).copy_(key)
         values.narrow(2, start, count).copy_(value)
         return keys.narrow(2, 0, stop), values.narrow(2, 0, stop)
@@ -45,11 +57,16 @@ class KeyValueStore:
     def fork(self, length: int) -> KeyValueStore:
         """A store of its own with the first `length` positions, in buffers of just that size."""
         other = KeyValueStore()
-        other._calls = [
-            (key[:, :, :length].clone(memory_format=torch.contiguous_format), value[:, :, :length].clone())
-            for key, value in self._calls
-        ]
+        other.calls = [(grow(key, length, length), grow(value, length, length)) for key, value in self.calls]
         return other
+
+    def move(self, calls: Sequence[Buffers], length: int) -> None:
+        """Take other buffers, with a copy of the first `length` positions and zeros after them."""
+        for mine, others in zip(self.calls, calls, strict=True):
+            for old, new in zip(mine, others, strict=True):
+                new[:, :, :length] = old[:, :, :length]
+                new[:, :, length:] = 0
+        self.calls = list(calls)
 
 
 def grow(tensor: Tensor, kept: int, capacity: int) -> Tensor:

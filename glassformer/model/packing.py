@@ -17,6 +17,7 @@ from torch import Tensor
 
 from glassformer.model.attention import NAME, Span, packing
 from glassformer.model.key_value import KeyValueStore
+from glassformer.model.key_value_batch import BatchedRows, KeyValueBatches
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -28,8 +29,8 @@ log = logging.getLogger(__name__)
 LENGTH_DEPENDENT_ROPES = frozenset({"dynamic", "longrope"})
 # Largest difference a packed row may make to logits, as a share of their largest magnitude.
 TOLERANCE = {torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 5e-2}
-# Lengths of the two texts that are tried.
-PROBE_LENGTHS = (11, 7)
+# The texts that are tried, by the rows they have in each of some forwards: pieces of prompts and single tokens.
+PROBES = ((4, 6, 1, 0), (6, 1, 1, 1), (2, 5, 1, 1), (1, 1, 1, 1))
 
 
 def compute_packed(
@@ -38,8 +39,11 @@ def compute_packed(
     positions: Sequence[int],
     spans: Sequence[Span],
     rows: Sequence[int],
+    batches: Sequence[BatchedRows] = (),
 ) -> Tensor:
     """Run one packed row of `ids` at `positions`, made of `spans`; the logits of `rows`, Float[Tensor, "row vocab"].
+
+    The spans of `batches` attend together.
 
     Raises NotPackable where the model's attention does not allow it.
     """
@@ -55,7 +59,7 @@ def compute_packed(
     keeps_rows = takes_rows(type(model).forward)
     if keeps_rows:
         arguments["logits_to_keep"] = kept
-    with packing(spans):
+    with packing(spans, batches):
         logits: Tensor = model(**arguments).logits[0]
     if not keeps_rows:
         logits = logits[kept]
@@ -77,7 +81,7 @@ def find_packing_fault(model: PreTrainedModel, *, vocab: int, context: int) -> s
         return f"its rotary embedding depends on the longest sequence ({', '.join(sorted(ropes))})"
     if "position_ids" not in inspect.signature(model.forward).parameters:
         return "it does not take positions"
-    if context < max(PROBE_LENGTHS):
+    if context < max(map(sum, PROBES)):
         return "its context is too short to try"
     try:
         difference, scale = measure_packing(model, vocab=vocab)
@@ -96,20 +100,20 @@ def is_small(difference: float, scale: float, dtype: torch.dtype) -> bool:
 
 @torch.inference_mode()
 def measure_packing(model: PreTrainedModel, *, vocab: int) -> tuple[float, float]:
-    """The largest difference that packing makes to the logits of two probes, and the logits' largest magnitude.
+    """The largest difference that packing makes to the logits of some probes, and the logits' largest magnitude.
 
-    The probes are computed alone, then together in rounds that mix pieces of prompts and single tokens.
+    The probes are computed alone, then together.
     """
     generator = torch.Generator().manual_seed(0)
-    probes = [torch.randint(vocab, (length,), generator=generator).tolist() for length in PROBE_LENGTHS]
+    probes = [torch.randint(vocab, (sum(counts),), generator=generator).tolist() for counts in PROBES]
     expected = [
         model(input_ids=torch.tensor([probe], device=model.device), use_cache=False).logits[0].float()
         for probe in probes
     ]
-    stores = [KeyValueStore(), KeyValueStore()]
-    seen = [0, 0]
+    stores, batches = [KeyValueStore() for _ in probes], KeyValueBatches()
+    seen = [0] * len(probes)
     difference = 0.0
-    for counts in ((4, 6), (6, 1), (1, 0)):
+    for counts in zip(*PROBES, strict=True):
         ids: list[int] = []
         positions: list[int] = []
         spans: list[Span] = []
@@ -119,7 +123,8 @@ def measure_packing(model: PreTrainedModel, *, vocab: int) -> tuple[float, float
                 spans.append(Span(slice(len(ids), len(ids) + count), start, stores[which]))
                 ids += probes[which][start : start + count]
                 positions += range(start, start + count)
-        logits = compute_packed(model, ids, positions, spans, range(len(ids))).float()
+        together = batches.arrange(spans, model.device)
+        logits = compute_packed(model, ids, positions, spans, range(len(ids)), together).float()
         for span in spans:
             rows = expected[stores.index(span.store)][span.start : span.stop]
             difference = max(difference, float((logits[span.rows] - rows).abs().max()))

@@ -1,0 +1,171 @@
+"""Keys and values of several short sequences in common buffers, so that one operation attends for all that write.
+
+Attending for each sequence alone is a dozen small operations in each block, which for short texts take longer than the
+arithmetic. Long ones stay apart: side by side, all would cost as much as the longest. Knows no model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from glassformer.model.key_value import FIRST_CAPACITY, Buffers, KeyValueStore, grow
+
+if TYPE_CHECKING:
+    from glassformer.model.attention import Span
+
+# Positions up to which sequences are put side by side, and how many of them it takes to gain something.
+MOST_POSITIONS, FEWEST_TOGETHER = 512, 4
+
+
+class KeyValueBatch:
+    """Buffers [slot, kv_head, capacity, d_head] for each attention call; each of `stores` has the slot of its index."""
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.stores: list[KeyValueStore] = []
+        # Numbers everywhere, also after a slot's last position: a masked key still is multiplied, by zero.
+        self._calls: list[Buffers] = []
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the buffers of all slots."""
+        return sum(keys.nbytes + values.nbytes for keys, values in self._calls)
+
+    def add_all(self, spans: Sequence[Span]) -> None:
+        """Give the sequences of `spans` a slot each, where they have none yet, with what is before the spans."""
+        new = [span for span in spans if span.store.batch is not self]
+        count = len(self.stores) + len(new)
+        if count > self._slot_count:
+            self._resize(max(count, 2 * self._slot_count), new[0].store)
+        for span in new:
+            former, span.store.batch = span.store.batch, self
+            span.store.move(self._read_slot(len(self.stores)), span.start)
+            self.stores.append(span.store)
+            if former is not None:
+                former._close_gap(span.store)
+
+    def remove(self, store: KeyValueStore, length: int) -> None:
+        """Take `store` out, with a copy of its first `length` positions of its own; with nothing for 0."""
+        store.calls = [
+            (grow(key, length, length), grow(value, length, length)) for key, value in store.calls if length
+        ]
+        store.batch = None
+        self._close_gap(store)
+
+    def extend(
+        self, call: int, slots: Tensor, positions: Tensor, key: Tensor, value: Tensor, stop: int
+    ) -> Buffers:
+        """Put a row each at `positions` of `slots` into the buffers of attention call `call`.
+
+        `key` and `value` are [row, kv_head, d_head]; returns all slots up to position `stop`, as views.
+        """
+        keys, values = self._calls[call]
+        keys[slots, :, positions] = key
+        values[slots, :, positions] = value
+        count = len(self.stores)
+        return keys[:count, :, :stop], values[:count, :, :stop]
+
+    @property
+    def _slot_count(self) -> int:
+        return self._calls[0][0].shape[0] if self._calls else 0
+
+    def _read_slot(self, slot: int) -> list[Buffers]:
+        return [(keys[slot : slot + 1], values[slot : slot + 1]) for keys, values in self._calls]
+
+    def _close_gap(self, store: KeyValueStore) -> None:
+        """Let the last store have the slot of one that has left, and give back what is no longer needed."""
+        slot, last = self.stores.index(store), self.stores.pop()
+        if last is not store:
+            last.move(self._read_slot(slot), self.capacity)
+            self.stores[slot] = last
+        if not self.stores:
+            self._calls = []
+        elif 4 * len(self.stores) <= self._slot_count:
+            self._resize(2 * len(self.stores), self.stores[0])
+
+    def _resize(self, slot_count: int, like: KeyValueStore) -> None:
+        """Take buffers for another number of slots, of the shapes that `like` has."""
+        self._calls = [
+            (make_slots(keys, slot_count, self.capacity), make_slots(values, slot_count, self.capacity))
+            for keys, values in like.calls
+        ]
+        for slot, store in enumerate(self.stores):
+            store.move(self._read_slot(slot), self.capacity)
+
+
+def make_slots(buffer: Tensor, slot_count: int, capacity: int) -> Tensor:
+    return buffer.new_empty(slot_count, buffer.shape[1], capacity, buffer.shape[3])
+
+
+class BatchedRows:
+    """Rows of a packed row that are one each of a batch's sequences, and attend together."""
+
+    def __init__(self, batch: KeyValueBatch, spans: Sequence[Span], device: torch.device) -> None:
+        self.spans = spans
+        self.slots = [batch.stores.index(span.store) for span in spans]
+        self.slot_count = len(batch.stores)
+        self.longest = max(span.stop for span in spans)
+        self._batch = batch
+        rows = [span.rows.start for span in spans]
+        row_of_slot = dict(zip(self.slots, rows, strict=True))
+        self.rows = torch.tensor(rows, device=device)
+        self._slots = torch.tensor(self.slots, device=device)
+        self._positions = torch.tensor([span.start for span in spans], device=device)
+        self._row_of_slot = torch.tensor(
+            [row_of_slot.get(slot, rows[0]) for slot in range(self.slot_count)], device=device
+        )
+
+    def extend(self, call: int, key: Tensor, value: Tensor) -> Buffers:
+        """The keys and values [slot, kv_head, position, d_head] of an attention call, new rows included.
+
+        `key` and `value` are the packed row's, [1, kv_head, row, d_head].
+        """
+        new_key, new_value = (rows[0].transpose(0, 1).index_select(0, self.rows) for rows in (key, value))
+        return self._batch.extend(call, self._slots, self._positions, new_key, new_value, self.longest)
+
+    def gather(self, query: Tensor) -> Tensor:
+        """Of queries [1, head, row, d_head] the slots' rows, [slot, head, d_head]; any for slots without one."""
+        return query[0].transpose(0, 1).index_select(0, self._row_of_slot)
+
+    def scatter(self, mixed: Tensor) -> Tensor:
+        """Of what attention gave [slot, head, d_head] the rows', [row, head, d_head]."""
+        return mixed.index_select(0, self._slots)
+
+
+class KeyValueBatches:
+    """Which of an engine's stores lie side by side: those of about the same length, by the power of two above it."""
+
+    def __init__(self) -> None:
+        self._batches: dict[int, KeyValueBatch] = {}
+
+    def arrange(self, spans: Sequence[Span], device: torch.device) -> list[BatchedRows]:
+        """Put the sequences side by side that the next packed row brings one row each of."""
+        single = [span for span in spans if span.rows.stop - span.rows.start == 1 and span.store.calls]
+        groups: list[tuple[KeyValueBatch, list[Span]]] = []
+        for capacity, members in groupby(sorted(single, key=find_capacity), key=find_capacity):
+            together = list(members)
+            if capacity <= MOST_POSITIONS and len(together) >= FEWEST_TOGETHER:
+                batch = self._batches.setdefault(capacity, KeyValueBatch(capacity))
+                batch.add_all(together)
+                groups.append((batch, together))
+        for span in spans:
+            batch_left = span.store.batch
+            if batch_left is not None and span.stop > batch_left.capacity:
+                self.remove(span.store, span.start)
+        # Only now that nothing moves any more: who leaves a batch makes others change their slots.
+        return [BatchedRows(batch, together, device) for batch, together in groups]
+
+    def remove(self, store: KeyValueStore, length: int) -> None:
+        """Let `store` have its first `length` positions for itself."""
+        if store.batch is not None:
+            store.batch.remove(store, length)
+
+
+def find_capacity(span: Span) -> int:
+    """The power of two that holds a span's positions."""
+    return max(FIRST_CAPACITY, 1 << (span.stop - 1).bit_length())

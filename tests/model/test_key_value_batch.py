@@ -1,0 +1,133 @@
+"""Sequences side by side against each alone: attention over a batch's slots, whoever joins, grows and leaves."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from glassformer.model.attention import Packing, Pattern, Span, attend_packed, packing
+from glassformer.model.key_value import KeyValueStore
+from glassformer.model.key_value_batch import FEWEST_TOGETHER, MOST_POSITIONS, KeyValueBatches
+
+CPU = torch.device("cpu")
+HEADS, KV_HEADS, WIDTH = 4, 2, 8
+
+
+class Text:
+    """A sequence with the keys and values that its store ought to hold, for one attention call."""
+
+    def __init__(self, length: int) -> None:
+        self.store = KeyValueStore()
+        self.keys, self.values = torch.empty(0, KV_HEADS, WIDTH), torch.empty(0, KV_HEADS, WIDTH)
+        if length:
+            self.add(torch.randn(length, KV_HEADS, WIDTH), torch.randn(length, KV_HEADS, WIDTH))
+            self.store.extend(0, 0, *(rows.transpose(0, 1)[None] for rows in (self.keys, self.values)))
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def add(self, key: Tensor, value: Tensor) -> None:
+        self.keys, self.values = torch.cat([self.keys, key]), torch.cat([self.values, value])
+
+    def attend(self, query: Tensor) -> Tensor:
+        """What transformers' equation gives for the last position: [head, d_head]."""
+        shared = [head // (HEADS // KV_HEADS) for head in range(HEADS)]
+        scores = torch.einsum("hd,khd->hk", query, self.keys[:, shared]) * WIDTH**-0.5
+        return torch.einsum("hk,khd->hd", scores.softmax(-1), self.values[:, shared])
+
+
+def step(batches: KeyValueBatches, texts: list[Text]) -> int:
+    """Write one position of each and hold attention against each alone; how many of them attended together."""
+    query, key, value = (torch.randn(1, heads, len(texts), WIDTH) for heads in (HEADS, KV_HEADS, KV_HEADS))
+    spans = [Span(slice(row, row + 1), len(text), text.store) for row, text in enumerate(texts)]
+    together = batches.arrange(spans, CPU)
+    carrier = torch.ones(1, 1, 1, 1, dtype=torch.bool)
+    carrier.pattern = Causal({})  # type: ignore[attr-defined]
+    packed = Packing(spans, together)
+    mixed, _ = attend_packed(packed, nn.Module(), query, key, value, carrier, None)
+    for row, text in enumerate(texts):
+        text.add(key[0, :, row][None], value[0, :, row][None])
+        torch.testing.assert_close(mixed[0, row], text.attend(query[0, :, row]))
+    return sum(len(batch.spans) for batch in together)
+
+
+class Causal(Pattern):
+    def mask(self, span: Span) -> None:
+        return None
+
+
+def test_rows_attend_together_as_each_would_alone() -> None:
+    batches = KeyValueBatches()
+    texts = [Text(length) for length in (3, 30, 61, 62, 100, 90, 70, 120, MOST_POSITIONS, 5)]
+    counts = [step(batches, texts) for _ in range(8)]
+    assert counts[0] == 9  # all but the long one
+    assert counts[-1] == 6  # two of those below 64 positions are above, and three are too few
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_sequences_join_sit_out_and_leave_in_any_order(seed: int) -> None:
+    torch.manual_seed(seed)
+    batches, texts = KeyValueBatches(), [Text(length) for length in (1, 9, 33, 60, 63, 64)]
+    for number in range(40):
+        if number % 5 == 0:
+            texts.append(Text(int(torch.randint(1, 80, ()))))
+        if number % 7 == 0:
+            left = texts.pop(int(torch.randint(len(texts), ())))
+            batches.remove(left.store, len(left))
+            texts.insert(int(torch.randint(len(texts), ())), left)  # and comes back with what it had
+        if number % 9 == 0:
+            left = texts.pop(int(torch.randint(len(texts), ())))
+            batches.remove(left.store, 0)
+            assert left.store.batch is None
+        order = torch.randperm(len(texts))[: max(FEWEST_TOGETHER, len(texts) - 1)]
+        step(batches, [texts[index] for index in order])
+
+
+def test_what_is_not_a_number_stays_with_its_own_sequence() -> None:
+    batches, texts = KeyValueBatches(), [Text(length) for length in (10, 11, 12, 40)]
+    step(batches, texts)
+    sick = texts.pop()
+    for keys, values in sick.store.calls:
+        keys.fill_(torch.nan)
+        values.fill_(torch.inf)
+    batches.remove(sick.store, 0)
+    texts += [Text(2), Text(45)]  # one takes the slot over, the other makes the others look beyond their ends
+    assert step(batches, texts) == 5
+
+
+def test_memory_goes_back_with_those_that_leave() -> None:
+    batches, texts = KeyValueBatches(), [Text(10) for _ in range(32)]
+    step(batches, texts)
+    batch = texts[0].store.batch
+    assert batch is not None
+    full = batch.nbytes
+    for text in texts[4:]:
+        batches.remove(text.store, 0)
+    assert batch.nbytes <= full / 3
+    step(batches, texts[:4])
+    for text in texts[:4]:
+        batches.remove(text.store, len(text))
+    assert batch.nbytes == 0
+    assert len(texts[0]) == 12
+
+
+def test_attention_that_somebody_watches_or_that_is_capped_is_computed_alone() -> None:
+    batches, texts = KeyValueBatches(), [Text(length) for length in (4, 5, 6, 7)]
+    step(batches, texts)
+    spans = [Span(slice(row, row + 1), len(text), text.store) for row, text in enumerate(texts)]
+    query, key, value = (torch.randn(1, heads, 4, WIDTH) for heads in (HEADS, KV_HEADS, KV_HEADS))
+    carrier = torch.ones(1, 1, 1, 1, dtype=torch.bool)
+    carrier.pattern = Causal({})  # type: ignore[attr-defined]
+    with packing(spans, batches.arrange(spans, CPU)):
+        packed = Packing(spans, batches.arrange(spans, CPU))
+        capped, _ = attend_packed(packed, nn.Module(), query, key, value, carrier, 1.0, softcap=1e9)
+    for row, text in enumerate(texts):
+        text.add(key[0, :, row][None], value[0, :, row][None])
+        expected = functional.scaled_dot_product_attention(
+            query[:, :, row : row + 1],
+            text.keys.transpose(0, 1)[None],
+            text.values.transpose(0, 1)[None],
+            scale=1.0,
+            enable_gqa=True,
+        )
+        torch.testing.assert_close(capped[0, row], expected[0, :, 0], atol=1e-4, rtol=1e-4)
