@@ -27,7 +27,7 @@ from glassformer.model.load import LoadedModel
 
 log = logging.getLogger(__name__)
 
-# How long a step may take that reads prompts: while others wait for their next token, and when nobody does.
+# How long a step may take that reads prompts: while as many wait for their next token, and when nobody does.
 SHARED_SECS, ALONE_SECS = 0.1, 0.5
 FEWEST_ROWS, MOST_ROWS = 16, 4096
 # How long the thread of an idle engine stays. It takes the library's own threads along when it ends, which otherwise
@@ -207,7 +207,7 @@ class Engine:
         reading = [sequence for sequence in sequences if sequence.pending > 1]
         if not reading:
             return writing
-        budget = self._count_rows(SHARED_SECS if writing else ALONE_SECS)
+        budget = self._count_rows(choose_secs(len(reading), len(writing)))
         counts = {reading[0]: min(reading[0].pending, budget // 2)}
         left = budget - counts[reading[0]]
         for sequence in sorted(reading, key=lambda sequence: sequence.pending):
@@ -261,3 +261,8 @@ class Engine:
             session.on_end(error)
         except Exception:
             log.exception("ending a generation failed")
+
+
+def choose_secs(reading: int, writing: int) -> float:
+    """How long a step may take that reads prompts: the longer, the more wait for their first token than their next."""
+    return min(ALONE_SECS, SHARED_SECS * max(1.0, reading / writing)) if writing else ALONE_SECS

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from glassformer.model.key_value import FIRST_CAPACITY, Buffers, KeyValueStore, grow
+from glassformer.model.key_value import FIRST_CAPACITY, Buffers, KeyValueStore
 
 if TYPE_CHECKING:
     from glassformer.model.attention import Span
@@ -51,9 +51,7 @@ class KeyValueBatch:
 
     def remove(self, store: KeyValueStore, length: int) -> None:
         """Take `store` out, with a copy of its first `length` positions of its own; with nothing for 0."""
-        store.calls = [
-            (grow(key, length, length), grow(value, length, length)) for key, value in store.calls if length
-        ]
+        store.calls = store.fork(length).calls if length else []
         store.batch = None
         self._close_gap(store)
 

@@ -125,6 +125,15 @@ def test_a_long_prompt_does_not_stall_the_others(llama: LoadedModel) -> None:
     engine.close()
 
 
+@pytest.mark.parametrize(
+    ("reading", "writing", "secs"), [(1, 0, 0.5), (1, 1, 0.1), (1, 20, 0.1), (6, 2, 0.3), (30, 1, 0.5)]
+)
+def test_the_longer_a_step_may_take_the_more_wait_for_their_first_token(
+    reading: int, writing: int, secs: float
+) -> None:
+    assert engines.choose_secs(reading, writing) == pytest.approx(secs)
+
+
 def test_cancelling_ends_one_and_frees_its_memory(engine: Engine) -> None:
     requests = make_requests(engine.loaded, 3)
     long = GenerationRequest([7], Sampling(temperature=1, top_p=1, seed=1), max_new_tokens=100_000)
@@ -257,6 +266,24 @@ def test_a_generation_that_cannot_begin_ends_and_the_next_one_works(
         assert isinstance(reader.errors[0], ModelFailed)
     assert start(engine, request)[1].wait() == expected
     assert len(engine) == 0
+    engine.close()
+
+
+def test_an_engine_survives_that_what_was_read_cannot_be_kept(
+    llama: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Engine(llama, max_running=8, max_waiting=0, prefix_bytes=2**24)
+    requests = make_requests(llama, 8)
+
+    def fail(self: KeyValueStore, count: int) -> KeyValueStore:
+        raise torch.OutOfMemoryError("no memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(KeyValueStore, "fork", fail)
+        readers = [start(engine, request)[1] for request in requests]
+        found = [reader.wait() for reader in readers]
+    assert found == [alone(llama, request) for request in requests]
+    assert start(engine, requests[0])[1].wait() == found[0]
     engine.close()
 
 
