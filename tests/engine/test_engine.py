@@ -273,7 +273,7 @@ def test_an_engine_survives_that_what_was_read_cannot_be_kept(
     llama: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = Engine(llama, max_running=8, max_waiting=0, prefix_bytes=2**24)
-    requests = make_requests(llama, 8)
+    requests = [GenerationRequest([3, 4, number], GREEDY, max_new_tokens=9) for number in range(5, 13)]
 
     def fail(self: KeyValueStore, count: int) -> KeyValueStore:
         raise torch.OutOfMemoryError("no memory")
