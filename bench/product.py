@@ -13,20 +13,29 @@ from pathlib import Path
 
 import torch
 
-from glassformer.model.product import TRIED_ROWS, Way, list_ways, plainly, reordered, turned, widened
+from glassformer.model.linear import TRIED_ROWS
+from glassformer.model.product import Way, list_ways, narrowed, plainly, reordered, turned, widened
 
 RESULTS = Path(__file__).parent / "results" / "product.md"
 SHAPES = {"MLP up": (2048, 768), "MLP down": (768, 2048), "attention": (768, 768), "head": (32000, 768)}
-WAYS: list[Way] = [plainly, turned, widened, reordered]
+WAYS: list[Way] = [plainly, turned, widened, narrowed, reordered]
+FORMATS = {
+    "float32": (torch.float32, torch.float32),
+    "float32 stored in bfloat16": (torch.bfloat16, torch.float32),
+    "bfloat16": (torch.bfloat16, torch.bfloat16),
+}
+"""What the weights were stored in, and what they are computed in."""
 ROUNDS = 5
 
 
-def measure(dtype: torch.dtype, features: tuple[int, int], count: int) -> dict[Way, float]:
+def measure(
+    stored: torch.dtype, dtype: torch.dtype, features: tuple[int, int], count: int
+) -> dict[Way, float]:
     """Milliseconds of each way for twelve such weights (one, if large), medians of rounds that alternate."""
     copies = 12 if features[0] < 10_000 else 1
-    weights = [torch.randn(features).to(dtype) for _ in range(copies)]
+    weights = [torch.randn(features).to(stored).to(dtype) for _ in range(copies)]
     rows = torch.randn(count, features[1]).to(dtype)
-    made = {way: [way(weight) for weight in weights] for way in list_ways(weights[0], may_copy=True)}
+    made = {way: [way(weight) for weight in weights] for way in list_ways(weights, spare_bytes=2**32)}
     secs: dict[Way, list[float]] = {way: [] for way in made}
     for _ in range(ROUNDS + 1):
         for way, products in made.items():
@@ -46,16 +55,16 @@ def main() -> None:
         f"{torch.__version__}: milliseconds, medians of {ROUNDS} rounds. The last column is the library's own way",
         "against the best of the others.",
         "",
-        "| weights | shape | rows | `linear` | turned | widened | reordered | ratio |",
-        "|---|---|---:|---:|---:|---:|---:|---:|",
+        "| weights | shape | rows | `linear` | turned | widened | narrowed | reordered | ratio |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
-    for dtype in (torch.float32, torch.bfloat16):
+    for kind, (stored, dtype) in FORMATS.items():
         for name, features in SHAPES.items():
             for count in TRIED_ROWS:
                 with torch.inference_mode():
-                    found = measure(dtype, features, count)
+                    found = measure(stored, dtype, features, count)
                 cells = [f"{found[way]:.2f}" if way in found else "-" for way in WAYS]
-                row = [str(dtype).removeprefix("torch."), name, str(count), *cells]
+                row = [kind, name, str(count), *cells]
                 ratio = found[plainly] / min(ms for way, ms in found.items() if way is not plainly)
                 lines.append(f"| {' | '.join(row)} | {ratio:.2f} |")
     print("\n".join(lines))

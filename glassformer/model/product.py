@@ -105,8 +105,9 @@ def narrowed(weight: Tensor) -> Product:
 
 
 def multiply_narrowed(rows: Tensor, copy: Any, unscale: float) -> Tensor:
-    product: Tensor = torch.ops.quantized.linear_dynamic_fp16.default(rows.float(), copy)
-    return product.mul_(unscale).to(rows.dtype)
+    # The rows, not the product: half of that lies in another core's cache.
+    product: Tensor = torch.ops.quantized.linear_dynamic_fp16.default(rows.float() * unscale, copy)
+    return product.to(rows.dtype)
 
 
 @cache
