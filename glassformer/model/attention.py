@@ -361,7 +361,7 @@ def attend_compiled(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | No
     mixed, _ = attend_packed(
         packed, call.module, query, key, value, mask, call.scaling, softcap=call.softcap, s_aux=call.sinks
     )
-    return mixed
+    return mixed.contiguous()  # as compiled code expects it
 
 
 @attend_compiled.register_fake
