@@ -93,8 +93,8 @@ class Settings(BaseSettings):
 
     copy_weights: bool = Field(
         default=True,
-        description="On a CPU, keep copies of a model's weights in the order or format that it multiplies quickest, where "
-        "half of the memory that is left holds them.",
+        description="On a CPU, keep copies of a model's weights in the order or format that it multiplies quickest, "
+        "where half of the memory that is left holds them.",
     )
     compile_blocks: bool = Field(
         default=False,
