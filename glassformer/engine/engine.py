@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -27,7 +28,7 @@ from glassformer.model.load import LoadedModel
 
 log = logging.getLogger(__name__)
 
-# How long a step may take that reads prompts: while as many wait for their next token, and when nobody does.
+# How long a step may take that reads prompts: while others wait for their next token, and when nobody does.
 SHARED_SECS, ALONE_SECS = 0.1, 0.5
 FEWEST_ROWS, MOST_ROWS = 16, 4096
 # How long the thread of an idle engine stays. It takes the library's own threads along when it ends, which otherwise
@@ -123,8 +124,13 @@ class Engine:
                     if not notified and not self._waiting and not self._closed:
                         self._thread = None
                         return
-            self._join_waiting()
-            self._step()
+            try:
+                self._join_waiting()
+                self._step()
+            except Exception as exc:  # of whatever cause: the thread lives as long as there are sessions
+                log.exception("a step of %s failed", self.loaded.model_id)
+                for session in self._running[:]:
+                    self._end(session, exc)
 
     def _join_waiting(self) -> None:
         """Let in those there is room for."""
@@ -246,21 +252,25 @@ class Engine:
         store = self._stores.pop(sequence, None)
         if store is not None:
             # Of one that was left nothing is kept: its memory is free at once.
-            keeps = error is None and not sequence.cancelled.is_set() and not sequence.is_alone
-            try:
-                self._packed.release(store, sequence.seen if keeps else 0)
-            except (MemoryError, RuntimeError) as exc:
-                log.warning("what a generation has read is not kept (%s)", exc)
-                self._packed.release(store, 0)
-                keeps = False
-            if keeps:
-                self._prefixes.put(sequence, store)
+            self._put_away(sequence, store, keeps=error is None and not sequence.cancelled.is_set())
         if isinstance(error, torch.OutOfMemoryError):
             error = ModelFailed("The memory of this machine does not hold so long a generation.")
         try:
             session.on_end(error)
         except Exception:
             log.exception("ending a generation failed")
+
+    def _put_away(self, sequence: TokenSequence, store: KeyValueStore, *, keeps: bool) -> None:
+        keeps = keeps and not sequence.is_alone and self._prefixes.has_room(sequence, store)
+        try:
+            self._packed.release(store, sequence.seen if keeps else 0)
+        except Exception as exc:
+            log.warning("what a generation has read is not kept (%s)", exc)
+            with suppress(Exception):
+                self._packed.release(store, 0)
+        else:
+            if keeps:
+                self._prefixes.put(sequence, store)
 
 
 def choose_secs(reading: int, writing: int) -> float:

@@ -67,7 +67,7 @@ class PackedForward:
 
     @torch.inference_mode()
     def release(self, store: KeyValueStore, length: int) -> None:
-        """Let a store that takes part no longer have its first `length` positions for itself; 0: it is given up."""
+        """Take a store out of the batch it may be in, with its first `length` positions; with 0 it is given up."""
         self._batches.remove(store, length)
 
     def run(

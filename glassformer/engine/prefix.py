@@ -59,9 +59,13 @@ class PrefixCache:
             return held.store.fork(count), count
         return KeyValueStore(), 0
 
+    def has_room(self, sequence: TokenSequence, store: KeyValueStore) -> bool:
+        """Whether what `sequence` has computed is worth keeping, and not too much."""
+        return sequence.seen >= SHORTEST and store.nbytes <= self._budget_bytes
+
     def put(self, sequence: TokenSequence, store: KeyValueStore) -> None:
-        """Keep what `sequence` has computed."""
-        if sequence.seen < SHORTEST or store.nbytes > self._budget_bytes:
+        """Keep what `sequence` has computed, where there is room for it."""
+        if not self.has_room(sequence, store):
             return
         watcher = sequence.watcher
         ids = sequence.ids[: sequence.seen]

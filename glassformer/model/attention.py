@@ -311,7 +311,11 @@ def attend_packed(
     if not isinstance(pattern, Pattern) or not is_causal or kwargs.get("position_bias") is not None:
         raise NotPackable
     call, packed.calls = packed.calls, packed.calls + 1
-    is_plain = is_fused(kwargs) and find_watch() is None
+    fused = is_fused(kwargs)
+    if not fused:
+        for batch in packed.batches:
+            batch.refuse()
+    is_plain = fused and find_watch() is None
     batches = packed.batches if is_plain else ()
     mixed = []
     for batch in batches:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 FIRST_CAPACITY = 64
 
 Buffers = tuple[Tensor, Tensor]
-"""Keys and values of one attention call, [1, kv_head, capacity, d_head] each."""
+"""Keys and values of one attention call: [1, kv_head, capacity, d_head] each, or [slot, ...] of several sequences."""
 
 
 class KeyValueStore:

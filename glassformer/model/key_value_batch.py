@@ -6,7 +6,9 @@ arithmetic. Long ones stay apart: side by side, all would cost as much as the lo
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,8 @@ from glassformer.model.key_value import FIRST_CAPACITY, Buffers, KeyValueStore
 if TYPE_CHECKING:
     from glassformer.model.attention import Span
 
+log = logging.getLogger(__name__)
+
 # Positions up to which sequences are put side by side, and how many of them it takes to gain something.
 MOST_POSITIONS, FEWEST_TOGETHER = 512, 4
 
@@ -28,6 +32,7 @@ class KeyValueBatch:
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self.stores: list[KeyValueStore] = []
+        self.is_refused = False
         # Numbers everywhere, also after a slot's last position: a masked key still is multiplied, by zero.
         self._calls: list[Buffers] = []
 
@@ -43,9 +48,9 @@ class KeyValueBatch:
         if count > self._slot_count:
             self._resize(max(count, 2 * self._slot_count), new[0].store)
         for span in new:
-            former, span.store.batch = span.store.batch, self
             span.store.move(self._read_slot(len(self.stores)), span.start)
             self.stores.append(span.store)
+            former, span.store.batch = span.store.batch, self
             if former is not None:
                 former._close_gap(span.store)
 
@@ -77,17 +82,19 @@ class KeyValueBatch:
 
     def _close_gap(self, store: KeyValueStore) -> None:
         """Let the last store have the slot of one that has left, and give back what is no longer needed."""
-        slot, last = self.stores.index(store), self.stores.pop()
+        slot, last = self.stores.index(store), self.stores[-1]
         if last is not store:
             last.move(self._read_slot(slot), self.capacity)
             self.stores[slot] = last
+        self.stores.pop()
         if not self.stores:
             self._calls = []
         elif 4 * len(self.stores) <= self._slot_count:
-            self._resize(2 * len(self.stores), self.stores[0])
+            with suppress(MemoryError, RuntimeError):  # no room for less beside what there is: it stays
+                self._resize(2 * len(self.stores), self.stores[0])
 
     def _resize(self, slot_count: int, like: KeyValueStore) -> None:
-        """Take buffers for another number of slots, of the shapes that `like` has."""
+        """Take buffers for another number of slots, of the shapes that `like` has; or raise and change nothing."""
         self._calls = [
             (make_slots(keys, slot_count, self.capacity), make_slots(values, slot_count, self.capacity))
             for keys, values in like.calls
@@ -126,6 +133,10 @@ class BatchedRows:
         new_key, new_value = (rows[0].transpose(0, 1).index_select(0, self.rows) for rows in (key, value))
         return self._batch.extend(call, self._slots, self._positions, new_key, new_value, self.longest)
 
+    def refuse(self) -> None:
+        """Say that the model's attention cannot be computed together."""
+        self._batch.is_refused = True
+
     def gather(self, query: Tensor) -> Tensor:
         """Of queries [1, head, row, d_head] the slots' rows, [slot, head, d_head]; any for slots without one."""
         return query[0].transpose(0, 1).index_select(0, self._row_of_slot)
@@ -142,18 +153,28 @@ class KeyValueBatches:
         self._batches: dict[int, KeyValueBatch] = {}
 
     def arrange(self, spans: Sequence[Span], device: torch.device) -> list[BatchedRows]:
-        """Put the sequences side by side that the next packed row brings one row each of."""
+        """Put the sequences side by side that the next packed row brings one row each of.
+
+        Those stay apart for which there is no memory, and all once a batch was refused.
+        """
+        is_refused = any(batch.is_refused for batch in self._batches.values())
         single = [span for span in spans if span.rows.stop - span.rows.start == 1 and span.store.calls]
+        if is_refused:
+            single = []
         groups: list[tuple[KeyValueBatch, list[Span]]] = []
         for capacity, members in groupby(sorted(single, key=find_capacity), key=find_capacity):
             together = list(members)
             if capacity <= MOST_POSITIONS and len(together) >= FEWEST_TOGETHER:
                 batch = self._batches.setdefault(capacity, KeyValueBatch(capacity))
-                batch.add_all(together)
+                try:
+                    batch.add_all(together)
+                except (MemoryError, RuntimeError) as exc:
+                    log.debug("%d sequences attend apart: %s", len(together), exc)
+                    continue
                 groups.append((batch, together))
         for span in spans:
             batch_left = span.store.batch
-            if batch_left is not None and span.stop > batch_left.capacity:
+            if batch_left is not None and (is_refused or span.stop > batch_left.capacity):
                 self.remove(span.store, span.start)
         # Only now that nothing moves any more: who leaves a batch makes others change their slots.
         return [BatchedRows(batch, together, device) for batch, together in groups]

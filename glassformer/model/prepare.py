@@ -8,7 +8,7 @@ from collections.abc import Callable
 from glassformer.model.anatomy import build_anatomy
 from glassformer.model.attention import install
 from glassformer.model.compiled import install_compiled
-from glassformer.model.linear import install_products
+from glassformer.model.linear import install_products, remove_products
 from glassformer.model.load import LoadedModel
 
 log = logging.getLogger(__name__)
@@ -29,14 +29,21 @@ def look_into(loaded: LoadedModel, on_fraction: Callable[[float], None] | None =
 def quicken_steps(loaded: LoadedModel, *, spare_bytes: int, compiles_blocks: bool) -> None:
     """Find the quickest way to multiply, with copies of weights that take up to `spare_bytes` (0: none).
 
-    Compiles the blocks as well, where that is asked for. What was copied is added to the model's bytes.
+    Compiles the blocks as well, where that is asked for. What was copied is added to the model's bytes. A model that
+    this fails for, or whose generations take turns, keeps its own code.
     """
-    ways, taken = install_products(loaded.model, spare_bytes=spare_bytes)
-    loaded.bytes += taken
+    taken = 0
+    try:
+        ways, taken = install_products(loaded.model, spare_bytes=spare_bytes)
+        log.debug("linear layers of %s by rows: %s", loaded.model_id, ways)
+    except Exception:
+        log.exception("quickening %s failed", loaded.model_id)
+        remove_products(loaded.model)
     if loaded.packing_fault is not None:
         log.info("generations of %s take turns: %s", loaded.model_id, loaded.packing_fault)
+        remove_products(loaded.model)
         return
-    log.debug("linear layers of %s by rows: %s", loaded.model_id, ways)
+    loaded.bytes += taken
     if compiles_blocks and loaded.anatomy is not None:
         fault = install_compiled(
             loaded.model, loaded.structure.blocks, vocab=loaded.vocab, context=loaded.context

@@ -31,6 +31,10 @@ STRIP = 1024
 HALF_EXPONENT, LARGEST_SCALE = 15, 100
 # Half of the least step of half precision: the error of what is too small for its smallest numbers.
 HALF_ERROR = 2.0**-25
+# FBGEMM's copies have multiples of so many input and output features (FbgemmPackMatrixB.h), counted in 32 bits.
+NARROW_ROWS, NARROW_COLUMNS, MOST_NARROWED = 512, 32, 2**31 - 1
+# Largest error of sums in float32 over a thousand products, as a share of the largest sum.
+PROBE_ERROR = 1e-6
 
 
 def plainly(weight: Tensor) -> Product:
@@ -100,7 +104,8 @@ def narrowed(weight: Tensor) -> Product:
     they are now. Half as many bytes are read as of float32. Raises RuntimeError where there are no such kernels.
     """
     scale = find_scale(weight)
-    copy = torch.ops.quantized.linear_prepack_fp16((weight.float() * scale).contiguous(), None)
+    wide = weight.to(torch.float32, copy=True, memory_format=torch.contiguous_format).mul_(scale)
+    copy = torch.ops.quantized.linear_prepack_fp16(wide, None)
     return partial(multiply_narrowed, copy=copy, unscale=1 / scale)
 
 
@@ -112,22 +117,33 @@ def multiply_narrowed(rows: Tensor, copy: Any, unscale: float) -> Tensor:
 
 @cache
 def has_narrow_kernel() -> bool:
-    """Whether FBGEMM can multiply weights in half precision on this processor."""
+    """Whether FBGEMM can multiply weights in half precision on this processor, and sums in float32."""
+    generator = torch.Generator().manual_seed(0)
+    weight, rows = (torch.randn(count, 1024, generator=generator) for count in (16, 2))
+    weight = weight.bfloat16().float()
     try:
-        narrowed(torch.ones(16, 16))(torch.ones(1, 16))
+        found = narrowed(weight)(rows)
     except (RuntimeError, AttributeError):
         return False
-    return True
+    expected = functional.linear(rows.double(), weight.double())
+    return bool((found - expected).abs().max() <= PROBE_ERROR * expected.abs().max())
+
+
+def count_narrowed(weight: Tensor) -> int:
+    """Numbers in FBGEMM's copy of a weight, which fills up with zeros."""
+    d_out, d_in = weight.shape
+    return math.ceil(d_in / NARROW_ROWS) * NARROW_ROWS * math.ceil(d_out / NARROW_COLUMNS) * NARROW_COLUMNS
 
 
 def find_scale(weight: Tensor) -> float:
     """The power of two that brings the largest magnitude of a weight up to half precision's."""
-    _, exponent = math.frexp(float(weight.abs().max()))
+    least, largest = torch.aminmax(weight)
+    _, exponent = math.frexp(max(-float(least), float(largest)))
     return 2.0 ** max(-LARGEST_SCALE, min(HALF_EXPONENT - exponent, LARGEST_SCALE))
 
 
 def fits_half(weight: Tensor) -> bool:
-    """Whether half precision holds a scaled weight but for 2^-40 of its largest value, where float32 rounds sums."""
+    """Whether half precision holds a scaled weight but for 2^-39 of its largest value; float32 sums round at 2^-24."""
     scale = find_scale(weight)
     for strip in weight.split(STRIP):
         scaled = strip.float() * scale
@@ -142,7 +158,8 @@ def list_ways(weights: Sequence[Tensor], *, spare_bytes: int) -> list[Way]:
     if weights[0].dtype in (torch.bfloat16, torch.float16):
         ways.append(widened)
     size = count_copied(narrowed, weights)
-    if size <= spare_bytes and has_narrow_kernel() and all(fits_half(weight) for weight in weights):
+    fits = size <= spare_bytes and max(map(count_narrowed, weights)) <= MOST_NARROWED and has_narrow_kernel()
+    if fits and all(fits_half(weight) for weight in weights):
         ways.append(narrowed)
         spare_bytes -= size
     if count_copied(reordered, weights) <= spare_bytes and has_kernel(torch.float32):
@@ -154,7 +171,7 @@ def count_copied(way: Way, weights: Sequence[Tensor]) -> int:
     """Bytes that a way's copies of `weights` take."""
     numbers = sum(weight.numel() for weight in weights)
     if way is narrowed:
-        return numbers * torch.float16.itemsize
+        return sum(map(count_narrowed, weights)) * torch.float16.itemsize
     if way is reordered:
         dtype = weights[0].dtype
         return numbers * (dtype if has_kernel(dtype) else torch.float32).itemsize

@@ -16,6 +16,7 @@ from glassformer.engine.request import DecodedToken, GenerationRequest
 from glassformer.engine.sequence import TokenSequence, Watcher
 from glassformer.errors import ModelFailed, TooMany
 from glassformer.model.key_value import KeyValueStore
+from glassformer.model.key_value_batch import KeyValueBatch
 from glassformer.model.load import LoadedModel
 from glassformer.model.structure import Structure
 from glassformer.protocol.messages import Intervention, Sampling
@@ -269,17 +270,54 @@ def test_a_generation_that_cannot_begin_ends_and_the_next_one_works(
     engine.close()
 
 
+def test_an_engine_survives_a_step_that_fails_in_an_unforeseen_way(
+    llama: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Engine(llama, max_running=4, max_waiting=0)
+    request = GenerationRequest([3, 4, 5], GREEDY, max_new_tokens=9)
+    with monkeypatch.context() as patch:
+        patch.setattr(Engine, "_plan", lambda *_: 1 / 0)
+        _, reader = start(engine, request)
+        assert reader.ended.wait(60)
+        assert isinstance(reader.errors[0], ZeroDivisionError)
+    assert len(engine) == 0
+    assert start(engine, request)[1].wait() == alone(llama, request)
+    engine.close()
+
+
+def test_what_was_read_side_by_side_is_not_computed_again(
+    llama: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Engine(llama, max_running=8, max_waiting=0, prefix_bytes=2**24)
+    requests = [GenerationRequest([3, 4, number], GREEDY, max_new_tokens=70) for number in range(5, 13)]
+    texts = [reader.wait() for reader in [start(engine, request)[1] for request in requests]]
+    take, reused = engine._prefixes.take, []
+
+    def counting(sequence: TokenSequence) -> tuple[KeyValueStore, int]:
+        store, count = take(sequence)
+        reused.append(count)
+        return store, count
+
+    monkeypatch.setattr(engine._prefixes, "take", counting)
+    for request, text in zip(requests, texts, strict=True):
+        longer = GenerationRequest([*request.token_ids, *text, 7], GREEDY, max_new_tokens=5)
+        assert start(engine, longer)[1].wait() == alone(llama, longer)
+    assert reused == [3 + len(text) - 1 for text in texts]  # nobody has read the last token they wrote
+    engine.close()
+
+
 def test_an_engine_survives_that_what_was_read_cannot_be_kept(
     llama: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = Engine(llama, max_running=8, max_waiting=0, prefix_bytes=2**24)
     requests = [GenerationRequest([3, 4, number], GREEDY, max_new_tokens=9) for number in range(5, 13)]
 
-    def fail(self: KeyValueStore, count: int) -> KeyValueStore:
+    def fail(*_: object) -> None:
         raise torch.OutOfMemoryError("no memory")
 
     with monkeypatch.context() as patch:
         patch.setattr(KeyValueStore, "fork", fail)
+        patch.setattr(KeyValueBatch, "_close_gap", fail)
         readers = [start(engine, request)[1] for request in requests]
         found = [reader.wait() for reader in readers]
     assert found == [alone(llama, request) for request in requests]

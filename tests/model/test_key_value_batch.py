@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from glassformer.model import key_value_batch
 from glassformer.model.attention import Packing, Pattern, Span, attend_packed, packing
 from glassformer.model.key_value import KeyValueStore
 from glassformer.model.key_value_batch import FEWEST_TOGETHER, MOST_POSITIONS, KeyValueBatches
@@ -56,6 +57,13 @@ class Causal(Pattern):
         return None
 
 
+class Window(Pattern):
+    """The last five positions, as sliding windows mask them."""
+
+    def mask(self, span: Span) -> Tensor:
+        return (torch.arange(span.stop) >= span.stop - 5)[None, None, None]
+
+
 def test_rows_attend_together_as_each_would_alone() -> None:
     batches = KeyValueBatches()
     texts = [Text(length) for length in (3, 30, 61, 62, 100, 90, 70, 120, MOST_POSITIONS, 5)]
@@ -95,6 +103,38 @@ def test_what_is_not_a_number_stays_with_its_own_sequence() -> None:
     assert step(batches, texts) == 5
 
 
+def test_windows_are_those_of_each_sequence() -> None:
+    texts = [Text(length) for length in (3, 5, 9, 40)]
+    spans = [Span(slice(row, row + 1), len(text), text.store) for row, text in enumerate(texts)]
+    (rows,) = KeyValueBatches().arrange(spans, CPU)
+    added = Window({}).mask_batch(rows, torch.float32)
+    assert added.shape == (4, 1, 1, 41)
+    for slot, span in zip(rows.slots, rows.spans, strict=True):
+        open_positions = (added[slot, 0, 0] == 0).nonzero().flatten().tolist()
+        assert open_positions == list(range(max(0, span.stop - 5), span.stop))
+    assert added.isinf().sum() == 4 * 41 - 4 - 5 * 3
+
+
+def test_sequences_for_which_there_is_no_memory_attend_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    batches, texts = KeyValueBatches(), [Text(length) for length in (3, 5, 9, 40)]
+
+    def fail(*_: object) -> None:
+        raise torch.OutOfMemoryError("no memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(key_value_batch, "make_slots", fail)
+        assert step(batches, texts) == 0
+    assert step(batches, texts) == 4
+    # Nor does it hurt those that stay that there is none to give memory back.
+    texts = [Text(4) for _ in range(20)] + texts
+    assert step(batches, texts) == 24
+    with monkeypatch.context() as patch:
+        patch.setattr(key_value_batch, "make_slots", fail)
+        for text in texts[4:]:
+            batches.remove(text.store, 0)
+    assert step(batches, texts[:4]) == 4
+
+
 def test_memory_goes_back_with_those_that_leave() -> None:
     batches, texts = KeyValueBatches(), [Text(10) for _ in range(32)]
     step(batches, texts)
@@ -121,6 +161,9 @@ def test_attention_that_somebody_watches_or_that_is_capped_is_computed_alone() -
     with packing(spans, batches.arrange(spans, CPU)):
         packed = Packing(spans, batches.arrange(spans, CPU))
         capped, _ = attend_packed(packed, nn.Module(), query, key, value, carrier, 1.0, softcap=1e9)
+    assert len(packed.batches) == 1
+    assert batches.arrange(spans, CPU) == []  # nor are they put side by side again
+    assert all(text.store.batch is None for text in texts)
     for row, text in enumerate(texts):
         text.add(key[0, :, row][None], value[0, :, row][None])
         expected = functional.scaled_dot_product_attention(

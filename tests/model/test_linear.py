@@ -9,8 +9,8 @@ from transformers.pytorch_utils import Conv1D
 from glassformer.model import linear
 from glassformer.model.attention import Span, packing
 from glassformer.model.key_value import KeyValueStore
-from glassformer.model.linear import install_products
-from glassformer.model.product import Product, has_narrow_kernel, multiply_turned, narrowed
+from glassformer.model.linear import install_products, remove_products
+from glassformer.model.product import Product, count_copied, has_narrow_kernel, multiply_turned, narrowed
 
 
 def test_it_is_used_while_packing_and_only_then(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,8 +66,28 @@ def test_gpt2_keeps_its_weights_the_other_way_around(monkeypatch: pytest.MonkeyP
     with torch.inference_mode():
         expected = [layer(rows) for layer, rows in zip(layers, given, strict=True)]
         _, taken = install_products(model, spare_bytes=2**24)
-        assert taken == 2 * sum(layer.weight.numel() for layer in layers)
+        assert taken == count_copied(narrowed, [linear.read_weight(layer) for layer in layers])
         with packing([Span(slice(0, 3), 0, KeyValueStore())]):
             found = [layer(rows) for layer, rows in zip(layers, given, strict=True)]
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other)
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+def test_a_linear_layer_without_numbers_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the shared expert of size 0 that some mixtures of experts have."""
+    monkeypatch.setattr(linear, "FEWEST_BYTES", 0)
+    model = nn.Sequential(nn.Linear(8, 6, bias=False), nn.Linear(6, 0), nn.Linear(0, 6))
+    install_products(model.requires_grad_(False), spare_bytes=2**24)
+    assert ["forward" in vars(layer) for layer in model] == [True, False, False]
+    with packing([Span(slice(0, 3), 0, KeyValueStore())]):
+        assert model(torch.randn(1, 3, 8)).shape == (1, 3, 6)
+
+
+def test_layers_get_their_own_code_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear, "FEWEST_BYTES", 0)
+    layer = nn.Linear(8, 6).requires_grad_(False)
+    install_products(layer)
+    assert "forward" in vars(layer)
+    remove_products(layer)
+    assert "forward" not in vars(layer)

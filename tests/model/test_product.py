@@ -69,8 +69,8 @@ def test_which_weights_half_precision_holds() -> None:
 def test_copies_are_offered_where_there_is_room_for_all_of_them() -> None:
     for way in (product.narrowed, product.reordered):
         skip_without_kernel(way)
-    weights = [torch.randn(40, 24).bfloat16().float() for _ in range(3)]
-    numbers = 3 * 40 * 24
+    weights = [torch.randn(96, 512).bfloat16().float() for _ in range(3)]
+    numbers = 3 * 96 * 512
 
     def offered(spare_bytes: int) -> set[product.Way]:
         return set(product.list_ways(weights, spare_bytes=spare_bytes)) - {product.plainly, product.turned}
@@ -79,5 +79,14 @@ def test_copies_are_offered_where_there_is_room_for_all_of_them() -> None:
     assert offered(2 * numbers) == {product.narrowed}
     assert offered(6 * numbers - 1) == {product.narrowed}
     assert offered(6 * numbers) == {product.narrowed, product.reordered}
-    weights[2] = torch.randn(40, 24)
+    weights[2] = torch.randn(96, 512)
     assert offered(6 * numbers) == {product.reordered}
+
+
+def test_copies_in_half_precision_are_counted_with_what_fills_them_up() -> None:
+    """SmolLM's width of 576 takes as much as 1024 (measured with resident memory)."""
+    assert product.count_narrowed(torch.empty(1536, 576)) == 1536 * 1024
+    assert product.count_narrowed(torch.empty(768, 768)) == 768 * 1024
+    assert product.count_narrowed(torch.empty(1, 1)) == 32 * 512
+    huge = torch.empty(256_000, 12_288, device="meta")
+    assert product.count_narrowed(huge) > product.MOST_NARROWED
