@@ -36,11 +36,6 @@ class KeyValueBatch:
         # Numbers everywhere, also after a slot's last position: a masked key still is multiplied, by zero.
         self._calls: list[Buffers] = []
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the buffers of all slots."""
-        return sum(keys.nbytes + values.nbytes for keys, values in self._calls)
-
     def add_all(self, spans: Sequence[Span]) -> None:
         """Give the sequences of `spans` a slot each, where they have none yet, with what is before the spans."""
         new = [span for span in spans if span.store.batch is not self]
