@@ -64,9 +64,7 @@ class PrefixCache:
         return sequence.seen >= SHORTEST and store.nbytes <= self._budget_bytes
 
     def put(self, sequence: TokenSequence, store: KeyValueStore) -> None:
-        """Keep what `sequence` has computed, where there is room for it."""
-        if not self.has_room(sequence, store):
-            return
+        """Keep what `sequence` has computed, where it `has_room`; what was used longest ago makes way."""
         watcher = sequence.watcher
         ids = sequence.ids[: sequence.seen]
         # What the new one holds too is of no more use.

@@ -161,12 +161,13 @@ class Packing:
     def __init__(self, spans: Sequence[Span], batches: Sequence[BatchedRows] = ()) -> None:
         self.spans = spans
         self.batches = batches
-        together = [span for batch in batches for span in batch.spans]
-        starts = {span.rows.start for span in together}
+        starts = [span.rows.start for batch in batches for span in batch.spans]
         self.apart = [span for span in spans if span.rows.start not in starts]
-        rows = [row for span in (*together, *self.apart) for row in range(span.rows.start, span.rows.stop)]
-        in_order = rows == sorted(rows)
-        self.order = None if in_order else torch.tensor(rows, device=batches[0].rows.device).argsort()
+        self.order: Tensor | None = None
+        computed = starts + [span.rows.start for span in self.apart]
+        if computed != sorted(computed):
+            apart = [row for span in self.apart for row in range(span.rows.start, span.rows.stop)]
+            self.order = torch.tensor(starts + apart, device=batches[0].rows.device).argsort()
         self.calls = 0
         self.compiled_call: AttentionCall | None = None
 

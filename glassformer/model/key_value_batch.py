@@ -99,6 +99,7 @@ class KeyValueBatch:
 
 
 def make_slots(buffer: Tensor, slot_count: int, capacity: int) -> Tensor:
+    """A buffer like `buffer` [slot, kv_head, position, d_head] of another size; what is in it is yet to be written."""
     return buffer.new_empty(slot_count, buffer.shape[1], capacity, buffer.shape[3])
 
 
@@ -153,9 +154,11 @@ class KeyValueBatches:
         Those stay apart for which there is no memory, and all once a batch was refused.
         """
         is_refused = any(batch.is_refused for batch in self._batches.values())
-        single = [span for span in spans if span.rows.stop - span.rows.start == 1 and span.store.calls]
-        if is_refused:
-            single = []
+        single = [
+            span
+            for span in spans
+            if span.rows.stop - span.rows.start == 1 and span.store.calls and not is_refused
+        ]
         groups: list[tuple[KeyValueBatch, list[Span]]] = []
         for capacity, members in groupby(sorted(single, key=find_capacity), key=find_capacity):
             together = list(members)

@@ -82,6 +82,11 @@ def engine(loaded: LoadedModel) -> Engine:
     return Engine(loaded, max_running=16, max_waiting=64)
 
 
+def run_out_of_memory(*_: object) -> None:
+    """In place of what needs memory."""
+    raise torch.OutOfMemoryError("no memory")
+
+
 def test_every_generation_in_a_mix_equals_its_solo_run(engine: Engine) -> None:
     requests = make_requests(engine.loaded, 24)
     readers = [start(engine, request)[1] for request in requests]
@@ -257,11 +262,8 @@ def test_a_generation_that_cannot_begin_ends_and_the_next_one_works(
     request = GenerationRequest(list(range(3, 43)), GREEDY, max_new_tokens=3)
     expected = start(engine, request)[1].wait()
 
-    def fail(self: KeyValueStore, count: int) -> KeyValueStore:
-        raise torch.OutOfMemoryError("no memory")
-
     with monkeypatch.context() as patch:
-        patch.setattr(KeyValueStore, "fork", fail)
+        patch.setattr(KeyValueStore, "fork", run_out_of_memory)
         reader = start(engine, GenerationRequest([*request.token_ids[:30], 7], GREEDY, max_new_tokens=3))[1]
         assert reader.ended.wait(60)
         assert isinstance(reader.errors[0], ModelFailed)
@@ -312,12 +314,9 @@ def test_an_engine_survives_that_what_was_read_cannot_be_kept(
     engine = Engine(llama, max_running=8, max_waiting=0, prefix_bytes=2**24)
     requests = [GenerationRequest([3, 4, number], GREEDY, max_new_tokens=9) for number in range(5, 13)]
 
-    def fail(*_: object) -> None:
-        raise torch.OutOfMemoryError("no memory")
-
     with monkeypatch.context() as patch:
-        patch.setattr(KeyValueStore, "fork", fail)
-        patch.setattr(KeyValueBatch, "_close_gap", fail)
+        patch.setattr(KeyValueStore, "fork", run_out_of_memory)
+        patch.setattr(KeyValueBatch, "_close_gap", run_out_of_memory)
         readers = [start(engine, request)[1] for request in requests]
         found = [reader.wait() for reader in readers]
     assert found == [alone(llama, request) for request in requests]

@@ -3,10 +3,9 @@
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from glassformer.model import key_value_batch
-from glassformer.model.attention import Packing, Pattern, Span, attend_packed, packing
+from glassformer.model.attention import AttentionCall, Packing, Pattern, Span, attend_packed, watching
 from glassformer.model.key_value import KeyValueStore
 from glassformer.model.key_value_batch import FEWEST_TOGETHER, MOST_POSITIONS, KeyValueBatch, KeyValueBatches
 
@@ -37,19 +36,27 @@ class Text:
         return torch.einsum("hk,khd->hd", scores.softmax(-1), self.values[:, shared])
 
 
-def step(batches: KeyValueBatches, texts: list[Text]) -> int:
-    """Write one position of each and hold attention against each alone; how many of them attended together."""
+def attend(batches: KeyValueBatches, texts: list[Text], **kwargs: object) -> tuple[Tensor, Tensor, int]:
+    """Write one position of each: the queries, what attention gave, and how many of them were put together."""
     query, key, value = (torch.randn(1, heads, len(texts), WIDTH) for heads in (HEADS, KV_HEADS, KV_HEADS))
     spans = [Span(slice(row, row + 1), len(text), text.store) for row, text in enumerate(texts)]
     together = batches.arrange(spans, CPU)
     carrier = torch.ones(1, 1, 1, 1, dtype=torch.bool)
     carrier.pattern = Causal({})  # type: ignore[attr-defined]
-    packed = Packing(spans, together)
-    mixed, _ = attend_packed(packed, nn.Module(), query, key, value, carrier, None)
+    module = nn.Module()
+    module.num_key_value_groups = HEADS // KV_HEADS  # type: ignore[assignment]
+    mixed, _ = attend_packed(Packing(spans, together), module, query, key, value, carrier, None, **kwargs)
     for row, text in enumerate(texts):
         text.add(key[0, :, row][None], value[0, :, row][None])
+    return query, mixed, sum(len(batch.spans) for batch in together)
+
+
+def step(batches: KeyValueBatches, texts: list[Text]) -> int:
+    """Hold what attention gives for one position of each against each alone; how many of them attended together."""
+    query, mixed, count = attend(batches, texts)
+    for row, text in enumerate(texts):
         torch.testing.assert_close(mixed[0, row], text.attend(query[0, :, row]))
-    return sum(len(batch.spans) for batch in together)
+    return count
 
 
 def count_bytes(batch: KeyValueBatch) -> int:
@@ -155,26 +162,22 @@ def test_memory_goes_back_with_those_that_leave() -> None:
     assert len(texts[0]) == 12
 
 
-def test_attention_that_somebody_watches_or_that_is_capped_is_computed_alone() -> None:
+def test_capped_attention_is_computed_alone() -> None:
     batches, texts = KeyValueBatches(), [Text(length) for length in (4, 5, 6, 7)]
     step(batches, texts)
-    spans = [Span(slice(row, row + 1), len(text), text.store) for row, text in enumerate(texts)]
-    query, key, value = (torch.randn(1, heads, 4, WIDTH) for heads in (HEADS, KV_HEADS, KV_HEADS))
-    carrier = torch.ones(1, 1, 1, 1, dtype=torch.bool)
-    carrier.pattern = Causal({})  # type: ignore[attr-defined]
-    with packing(spans, batches.arrange(spans, CPU)):
-        packed = Packing(spans, batches.arrange(spans, CPU))
-        capped, _ = attend_packed(packed, nn.Module(), query, key, value, carrier, 1.0, softcap=1e9)
-    assert len(packed.batches) == 1
-    assert batches.arrange(spans, CPU) == []  # nor are they put side by side again
-    assert all(text.store.batch is None for text in texts)
+    query, mixed, count = attend(batches, texts, softcap=1e6)  # as good as none
+    assert count == 4
     for row, text in enumerate(texts):
-        text.add(key[0, :, row][None], value[0, :, row][None])
-        expected = functional.scaled_dot_product_attention(
-            query[:, :, row : row + 1],
-            text.keys.transpose(0, 1)[None],
-            text.values.transpose(0, 1)[None],
-            scale=1.0,
-            enable_gqa=True,
-        )
-        torch.testing.assert_close(capped[0, row], expected[0, :, 0], atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(mixed[0, row], text.attend(query[0, :, row]), atol=1e-4, rtol=1e-4)
+    assert attend(batches, texts, softcap=1e6)[2] == 0  # nor are they put side by side again
+    assert all(text.store.batch is None for text in texts)
+
+
+def test_attention_that_somebody_watches_is_computed_alone() -> None:
+    batches, texts = KeyValueBatches(), [Text(length) for length in (4, 5, 6, 7)]
+    step(batches, texts)
+    calls: list[AttentionCall] = []
+    with watching(calls.append):
+        assert step(batches, texts) == 4
+    assert [call.key.shape[1] for call in calls] == [6, 7, 8, 9]
+    assert step(batches, texts) == 4
