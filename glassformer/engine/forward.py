@@ -17,11 +17,11 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from glassformer.engine.sequence import TokenSequence
-from glassformer.model.attention import Span
 from glassformer.model.capture import Capture
 from glassformer.model.key_value import KeyValueStore
 from glassformer.model.key_value_batch import KeyValueBatches
 from glassformer.model.load import LoadedModel
+from glassformer.model.packed_row import Span
 from glassformer.model.packing import compute_packed
 
 

@@ -5,17 +5,16 @@ them (after rotary embedding and cache) opens `watching(...)`. Unwatched, it cos
 call and hands over to PyTorch's fused attention. Scores and probabilities are formed only when asked for,
 for the heads and query rows asked for (transformers documentation, "Attention Interface").
 
-Inside `packing(...)` one row holds rows of many sequences, and each attends to its own keys and values alone, with the
-mask that transformers itself would have made for it.
+Inside `packing(...)` (`packed_row.py`) one row holds rows of many sequences, and each attends to its own keys and
+values alone.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -23,97 +22,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
 
-from glassformer.model.key_value import KeyValueStore
-from glassformer.model.key_value_batch import BatchedRows
+from glassformer.model.attention_call import AttentionCall
+from glassformer.model.packed_row import NotPackable, Packing, Pattern, find_packing, make_mask
 
 NAME = "glassformer"
-
-
-@dataclass(frozen=True, slots=True)
-class AttentionCall:
-    """What one attention module saw in one forward, for one sequence.
-
-    Shapes: `query` [head, query, d_head], `key` and `value` [kv_head, key, d_head]. `mask` is what the model
-    passed on: None (plain causal), boolean (True = may attend) or additive, broadcastable to
-    [head, query, key]. `first_row` is where the queries stand in a packed row, 0 elsewhere.
-    """
-
-    module: nn.Module
-    query: Tensor
-    key: Tensor
-    value: Tensor
-    mask: Tensor | None
-    scaling: float
-    softcap: float | None
-    sinks: Tensor | None
-    first_row: int = 0
-
-    def scores(self, rows: slice = slice(None), heads: slice = slice(None)) -> Tensor:
-        """Scores before the softmax, [head, query, key]: scaled, soft-capped, `-inf` where masked."""
-        return compute_scores(
-            self.query[heads, rows],
-            self.key,
-            mask=self._mask_rows(rows, heads),
-            scaling=self.scaling,
-            softcap=self.softcap,
-            head_start=heads.start or 0,
-            head_count=self.query.shape[0],
-        )
-
-    def probabilities(self, rows: slice = slice(None), heads: slice = slice(None)) -> Tensor:
-        """Attention probabilities, [head, query, key]; with sinks a row sums to less than one."""
-        return compute_probabilities(
-            self.scores(rows, heads), None if self.sinks is None else self.sinks[heads]
-        )
-
-    def _mask_rows(self, rows: slice, heads: slice) -> Tensor:
-        query_count, key_count = self.query.shape[1], self.key.shape[1]
-        if self.mask is None:
-            first = key_count - query_count
-            positions = torch.arange(query_count, device=self.query.device)[rows] + first
-            return (torch.arange(key_count, device=self.query.device)[None, :] <= positions[:, None])[None]
-        mask = self.mask[heads, rows] if self.mask.shape[0] > 1 else self.mask[:, rows]
-        return mask[..., :key_count]
-
-
-def compute_scores(
-    query: Tensor,
-    key: Tensor,
-    *,
-    mask: Tensor | None,
-    scaling: float,
-    softcap: float | None = None,
-    head_start: int = 0,
-    head_count: int | None = None,
-) -> Tensor:
-    """Scaled dot products, `scaling * q . k` (Vaswani et al. 2017, section 3.2.1), soft-capped, then masked.
-
-    `query` [head, query, d_head] may be a run of heads that starts at `head_start` of `head_count`; each group of
-    query heads shares one key/value head (Ainslie et al. 2023). Returns [head, query, key].
-    """
-    groups = (head_count or query.shape[0]) // key.shape[0]
-    shared = [(head_start + head) // groups for head in range(query.shape[0])]
-    scores = torch.matmul(query, key[shared].transpose(1, 2)).mul_(scaling)
-    if softcap is not None:
-        scores = softcap * torch.tanh(scores / softcap)
-    if mask is None:
-        return scores
-    if mask.dtype == torch.bool:
-        return scores.masked_fill_(~mask, -torch.inf)
-    shut = mask <= torch.finfo(mask.dtype).min / 2
-    return (scores + mask).masked_fill(shut, -torch.inf)
-
-
-def compute_probabilities(scores: Tensor, sinks: Tensor | None = None) -> Tensor:
-    """Softmax over keys in float32, with one learned sink logit a head in the denominator if there are any."""
-    wide = scores.float()
-    if sinks is not None:
-        column = sinks.float().view(-1, 1, 1).expand(-1, wide.shape[1], 1)
-        return torch.softmax(torch.cat([wide, column], dim=-1), dim=-1)[..., :-1].to(scores.dtype)
-    return torch.softmax(wide, dim=-1).to(scores.dtype)
-
 
 Watch = Callable[[AttentionCall], None]
 _local = threading.local()
@@ -135,125 +48,19 @@ def find_watch() -> Watch | None:
     return getattr(_local, "watch", None)
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
-    """The rows of a packed row that belong to one sequence; the first stands at position `start` of it."""
-
-    rows: slice
-    start: int
-    store: KeyValueStore
-
-    @property
-    def stop(self) -> int:
-        """The position after the last row's."""
-        stop: int = self.start + self.rows.stop - self.rows.start
-        return stop
-
-
-class Packing:
-    """The spans of the packed row that a forward computes, and how many attention calls it has made so far.
-
-    Those of `batches` can attend together; with the others, `apart`, after them, `order` brings rows back into order.
-    `compiled_call` is an earlier call of the block being computed, where that is compiled: what it says beside queries,
-    keys and values is left out of the compiled code, which all blocks share.
-    """
-
-    def __init__(self, spans: Sequence[Span], batches: Sequence[BatchedRows] = ()) -> None:
-        self.spans = spans
-        self.batches = batches
-        starts = [span.rows.start for batch in batches for span in batch.spans]
-        self.apart = [span for span in spans if span.rows.start not in starts]
-        self.order: Tensor | None = None
-        computed = starts + [span.rows.start for span in self.apart]
-        if computed != sorted(computed):
-            apart = [row for span in self.apart for row in range(span.rows.start, span.rows.stop)]
-            self.order = torch.tensor(starts + apart, device=batches[0].rows.device).argsort()
-        self.calls = 0
-        self.compiled_call: AttentionCall | None = None
-
-    @property
-    def is_single(self) -> bool:
-        """Whether the forward computes one row, whose attention nobody watches."""
-        rows = self.spans[0].rows
-        return len(self.spans) == 1 and rows.stop - rows.start == 1 and find_watch() is None
-
-
-class NotPackable(Exception):
-    """The model attends in a way that rows of several sequences cannot share a forward."""
-
-
 @contextmanager
-def packing(spans: Sequence[Span], batches: Sequence[BatchedRows] = ()) -> Iterator[None]:
-    """Let this thread's forwards inside compute one packed row of `spans`, in the order of their rows."""
-    _local.packing = Packing(spans, batches)
+def tracing() -> Iterator[None]:
+    """Let this thread's attention calls inside be traced, as one operation each."""
+    _local.tracing = True
     try:
         yield
     finally:
-        _local.packing = None
-
-
-def find_packing() -> Packing | None:
-    """The packed row that this thread is computing, if any."""
-    return getattr(_local, "packing", None)
-
-
-def is_packing() -> bool:
-    """Whether this thread is computing a packed row."""
-    return find_packing() is not None
+        _local.tracing = False
 
 
 def is_traced() -> bool:
-    """Whether this very call is traced to be compiled; torch's `is_compiling` is true while any thread compiles."""
-    return torch.compiler.is_dynamo_compiling()
-
-
-class Pattern:
-    """What transformers was about to make a mask from, kept to make one for each sequence instead."""
-
-    def __init__(self, arguments: dict[str, Any]) -> None:
-        self.arguments = arguments
-        self._masks: dict[tuple[int, int], Tensor | None] = {}
-        self._batch_masks: dict[BatchedRows, Tensor] = {}
-
-    def mask(self, span: Span) -> Tensor | None:
-        """The mask of a span, [1, 1, query, key]; None where the fused attention needs none."""
-        key = (span.start, span.stop)
-        if key not in self._masks:
-            self._masks[key] = sdpa_mask(
-                **{
-                    **self.arguments,
-                    "batch_size": 1,
-                    "q_length": span.stop - span.start,
-                    "kv_length": span.stop,
-                    "q_offset": span.start,
-                    "kv_offset": 0,
-                    "attention_mask": None,
-                }
-            )
-        return self._masks[key]
-
-    def mask_batch(self, batch: BatchedRows, dtype: torch.dtype) -> Tensor:
-        """What a batch's slots add to their scores, [slot, 1, 1, key]: nothing, or `-inf` where masked."""
-        if batch not in self._batch_masks:
-            added = torch.zeros(batch.slot_count, 1, 1, batch.longest, dtype=dtype, device=batch.rows.device)
-            for slot, span in zip(batch.slots, batch.spans, strict=True):
-                added[slot, ..., span.stop :] = -torch.inf
-                mask = self.mask(span)
-                if mask is not None:
-                    added[slot, ..., : span.stop].masked_fill_(~mask[0], -torch.inf)
-            self._batch_masks[batch] = added
-        return self._batch_masks[batch]
-
-
-def make_mask(**arguments: Any) -> Tensor | None:
-    """The mask function beside the tap: transformers' own, put off while packing until the spans are at hand."""
-    if not is_packing():
-        return sdpa_mask(**arguments)
-    if not arguments.get("allow_is_causal_skip", True):
-        raise NotPackable  # the model reads the mask itself, outside attention
-    carrier = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=arguments.get("device", "cpu"))
-    carrier.pattern = Pattern(arguments)  # type: ignore[attr-defined]
-    return carrier
+    """Whether this thread traces a block."""
+    return getattr(_local, "tracing", False)
 
 
 def attend(
@@ -322,13 +129,17 @@ def attend_packed(
     for batch in batches:
         keys, values = batch.extend(call, key, value)
         added = pattern.mask_batch(batch, query.dtype)
-        mixed.append(batch.scatter(attend_rows(batch.gather(query), keys, values, added, scaling))[None])
+        mixed.append(batch.scatter(attend_rows(batch.gather(query), keys, values, added, scaling)))
     for span in packed.apart if batches else packed.spans:
-        queries, new_keys, new_values = (rows[:, :, span.rows] for rows in (query, key, value))
+        queries, new_keys, new_values = (
+            (query, key, value)
+            if len(packed.spans) == 1
+            else (rows[:, :, span.rows] for rows in (query, key, value))
+        )
         keys, values = span.store.extend(call, span.start, new_keys, new_values)
         mask = pattern.mask(span)
         if is_plain and queries.shape[2] == 1:
-            mixed.append(attend_rows(queries[:, :, 0], keys, values, mask, scaling)[None])
+            mixed.append(attend_rows(queries, keys, values, mask, scaling))
         else:
             mixed.append(
                 attend_alone(
@@ -342,18 +153,19 @@ def attend_packed(
 def attend_rows(
     query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, scaling: float | None
 ) -> Tensor:
-    """Fused attention of one row each of some sequences, [sequence, head, d_head].
+    """Fused attention of one row each of some sequences, [1, sequence, head, d_head].
 
-    `query` is [sequence, head, d_head], `keys` and `values` [sequence, kv_head, key, d_head]. The query heads that
-    share a key/value head stand as rows of it, so that nothing is repeated (Ainslie et al. 2023).
+    `query` holds [sequence, head, d_head] in that order, `keys` and `values` are [sequence, kv_head, key, d_head]. The
+    query heads that share a key/value head stand as rows of it, so that nothing is repeated (Ainslie et al. 2023).
     """
-    rows = query.unflatten(1, (keys.shape[1], -1))
-    count = rows.shape[2]
-    if count == 1 and query.dtype != torch.float32 and query.device.type == "cpu":
+    count, kv_heads, _, width = keys.shape
+    rows = query.reshape(count, kv_heads, -1, width)
+    grouped = rows.shape[2]
+    if grouped == 1 and query.dtype != torch.float32 and query.device.type == "cpu":
         # PyTorch's kernel needs half as long for two rows of 16-bit numbers as for one.
         rows = rows.expand(-1, -1, 2, -1)
     mixed = functional.scaled_dot_product_attention(rows, keys, values, attn_mask=mask, scale=scaling)
-    return mixed[:, :, :count].flatten(1, 2)
+    return mixed[:, :, :grouped].reshape(1, count, kv_heads * grouped, values.shape[3])
 
 
 @torch.library.custom_op("glassformer::attend", mutates_args=())

@@ -13,7 +13,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from glassformer.errors import UnknownAddress
-from glassformer.model.attention import AttentionCall, watching
+from glassformer.model.attention import watching
+from glassformer.model.attention_call import AttentionCall
 from glassformer.model.residual import first_tensor
 from glassformer.model.structure import Hook, Refusal, Structure
 

@@ -1,10 +1,11 @@
-"""Single rows through blocks that `torch.compile` has fused, for a model that writes one text at a time.
+"""Single rows through blocks that inductor has compiled, for a model that writes one text at a time.
 
 A step of one row reads every weight once and computes next to nothing, so what is left of its time is the several
-hundred small operations that a model's own code dispatches one by one. Here the forward of a block is traced as it is
-and compiled once for all blocks like it (PyTorch documentation, "Reducing compile time with regional compilation"); a
-product with one row becomes a sum, which the compiler fuses with what comes before and after it. Attention stays the
-tap's. The model's own code still computes steps of several rows, and whatever somebody looks into.
+hundred small operations that a model's own code dispatches one by one. Here each block is traced (`block_trace.py`) and
+compiled once for all blocks like it (PyTorch documentation, `torch._inductor.compile`); a product with one row becomes
+a sum, which the compiler fuses with what comes before and after it, and which reads weights in the 16 bits they were
+stored in. Attention stays the tap's. The model's own code still computes steps of several rows, and whatever somebody
+looks into.
 
 Needs a C++ compiler. A model whose compiled blocks fail, change its logits or are no quicker keeps its own.
 """
@@ -13,18 +14,20 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from glassformer.model.attention import AttentionCall, Span, find_packing, watching
+from glassformer.model.attention import find_watch, watching
+from glassformer.model.attention_call import AttentionCall
+from glassformer.model.block_trace import BlockTrace, NotTraceable, trace_block
 from glassformer.model.key_value import KeyValueStore
-from glassformer.model.linear import WORTH
+from glassformer.model.linear import WORTH, copy_for_sums, list_shortened
+from glassformer.model.packed_row import Span, find_packing
 from glassformer.model.packing import compute_packed, is_small
 
 if TYPE_CHECKING:
@@ -32,99 +35,103 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+Code = Callable[..., Sequence[Tensor]]
+"""Compiled code: of the weights of a block and the tensors it is given, the tensors it gives back."""
+# Inductor's: no processes of its own, and no look at sizes that `BlockTrace.match` has looked at.
+OPTIONS = {"compile_threads": 1, "size_asserts": False}
 # Single-row steps that are compared with the model's own, and timed.
 TRIED_STEPS = 12
-
-
-class BlockCode:
-    """The compiled forward of a class of blocks, shared by all of a model's; unused from its first `fault` on."""
-
-    def __init__(self, kind: type[nn.Module]) -> None:
-        def forward(block: nn.Module, *args: Any, **kwargs: Any) -> Any:
-            return kind.forward(block, *args, **kwargs)
-
-        # What was compiled is kept by code object, a few variants each: every model gets its own.
-        forward.__code__ = forward.__code__.replace(co_name=f"forward_{kind.__name__}")
-        self.run = torch.compile(forward, backend=compile_graph, dynamic=False, fullgraph=True)
-        self.fault: str | None = None
 
 
 class CompiledBlock:
     """What stands in a block's `forward`: compiled code for a single row that nobody looks into, else its own."""
 
-    def __init__(self, block: nn.Module, code: BlockCode, call: AttentionCall) -> None:
+    def __init__(self, block: nn.Module, trace: BlockTrace, code: Code, call: AttentionCall) -> None:
         self.code = code
-        self._block = block
+        self.fault: str | None = None
+        self._trace = trace
         self._call = call
         self._plain = block.forward
-        self.inner = [module for module in block.modules() if module is not block]
-        self.idle_hooks = 0
+        self._inner = [module for module in block.modules() if module is not block]
+        self._idle_hooks = self._count_hooks()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         packed = find_packing()
-        if packed is None or not packed.is_single or self.code.fault is not None or self._is_hooked:
+        is_mine = packed is not None and packed.is_single and self.fault is None and not self._is_looked_into
+        tensors = self._trace.match(args, kwargs) if is_mine else None
+        if packed is None or tensors is None:
             return self._plain(*args, **kwargs)
         packed.compiled_call, calls = self._call, packed.calls
         try:
-            return self.code.run(self._block, *args, **kwargs)
-        except Exception as exc:  # also later on: what is given in another way is compiled anew
-            cause = getattr(exc, "inner_exception", exc)
-            self.code.fault = f"compiling its blocks fails ({type(cause).__name__})"
-            log.warning("a block's own code goes on: %s", self.code.fault)
+            return self._trace.form.rebuild(self.code(*self._trace.weights, *tensors))
+        except Exception as exc:
+            self.fault = f"its compiled code fails ({type(exc).__name__})"
+            log.warning("a block's own code goes on: %s", self.fault)
             log.debug("that failed", exc_info=exc)
             packed.calls = calls
             return self._plain(*args, **kwargs)
 
     @property
-    def _is_hooked(self) -> bool:
-        return self.count_hooks() != self.idle_hooks
+    def _is_looked_into(self) -> bool:
+        return find_watch() is not None or self._count_hooks() != self._idle_hooks
 
-    def count_hooks(self) -> int:
-        """Hooks inside the block, of which `idle_hooks` look at nothing."""
-        return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in self.inner)
+    def _count_hooks(self) -> int:
+        return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in self._inner)
 
 
 def install_compiled(
-    model: PreTrainedModel, blocks: list[nn.Module], *, vocab: int, context: int
-) -> str | None:
-    """Let `model` compute single rows through compiled `blocks`; says why it does not, None where it does."""
+    model: PreTrainedModel, blocks: list[nn.Module], *, vocab: int, context: int, spare_bytes: int = 0
+) -> tuple[str | None, int]:
+    """Let `model` compute single rows through compiled `blocks`; why it does not, None where it does.
+
+    Weights of float32 models that were stored in 16 bits are read from copies in these, if `spare_bytes` hold them; the
+    bytes that they take come second.
+    """
     if model.device.type != "cpu":
-        return "only models on a CPU gain from it"
+        return "only models on a CPU gain from it", 0
+    ids = [pos % vocab for pos in range(min(TRIED_STEPS, context))]
     try:
-        fault = try_compiled(model, blocks, [pos % vocab for pos in range(min(TRIED_STEPS, context))])
+        copies = copy_weights(blocks, spare_bytes)
+        fault = try_compiled(model, blocks, copies, ids)
+    except NotTraceable as exc:
+        fault = f"a block cannot be traced: {exc}"
     except Exception as exc:
         log.debug("trying compiled blocks failed", exc_info=exc)
-        fault = f"trying it fails ({type(exc).__name__})"
-    if fault is not None:
-        for block in blocks:
-            vars(block).pop("forward", None)
-    return fault
+        cause = getattr(exc, "inner_exception", exc)
+        fault = f"compiling its blocks fails ({type(cause).__name__})"
+    if fault is None:
+        return None, sum(copy.nbytes for named in copies for copy in named.values())
+    for block in blocks:
+        vars(block).pop("forward", None)
+    return fault, 0
 
 
-def try_compiled(model: PreTrainedModel, blocks: list[nn.Module], ids: list[int]) -> str | None:
+def try_compiled(
+    model: PreTrainedModel, blocks: list[nn.Module], copies: list[dict[str, Tensor]], ids: list[int]
+) -> str | None:
     """Put compiled code into `blocks` and hold it against their own over `ids`; what speaks against keeping it."""
     calls: list[AttentionCall] = []
-    with watching(calls.append):
+    with watching(calls.append), ExitStack() as stack:
+        given = [listen(block, stack) for block in blocks]
         run_steps(model, ids[:1])
     owners = {module: number for number, block in enumerate(blocks) for module in block.modules()}
     if [owners.get(call.module) for call in calls] != list(range(len(blocks))):
         return "not every block makes one attention call"
     plain, plain_secs = run_steps(model, ids)
-    codes = {kind: BlockCode(kind) for kind in {type(block) for block in blocks}}
-    compiled = [
-        CompiledBlock(block, codes[type(block)], empty(call))
-        for block, call in zip(blocks, calls, strict=True)
-    ]
-    for block, forward in zip(blocks, compiled, strict=True):
-        block.forward = forward
-    with unhooked(module for forward in compiled for module in forward.inner):
-        run_steps(model, ids[:2])  # compiles
-    for forward in compiled:
-        forward.idle_hooks = forward.count_hooks()
+    codes: dict[object, Code] = {}
+    compiled: list[CompiledBlock] = []
+    for block, call, (args, kwargs), named in zip(blocks, calls, given, copies, strict=True):
+        trace = trace_block(block, args, kwargs, named)
+        key = trace.key
+        if key not in codes:
+            codes[key] = torch._inductor.compile(trace.graph, [*trace.examples], OPTIONS)
+        compiled.append(CompiledBlock(block, trace, codes[key], empty(call)))
+        block.forward = compiled[-1]
+    run_steps(model, ids[:2])
     found, secs = run_steps(model, ids)
-    for code in codes.values():
-        if code.fault is not None:
-            return code.fault
+    faults = [forward.fault for forward in compiled if forward.fault is not None]
+    if faults:
+        return faults[0]
     if not is_small(float((found - plain).abs().max()), float(plain.abs().max()), model.dtype):
         return "its logits change"
     if secs > WORTH * plain_secs:
@@ -133,60 +140,34 @@ def try_compiled(model: PreTrainedModel, blocks: list[nn.Module], ids: list[int]
     return None
 
 
+def copy_weights(blocks: list[nn.Module], spare_bytes: int) -> list[dict[str, Tensor]]:
+    """For each block copies of weights, by name, that are quicker to read; none at all where they do not fit."""
+    copies: list[dict[str, Tensor]] = [{} for _ in blocks]
+    for block, copied in zip(blocks, copies, strict=True):
+        for name, linear in list_shortened(block).items():
+            copy = copy_for_sums(linear)
+            if copy is not None:
+                copied[f"{name}.weight"] = copy
+                spare_bytes -= copy.nbytes
+            if spare_bytes < 0:
+                return [{} for _ in blocks]
+    return copies
+
+
+def listen(block: nn.Module, stack: ExitStack) -> list[Any]:
+    """A list that `args` and `kwargs` of the next call of `block` come into, until `stack` is closed."""
+    given: list[Any] = []
+    handle = block.register_forward_pre_hook(
+        lambda _, args, kwargs: given.extend((args, kwargs)), with_kwargs=True
+    )
+    stack.callback(handle.remove)
+    return given
+
+
 def empty(call: AttentionCall) -> AttentionCall:
     """What a call says beside its tensors, which would keep a store alive."""
     nothing = torch.empty(0)
     return replace(call, query=nothing, key=nothing, value=nothing, mask=None)
-
-
-def compile_graph(graph: Any, inputs: Any) -> Any:
-    """Compile a traced forward with inductor, products of one row as sums."""
-    from torch._inductor.compile_fx import compile_fx
-    from torch._inductor.decomposition import select_decomp_table
-
-    aten = torch.ops.aten
-    return compile_fx(
-        graph,
-        inputs,
-        config_patches={"compile_threads": 1},
-        decompositions={
-            **select_decomp_table(),
-            aten.mm.default: multiply_row,
-            aten.addmm.default: multiply_row_and_add,
-        },
-    )
-
-
-def multiply_row(rows: Tensor, weight: Tensor) -> Any:
-    """`mm` as a sum that can be fused; several rows are left to the library."""
-    return sum_products(rows, weight).to(rows.dtype) if rows.shape[0] == 1 else NotImplemented
-
-
-def multiply_row_and_add(
-    bias: Tensor, rows: Tensor, weight: Tensor, *, beta: float = 1, alpha: float = 1
-) -> Any:
-    """`addmm` likewise."""
-    if rows.shape[0] != 1 or beta != 1 or alpha != 1:
-        return NotImplemented
-    return (sum_products(rows, weight) + bias.float()).to(rows.dtype)
-
-
-def sum_products(row: Tensor, weight: Tensor) -> Tensor:
-    """A row [1, d_in] times a weight [d_in, d_out], in float32."""
-    return (row.t().float() * weight.float()).sum(0, keepdim=True)
-
-
-@contextmanager
-def unhooked(modules: Iterable[nn.Module]) -> Iterator[None]:
-    """Take the hooks of `modules` off: transformers leaves idle ones behind where it was asked for hidden states."""
-    kept = [(module, module._forward_hooks, module._forward_pre_hooks) for module in modules]
-    for module, *_ in kept:
-        module._forward_hooks, module._forward_pre_hooks = OrderedDict(), OrderedDict()
-    try:
-        yield
-    finally:
-        for module, hooks, pre_hooks in kept:
-            module._forward_hooks, module._forward_pre_hooks = hooks, pre_hooks
 
 
 @torch.inference_mode()

@@ -18,7 +18,7 @@ from torch import Tensor
 from glassformer.model.key_value import FIRST_CAPACITY, Buffers, KeyValueStore
 
 if TYPE_CHECKING:
-    from glassformer.model.attention import Span
+    from glassformer.model.packed_row import Span
 
 log = logging.getLogger(__name__)
 
@@ -138,8 +138,8 @@ class BatchedRows:
         return query[0].transpose(0, 1).index_select(0, self._row_of_slot)
 
     def scatter(self, mixed: Tensor) -> Tensor:
-        """Of what attention gave [slot, head, d_head] the rows', [row, head, d_head]."""
-        return mixed.index_select(0, self._slots)
+        """Of what attention gave [1, slot, head, d_head] the rows', [1, row, head, d_head]."""
+        return mixed.index_select(1, self._slots)
 
 
 class KeyValueBatches:

@@ -7,7 +7,8 @@ it is measured once on the model's own weights (bench/results/product.md).
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeGuard
 
 import torch
@@ -15,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers.pytorch_utils import Conv1D
 
-from glassformer.model.attention import is_packing, is_traced
-from glassformer.model.product import Product, Way, count_copied, list_ways, plainly
+from glassformer.model.packed_row import is_packing
+from glassformer.model.product import Product, Way, count_copied, list_ways, narrow, plainly
 
 # Numbers of rows that are tried; one between two of them, or beyond the last, is computed like the smaller.
 TRIED_ROWS = (1, 2, 3, 4, 6, 8, 16, 32, 128)
@@ -54,9 +55,29 @@ def install_products(model: nn.Module, *, spare_bytes: int = 0) -> tuple[dict[in
 
 def remove_products(model: nn.Module) -> None:
     """Give the linear layers of `model` their own code back, and the memory of the copies."""
-    for module in model.modules():
-        if isinstance(getattr(vars(module).get("forward"), "__self__", None), Shortcut):
-            del module.forward
+    for linear in list_shortened(model).values():
+        del linear.forward
+
+
+def list_shortened(module: nn.Module) -> dict[str, nn.Linear | Conv1D]:
+    """The linear layers of `module` that are computed in other ways than their own, by name."""
+    return {
+        name: linear
+        for name, linear in module.named_modules()
+        if isinstance(getattr(vars(linear).get("forward"), "__self__", None), Shortcut)
+    }
+
+
+@contextmanager
+def own_products(module: nn.Module) -> Iterator[None]:
+    """Let the linear layers of `module` be computed by their own code inside."""
+    linears = list_shortened(module).values()
+    forwards = [vars(linear).pop("forward") for linear in linears]
+    try:
+        yield
+    finally:
+        for linear, forward in zip(linears, forwards, strict=True):
+            linear.forward = forward  # type: ignore[method-assign]
 
 
 def is_plain_linear(module: nn.Module) -> TypeGuard[nn.Linear | Conv1D]:
@@ -76,6 +97,20 @@ def read_weight(linear: nn.Linear | Conv1D) -> Tensor:
     return weight.t() if isinstance(linear, Conv1D) else weight
 
 
+def copy_for_sums(linear: nn.Linear | Conv1D) -> Tensor | None:
+    """A copy of a linear layer's weight, of the same shape, that is read quicker a feature at a time.
+
+    In 16 bits where they hold a float32 one, and with each output feature's numbers side by side. None where the weight
+    is both already.
+    """
+    weight = read_weight(linear)
+    copy = narrow(weight) if weight.dtype == torch.float32 else None
+    if copy is None and weight.is_contiguous():
+        return None
+    copy = weight.contiguous() if copy is None else copy
+    return copy.t() if isinstance(linear, Conv1D) else copy
+
+
 class Shortcut:
     """What a linear layer computes, by the product for the number of rows; called some hundred times a step."""
 
@@ -86,8 +121,6 @@ class Shortcut:
 
     def compute(self, given: Tensor) -> Tensor:
         """`given` is [..., d_in]."""
-        if is_traced():
-            return functional.linear(given, self.weight, self.bias)
         shape = given.shape
         count = given.numel() // shape[-1]
         product = self.products[min(count, len(self.products) - 1)] if is_packing() else None

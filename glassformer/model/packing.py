@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from glassformer.model.attention import NAME, Span, packing
+from glassformer.model.attention import NAME
 from glassformer.model.key_value import KeyValueStore
 from glassformer.model.key_value_batch import BatchedRows, KeyValueBatches
+from glassformer.model.packed_row import Span, packing
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -45,8 +45,13 @@ def quicken_steps(loaded: LoadedModel, *, spare_bytes: int, compiles_blocks: boo
         return
     loaded.bytes += taken
     if compiles_blocks and loaded.anatomy is not None:
-        fault = install_compiled(
-            loaded.model, loaded.structure.blocks, vocab=loaded.vocab, context=loaded.context
+        fault, taken = install_compiled(
+            loaded.model,
+            loaded.structure.blocks,
+            vocab=loaded.vocab,
+            context=loaded.context,
+            spare_bytes=spare_bytes - taken,
         )
+        loaded.bytes += taken
         if fault is not None:
             log.info("blocks of %s stay as they are: %s", loaded.model_id, fault)

@@ -152,6 +152,16 @@ def fits_half(weight: Tensor) -> bool:
     return True
 
 
+def narrow(weight: Tensor) -> Tensor | None:
+    """A copy of a float32 weight [d_out, d_in] in a 16-bit format that holds its numbers; None where none does."""
+    for dtype in (torch.bfloat16, torch.float16):
+        if torch.equal(weight[:1].to(dtype).float(), weight[:1]):  # says it of most
+            copy = weight.to(dtype, memory_format=torch.contiguous_format)
+            if torch.equal(copy.float(), weight):
+                return copy
+    return None
+
+
 def list_ways(weights: Sequence[Tensor], *, spare_bytes: int) -> list[Way]:
     """What can be tried for such weights on this processor, with copies where `spare_bytes` hold all of them."""
     ways: list[Way] = [plainly, turned]

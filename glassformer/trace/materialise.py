@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from glassformer.model.attention import AttentionCall
+from glassformer.model.attention_call import AttentionCall
 from glassformer.model.capture import Capture
 from glassformer.model.rerun import rerun_block
 from glassformer.model.structure import Structure

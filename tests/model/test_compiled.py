@@ -20,12 +20,13 @@ from glassformer.engine.engine import Engine
 from glassformer.engine.request import GenerationRequest
 from glassformer.engine.sequence import Watcher
 from glassformer.model import compiled, linear, packing, product
-from glassformer.model.attention import Span, install
+from glassformer.model.attention import install
 from glassformer.model.capture import Capture
-from glassformer.model.compiled import CompiledBlock, install_compiled
+from glassformer.model.compiled import Code, CompiledBlock, install_compiled
 from glassformer.model.key_value import KeyValueStore
 from glassformer.model.linear import install_products
 from glassformer.model.load import LoadedModel, wrap_model
+from glassformer.model.packed_row import Span
 from glassformer.model.packing import compute_packed
 from glassformer.model.registry import Registry
 from glassformer.model.source import Catalog, ModelSource
@@ -61,7 +62,9 @@ def load(family: str, dtype: torch.dtype = torch.float32) -> tuple[LoadedModel, 
 
 
 def compile_blocks(loaded: LoadedModel) -> str | None:
-    return install_compiled(loaded.model, loaded.structure.blocks, vocab=loaded.vocab, context=loaded.context)
+    return install_compiled(
+        loaded.model, loaded.structure.blocks, vocab=loaded.vocab, context=loaded.context
+    )[0]
 
 
 def write(loaded: LoadedModel, watcher: Watcher | None = None) -> list[int]:
@@ -182,11 +185,11 @@ def test_a_block_that_fails_later_goes_on_with_its_own_code(monkeypatch: pytest.
     assert isinstance(forward, CompiledBlock)
 
     def fail(*args: object, **kwargs: object) -> None:
-        raise RuntimeError("recompiling failed")
+        raise RuntimeError("no more")
 
-    monkeypatch.setattr(forward.code, "run", fail)
+    monkeypatch.setattr(forward, "code", fail)
     assert write(loaded) == expected
-    assert forward.code.fault == "compiling its blocks fails (RuntimeError)"
+    assert forward.fault == "its compiled code fails (RuntimeError)"
 
 
 @pytest.mark.parametrize(
@@ -199,7 +202,7 @@ def test_what_gains_nothing_or_changes_logits_is_left_as_it_was(
     monkeypatch.setitem(packing.TOLERANCE, torch.float32, tolerance)
     model = build("llama").eval().requires_grad_(False)
     install(model)
-    fault = install_compiled(model, list(model.model.layers), vocab=64, context=128)
+    fault, _ = install_compiled(model, list(model.model.layers), vocab=64, context=128)
     assert fault is not None
     assert reason in fault
     assert not any("forward" in vars(block) for block in model.model.layers)
@@ -214,7 +217,7 @@ from glassformer.model.compiled import install_compiled
 config = LlamaConfig(hidden_size=32, intermediate_size=48, num_hidden_layers=2, vocab_size=64)
 model = LlamaForCausalLM(config).eval().requires_grad_(False)
 install(model)
-print(install_compiled(model, list(model.model.layers), vocab=64, context=128))
+print(install_compiled(model, list(model.model.layers), vocab=64, context=128)[0])
 print(any("forward" in vars(block) for block in model.model.layers))
 """
 
@@ -247,21 +250,12 @@ def count_runs(blocks: list[torch.nn.Module]) -> list[int]:
     ran = [0] * len(blocks)
     for number, block in enumerate(blocks):
         assert isinstance(block.forward, CompiledBlock)
-        run = block.forward.code.run
+        code = block.forward.code
 
-        def counting(*args: object, number: int = number, run: object = run, **kwargs: object) -> object:
-            found = run(*args, **kwargs)  # type: ignore[operator]
+        def counting(*tensors: torch.Tensor, number: int = number, code: Code = code) -> object:
+            found = code(*tensors)
             ran[number] += 1
             return found
 
-        block.forward.code = Counted(counting)  # type: ignore[assignment]
+        block.forward.code = counting
     return ran
-
-
-class Counted:
-    """A block's code with its runs counted."""
-
-    fault = None
-
-    def __init__(self, run: object) -> None:
-        self.run = run

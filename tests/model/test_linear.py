@@ -7,9 +7,9 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 from transformers.pytorch_utils import Conv1D
 
 from glassformer.model import linear
-from glassformer.model.attention import Span, packing
 from glassformer.model.key_value import KeyValueStore
 from glassformer.model.linear import install_products, remove_products
+from glassformer.model.packed_row import Span, packing
 from glassformer.model.product import Product, count_copied, has_narrow_kernel, multiply_turned, narrowed
 
 
