@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import platform
 import random
 import statistics
-import subprocess
 import tempfile
 import threading
 import time
@@ -27,7 +25,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lib.shape import SHAPE, make_model, make_tokenizer
+from lib.llama_cpp_side import time_steps, write_gguf
+from lib.shape import make_model, make_tokenizer
 from transformers import TextIteratorStreamer
 
 from glassformer import bundled
@@ -267,85 +266,16 @@ def measure_stalls(loaded: LoadedModel, folder: Path) -> list[str]:
     return rows
 
 
-LLAMA = """
-import json, sys, time
-import llama_cpp
-path, threads, new_tokens = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-model = llama_cpp.Llama(path, n_ctx=512, n_threads=threads, verbose=False, logits_all=False)
-prompt = list(range(5, 37))
-best = []
-for _ in range(6):
-    model.reset()
-    model.eval(prompt)
-    started = time.perf_counter()
-    for token in range(new_tokens):
-        model.eval([40 + token])
-    best.append(time.perf_counter() - started)
-print(json.dumps(best[1:]))
-"""
-
-TO_GGUF = """
-import sys
-import gguf, numpy
-from safetensors import safe_open
-source, target, kind = sys.argv[1:4]
-shape = {shape}
-half = gguf.GGMLQuantizationType.BF16 if kind == "bf16" else gguf.GGMLQuantizationType.F32
-writer = gguf.GGUFWriter(target, "llama")
-writer.add_context_length(shape["max_position_embeddings"])
-writer.add_embedding_length(shape["hidden_size"])
-writer.add_block_count(shape["num_hidden_layers"])
-writer.add_feed_forward_length(shape["intermediate_size"])
-writer.add_head_count(shape["num_attention_heads"])
-writer.add_head_count_kv(shape["num_key_value_heads"])
-writer.add_layer_norm_rms_eps(1e-6)
-writer.add_rope_dimension_count(shape["hidden_size"] // shape["num_attention_heads"])
-writer.add_vocab_size(shape["vocab_size"])
-writer.add_tokenizer_model("llama")
-writer.add_token_list([f"word{{i}}" for i in range(shape["vocab_size"])])
-writer.add_token_scores([0.0] * shape["vocab_size"])
-writer.add_token_types([1] * shape["vocab_size"])
-names = {{"model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": "output_norm.weight",
-         "lm_head.weight": "output.weight"}}
-parts = {{"input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm", "self_attn.q_proj": "attn_q",
-         "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
-         "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down"}}
-for block in range(shape["num_hidden_layers"]):
-    for ours, theirs in parts.items():
-        names[f"model.layers.{{block}}.{{ours}}.weight"] = f"blk.{{block}}.{{theirs}}.weight"
-with safe_open(source, "numpy") as tensors:
-    for ours, theirs in names.items():
-        tensor = tensors.get_tensor(ours)
-        if tensor.ndim == 1 or kind != "bf16":
-            writer.add_tensor(theirs, tensor.astype(numpy.float32))
-        else:
-            packed = gguf.quants.quantize(tensor.astype(numpy.float32), half)
-            writer.add_tensor(theirs, packed, raw_dtype=half)
-writer.write_header_to_file()
-writer.write_kv_data_to_file()
-writer.write_tensors_to_file()
-writer.close()
-"""
-
-
 def measure_llama(loaded: LoadedModel, name: str, kind: str, python: str, folder: Path) -> list[str]:
     """One stream against llama.cpp: the same shape, weights and precision, as many threads, no sampling on its side."""
     target = folder / f"{kind}.gguf"
-    convert = TO_GGUF.format(shape=repr(SHAPE))
-    source = folder / "large" / "model.safetensors"
-    subprocess.run([python, "-c", convert, str(source), str(target), kind], check=True)
-    threads = torch.get_num_threads()
+    write_gguf(python, folder / "large" / "model.safetensors", target, kind)
     install(loaded.model)
     prompts = make_prompts(1, loaded.vocab)
     theirs, ours = [], []
     for _ in range(3):
-        out = subprocess.run(
-            [python, "-c", LLAMA, str(target), str(threads), str(NEW_TOKENS)],
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        theirs += [NEW_TOKENS / secs for secs in json.loads(out.stdout.splitlines()[-1])]
+        rounds = time_steps(python, target, threads=torch.get_num_threads(), tokens=NEW_TOKENS)
+        theirs += [NEW_TOKENS / secs for secs in rounds]
         for _ in range(5):
             read = run_engine(loaded, prompts, 1)[0]
             ours.append(NEW_TOKENS / (run_engine(loaded, prompts, NEW_TOKENS + 1)[0] - read))
@@ -392,8 +322,15 @@ def prepare(case: Case, folder: Path) -> LoadedModel:
 def compile_model(loaded: LoadedModel) -> bool:
     """As `--compile-blocks` does it while loading; whether that is kept."""
     install(loaded.model)
-    blocks = loaded.structure.blocks
-    fault = aside(partial(install_compiled, loaded.model, blocks, vocab=loaded.vocab, context=loaded.context))
+    compiling = partial(
+        install_compiled,
+        loaded.model,
+        loaded.structure.blocks,
+        vocab=loaded.vocab,
+        context=loaded.context,
+        spare_bytes=2**32,
+    )
+    fault, _ = aside(compiling)
     if fault is not None:
         print(f"{loaded.model_id} is not compiled: {fault}.", flush=True)
     return fault is None

@@ -134,6 +134,8 @@ def trace_block(block: nn.Module, args: Any, kwargs: Any, replaced: Mapping[str,
     if any(node.op == "get_attr" for node in graph.graph.nodes):
         raise NotTraceable("it holds tensors that are no weights")
     write_sums(graph)
+    graph.graph.set_codegen(fx.graph.CodeGen())  # takes and gives plain tensors, one by one
+    graph.recompile()
     known = [Format(leaf.shape, leaf.dtype) if isinstance(leaf, Tensor) else leaf for leaf in leaves]
     return BlockTrace(graph, weights, known, results[-1])
 
@@ -187,11 +189,9 @@ def write_sums(graph: fx.GraphModule) -> None:
     ]
     together = Counter(find_source(node.args[-2]) for node in products)
     for node in products:
-        *bias, rows, weight = node.args
-        parts = max(1, SUMS // together[find_source(rows)])
-        node.target, node.args = multiply_row, (rows, weight, *bias)
-        node.kwargs = {"parts": parts}
-    graph.recompile()
+        *bias, row, weight = node.args
+        node.target, node.args = multiply_row, (row, weight, *bias)
+        node.kwargs = {"parts": max(1, SUMS // together[find_source(row)])}
 
 
 def find_source(node: fx.Node) -> fx.Node:
@@ -202,9 +202,8 @@ def find_source(node: fx.Node) -> fx.Node:
 
 
 def multiply_row(row: Tensor, weight: Tensor, bias: Tensor | None = None, *, parts: int) -> Tensor:
-    """A row [1, d_in] times a weight [d_in, d_out] as sums in float32, one for each of `parts` of the weight."""
-    if weight.shape[1] % parts:
-        parts = 1
+    """A row [1, d_in] times a weight [d_in, d_out] as sums in float32, for each of `parts` of the weight."""
     column = row.t().float()
-    found = torch.cat([(column * part.float()).sum(0, keepdim=True) for part in weight.chunk(parts, 1)], 1)
+    pieces = weight.split(max(1, weight.shape[1] // parts), 1)
+    found = torch.cat([(column * piece.float()).sum(0, keepdim=True) for piece in pieces], 1)
     return (found if bias is None else found + bias.float()).to(row.dtype)

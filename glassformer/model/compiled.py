@@ -1,4 +1,4 @@
-"""Single rows through blocks that inductor has compiled, for a model that writes one text at a time.
+"""Single rows through blocks and a head that inductor has compiled, for a model that writes one text at a time.
 
 A step of one row reads every weight once and computes next to nothing, so what is left of its time is the several
 hundred small operations that a model's own code dispatches one by one. Here each block is traced (`block_trace.py`) and
@@ -13,10 +13,12 @@ Needs a C++ compiler. A model whose compiled blocks fail, change its logits or a
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -26,7 +28,7 @@ from glassformer.model.attention import find_watch, watching
 from glassformer.model.attention_call import AttentionCall
 from glassformer.model.block_trace import BlockTrace, NotTraceable, trace_block
 from glassformer.model.key_value import KeyValueStore
-from glassformer.model.linear import WORTH, copy_for_sums, list_shortened
+from glassformer.model.linear import WORTH, copy_for_sums, is_plain_linear, list_shortened
 from glassformer.model.packed_row import Span, find_packing
 from glassformer.model.packing import compute_packed, is_small
 
@@ -37,23 +39,32 @@ log = logging.getLogger(__name__)
 
 Code = Callable[..., Sequence[Tensor]]
 """Compiled code: of the weights of a block and the tensors it is given, the tensors it gives back."""
-# Inductor's: no processes of its own, and no look at sizes that `BlockTrace.match` has looked at.
-OPTIONS = {"compile_threads": 1, "size_asserts": False}
+# Inductor's: no processes of its own, no look at sizes that `BlockTrace.match` has looked at, and what a product's loop
+# would compute anew for each output feature, a norm above all, is computed before it.
+OPTIONS = {"compile_threads": 1, "size_asserts": False, "realize_reads_threshold": 1}
+# Tracing and compiling change PyTorch's modules for the whole process, and put back what they found.
+one_at_a_time = threading.Lock()
 # Single-row steps that are compared with the model's own, and timed.
 TRIED_STEPS = 12
 
 
-class CompiledBlock:
-    """What stands in a block's `forward`: compiled code for a single row that nobody looks into, else its own."""
+class CompiledForward:
+    """What stands in a block's or head's `forward`: compiled code for a row that nobody looks into, else its own.
 
-    def __init__(self, block: nn.Module, trace: BlockTrace, code: Code, call: AttentionCall) -> None:
+    `call` is a call of the block's attention.
+    """
+
+    def __init__(
+        self, part: nn.Module, trace: BlockTrace, code: Code, call: AttentionCall | None = None
+    ) -> None:
         self.code = code
         self.fault: str | None = None
         self._trace = trace
         self._call = call
-        self._plain = block.forward
-        self._inner = [module for module in block.modules() if module is not block]
-        self._idle_hooks = self._count_hooks()
+        self._plain = part.forward
+        inner = [module for module in part.modules() if module is not part]
+        self._hooks = [hooks for one in inner for hooks in (one._forward_hooks, one._forward_pre_hooks)]
+        self._idle_hooks = sum(map(len, self._hooks))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         packed = find_packing()
@@ -73,10 +84,7 @@ class CompiledBlock:
 
     @property
     def _is_looked_into(self) -> bool:
-        return find_watch() is not None or self._count_hooks() != self._idle_hooks
-
-    def _count_hooks(self) -> int:
-        return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in self._inner)
+        return find_watch() is not None or sum(map(len, self._hooks)) != self._idle_hooks
 
 
 def install_compiled(
@@ -89,10 +97,13 @@ def install_compiled(
     """
     if model.device.type != "cpu":
         return "only models on a CPU gain from it", 0
-    ids = [pos % vocab for pos in range(min(TRIED_STEPS, context))]
+    parts = [*blocks, *list_heads(model)]
+    formers = [vars(part).get("forward") for part in parts]
     try:
-        copies = copy_weights(blocks, spare_bytes)
-        fault = try_compiled(model, blocks, copies, ids)
+        copies = copy_weights(parts, spare_bytes)
+        ids = [pos % vocab for pos in range(min(TRIED_STEPS, context))]
+        with one_at_a_time:
+            fault = try_compiled(model, parts, len(blocks), copies, ids)
     except NotTraceable as exc:
         fault = f"a block cannot be traced: {exc}"
     except Exception as exc:
@@ -101,32 +112,44 @@ def install_compiled(
         fault = f"compiling its blocks fails ({type(cause).__name__})"
     if fault is None:
         return None, sum(copy.nbytes for named in copies for copy in named.values())
-    for block in blocks:
-        vars(block).pop("forward", None)
+    for part, former in zip(parts, formers, strict=True):
+        vars(part).pop("forward", None)
+        if former is not None:
+            part.forward = former
     return fault, 0
 
 
+def list_heads(model: PreTrainedModel) -> list[nn.Module]:
+    """The model's output head, if that only multiplies: a large share of the weights that a row is multiplied with."""
+    head = model.get_output_embeddings()
+    return [head] if isinstance(head, nn.Module) and is_plain_linear(head) else []
+
+
 def try_compiled(
-    model: PreTrainedModel, blocks: list[nn.Module], copies: list[dict[str, Tensor]], ids: list[int]
+    model: PreTrainedModel,
+    parts: list[nn.Module],
+    block_count: int,
+    copies: list[dict[str, Tensor]],
+    ids: list[int],
 ) -> str | None:
-    """Put compiled code into `blocks` and hold it against their own over `ids`; what speaks against keeping it."""
+    """Put compiled code into `parts`, blocks first, and hold it against theirs over `ids`; what speaks against it."""
     calls: list[AttentionCall] = []
     with watching(calls.append), ExitStack() as stack:
-        given = [listen(block, stack) for block in blocks]
+        given = [listen(part, stack) for part in parts]
         run_steps(model, ids[:1])
-    owners = {module: number for number, block in enumerate(blocks) for module in block.modules()}
-    if [owners.get(call.module) for call in calls] != list(range(len(blocks))):
+    owners = {module: number for number, part in enumerate(parts) for module in part.modules()}
+    if [owners.get(call.module) for call in calls] != list(range(block_count)):
         return "not every block makes one attention call"
     plain, plain_secs = run_steps(model, ids)
     codes: dict[object, Code] = {}
-    compiled: list[CompiledBlock] = []
-    for block, call, (args, kwargs), named in zip(blocks, calls, given, copies, strict=True):
-        trace = trace_block(block, args, kwargs, named)
+    compiled: list[CompiledForward] = []
+    for part, call, (args, kwargs), named in zip_longest(parts, calls, given, copies):
+        trace = trace_block(part, args, kwargs, named)
         key = trace.key
         if key not in codes:
             codes[key] = torch._inductor.compile(trace.graph, [*trace.examples], OPTIONS)
-        compiled.append(CompiledBlock(block, trace, codes[key], empty(call)))
-        block.forward = compiled[-1]
+        compiled.append(CompiledForward(part, trace, codes[key], call and empty(call)))
+        part.forward = compiled[-1]
     run_steps(model, ids[:2])
     found, secs = run_steps(model, ids)
     faults = [forward.fault for forward in compiled if forward.fault is not None]
@@ -140,24 +163,24 @@ def try_compiled(
     return None
 
 
-def copy_weights(blocks: list[nn.Module], spare_bytes: int) -> list[dict[str, Tensor]]:
-    """For each block copies of weights, by name, that are quicker to read; none at all where they do not fit."""
-    copies: list[dict[str, Tensor]] = [{} for _ in blocks]
-    for block, copied in zip(blocks, copies, strict=True):
-        for name, linear in list_shortened(block).items():
+def copy_weights(parts: list[nn.Module], spare_bytes: int) -> list[dict[str, Tensor]]:
+    """For each part copies of weights, by name, that are quicker to read; none at all where they do not fit."""
+    copies: list[dict[str, Tensor]] = [{} for _ in parts]
+    for part, copied in zip(parts, copies, strict=True):
+        for name, linear in list_shortened(part).items():
             copy = copy_for_sums(linear)
             if copy is not None:
-                copied[f"{name}.weight"] = copy
+                copied[f"{name}.weight".lstrip(".")] = copy
                 spare_bytes -= copy.nbytes
             if spare_bytes < 0:
-                return [{} for _ in blocks]
+                return [{} for _ in parts]
     return copies
 
 
-def listen(block: nn.Module, stack: ExitStack) -> list[Any]:
-    """A list that `args` and `kwargs` of the next call of `block` come into, until `stack` is closed."""
+def listen(part: nn.Module, stack: ExitStack) -> list[Any]:
+    """A list that `args` and `kwargs` of the next call of `part` come into, until `stack` is closed."""
     given: list[Any] = []
-    handle = block.register_forward_pre_hook(
+    handle = part.register_forward_pre_hook(
         lambda _, args, kwargs: given.extend((args, kwargs)), with_kwargs=True
     )
     stack.callback(handle.remove)

@@ -22,7 +22,7 @@ from glassformer.engine.sequence import Watcher
 from glassformer.model import compiled, linear, packing, product
 from glassformer.model.attention import install
 from glassformer.model.capture import Capture
-from glassformer.model.compiled import Code, CompiledBlock, install_compiled
+from glassformer.model.compiled import Code, CompiledForward, install_compiled
 from glassformer.model.key_value import KeyValueStore
 from glassformer.model.linear import install_products
 from glassformer.model.load import LoadedModel, wrap_model
@@ -45,9 +45,11 @@ def even_if_slower(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiled, "WORTH", float("inf"))
 
 
-def load(family: str, dtype: torch.dtype = torch.float32) -> tuple[LoadedModel, list[int], torch.Tensor]:
+def load(
+    family: str, dtype: torch.dtype = torch.float32, stored: torch.dtype = torch.float32
+) -> tuple[LoadedModel, list[int], torch.Tensor]:
     """A tiny model as the server holds it, what it writes after PROMPT, and the residuals of all that."""
-    model = build(family).to(dtype).eval().requires_grad_(False)
+    model = build(family).to(stored).to(dtype).eval().requires_grad_(False)
     model.generation_config.eos_token_id = None
     ids = torch.tensor([PROMPT])
     written = model.generate(
@@ -145,7 +147,7 @@ def test_looking_at_a_recording_leaves_compiled_code_in_place() -> None:
     registry = Registry(Catalog(), device="cpu", compiles_blocks=True)
     loaded = registry.load("tales").result()
     before = [block.forward for block in loaded.structure.blocks]
-    assert all(isinstance(forward, CompiledBlock) for forward in before)
+    assert all(isinstance(forward, CompiledForward) for forward in before)
     trace = TraceStore(2**24).create(loaded, PROMPT, len(PROMPT))
     with torch.inference_mode(), trace.recording.watch(slice(0, len(PROMPT)), 0, len(PROMPT)):
         loaded.model(torch.tensor([PROMPT]), use_cache=False)
@@ -163,6 +165,59 @@ def test_it_goes_together_with_quick_products(monkeypatch: pytest.MonkeyPatch) -
     assert write(loaded) == expected
 
 
+def test_weights_are_read_in_the_16_bits_they_were_stored_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear, "FEWEST_BYTES", 0)
+    monkeypatch.setattr(linear, "choose_ways", lambda weights, ways: {1: product.turned})
+    loaded, expected, _ = load("llama", stored=torch.bfloat16)
+    install_products(loaded.model)
+    blocks, head = loaded.structure.blocks, loaded.model.get_output_embeddings()
+    linears = [module for module in loaded.model.modules() if isinstance(module, torch.nn.Linear)]
+    wanted = sum(2 * layer.weight.numel() for layer in linears)
+
+    def compile_with(spare_bytes: int) -> tuple[str | None, int]:
+        return install_compiled(
+            loaded.model, blocks, vocab=loaded.vocab, context=loaded.context, spare_bytes=spare_bytes
+        )
+
+    assert compile_with(wanted) == (None, wanted)
+    assert isinstance(head.forward, CompiledForward)
+    assert len({id(block.forward.code) for block in blocks}) == 1
+    ran = count_runs(blocks)
+    assert write(loaded) == expected
+    assert ran == [19] * len(blocks)
+    for part in (*blocks, head):
+        del part.forward
+    install_products(loaded.model)
+    assert compile_with(wanted - 1) == (None, 0)
+    assert write(loaded) == expected
+
+
+def test_what_cannot_be_compiled_keeps_its_quick_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear, "FEWEST_BYTES", 0)
+    monkeypatch.setattr(compiled, "WORTH", 0.0)
+    loaded, expected, _ = load("llama")
+    install_products(loaded.model)
+    before = linear.list_shortened(loaded.model)
+    assert "quicker" in str(compile_blocks(loaded))
+    assert linear.list_shortened(loaded.model) == before
+    assert "lm_head" in before
+    assert write(loaded) == expected
+
+
+def test_a_text_goes_on_while_another_model_is_compiled() -> None:
+    writing, expected, _ = load("gemma2")
+    other = load("llama")[0]
+    engine = Engine(writing, max_running=4, max_waiting=100)
+    try:
+        request = GenerationRequest(PROMPT, GREEDY, max_new_tokens=20)
+        texts = [start(engine, request)[1] for _ in range(40)]
+        assert compile_blocks(other) is None
+        assert [text.wait() for text in texts] == [expected] * len(texts)
+    finally:
+        engine.close()
+        engine.join(10)
+
+
 def test_other_models_go_on_while_one_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded, expected, _ = load("llama")
     monkeypatch.setattr(torch.compiler, "_is_compiling_flag", True)  # what another thread's compiling sets
@@ -175,14 +230,14 @@ def test_a_vocabulary_and_context_smaller_than_the_trial() -> None:
     registry = Registry(Catalog(), device="cpu", compiles_blocks=True)
     loaded = registry.load("sorter").result()
     assert (loaded.vocab, loaded.context) < (12, 12)
-    assert all(isinstance(block.forward, CompiledBlock) for block in loaded.structure.blocks)
+    assert all(isinstance(block.forward, CompiledForward) for block in loaded.structure.blocks)
 
 
 def test_a_block_that_fails_later_goes_on_with_its_own_code(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded, expected, _ = load("llama")
     assert compile_blocks(loaded) is None
     forward = loaded.structure.blocks[1].forward
-    assert isinstance(forward, CompiledBlock)
+    assert isinstance(forward, CompiledForward)
 
     def fail(*args: object, **kwargs: object) -> None:
         raise RuntimeError("no more")
@@ -237,7 +292,7 @@ def test_an_unloaded_model_is_gone() -> None:
         compile_blocks(loaded)
         write(loaded)
         block = loaded.structure.blocks[0]
-        assert isinstance(block.forward, CompiledBlock)
+        assert isinstance(block.forward, CompiledForward)
         return [weakref.ref(block), weakref.ref(block.mlp.down_proj.weight), weakref.ref(loaded.model)]
 
     left = unload()
@@ -249,7 +304,7 @@ def count_runs(blocks: list[torch.nn.Module]) -> list[int]:
     """How often each block's compiled code runs from now on, counted while it happens."""
     ran = [0] * len(blocks)
     for number, block in enumerate(blocks):
-        assert isinstance(block.forward, CompiledBlock)
+        assert isinstance(block.forward, CompiledForward)
         code = block.forward.code
 
         def counting(*tensors: torch.Tensor, number: int = number, code: Code = code) -> object:

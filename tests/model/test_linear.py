@@ -8,7 +8,7 @@ from transformers.pytorch_utils import Conv1D
 
 from glassformer.model import linear
 from glassformer.model.key_value import KeyValueStore
-from glassformer.model.linear import install_products, remove_products
+from glassformer.model.linear import copy_for_sums, install_products, remove_products
 from glassformer.model.packed_row import Span, packing
 from glassformer.model.product import Product, count_copied, has_narrow_kernel, multiply_turned, narrowed
 
@@ -91,3 +91,32 @@ def test_layers_get_their_own_code_back(monkeypatch: pytest.MonkeyPatch) -> None
     assert "forward" in vars(layer)
     remove_products(layer)
     assert "forward" not in vars(layer)
+
+
+@pytest.mark.parametrize("stored", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("kind", [nn.Linear, Conv1D])
+def test_weights_that_were_stored_in_16_bits_are_copied_so(kind: type, stored: torch.dtype) -> None:
+    layer = kind(8, 6).requires_grad_(False)
+    layer.weight.copy_(torch.randn_like(layer.weight).to(stored))
+    copy = copy_for_sums(layer)
+    assert copy is not None
+    assert copy.dtype == stored
+    assert torch.equal(copy.float(), layer.weight)
+    assert (copy.t() if kind is Conv1D else copy).is_contiguous()
+
+
+def test_weights_of_more_digits_are_copied_only_to_be_turned() -> None:
+    assert copy_for_sums(nn.Linear(8, 6)) is None
+    assert copy_for_sums(nn.Linear(8, 6).bfloat16()) is None
+    layer = Conv1D(8, 6)
+    copy = copy_for_sums(layer)
+    assert copy is not None
+    assert torch.equal(copy, layer.weight)
+    assert copy.t().is_contiguous()
+
+
+def test_not_a_number_is_no_16_bit_number() -> None:
+    layer = nn.Linear(8, 6).requires_grad_(False)
+    layer.weight.copy_(layer.weight.bfloat16())
+    layer.weight[3, 2] = torch.nan
+    assert copy_for_sums(layer) is None
