@@ -99,7 +99,7 @@ class Settings(BaseSettings):
     compile_blocks: bool = Field(
         default=False,
         description="On a CPU, compile a model's blocks while loading it, so that a text that is written alone comes "
-        "quicker; needs a C++ compiler.",
+        "quicker; needs a C++ compiler, and copies weights as `copy_weights` allows.",
     )
 
     # --- limits ----------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from torch.func import functional_call
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
-from glassformer.model.attention import tracing
+from glassformer.model.attention import is_traced, tracing
 from glassformer.model.linear import own_products
 
 # Sums that a loop of compiled code carries on side by side: a single one waits for its own last addition, and for
@@ -29,35 +29,38 @@ SUMS = 4
 MM, ADDMM = torch.ops.aten.mm.default, torch.ops.aten.addmm.default
 
 
+# What else than tensors a block may be given: what cannot change between two calls that are given the same.
+CONSTANTS = (type(None), bool, int, float, str, torch.dtype, torch.device)
+
+
 class NotTraceable(Exception):
     """The block does something that its graph would not show."""
 
 
-@dataclass(frozen=True)
-class BlockTrace:
-    """The graph of a block, a function of its `weights` and of the tensors that a call gives it.
+@dataclass(frozen=True, slots=True)
+class Format:
+    """Shape and number format of a tensor without gaps."""
 
-    `leaves` are what the block was given when it was traced: shape and format of tensors, and all else as it is.
-    """
+    shape: torch.Size
+    dtype: torch.dtype
 
-    graph: fx.GraphModule
-    weights: list[Tensor]
-    leaves: list[Any]
-    form: Result
+    def fits(self, tensor: Tensor) -> bool:
+        return tensor.shape == self.shape and tensor.dtype == self.dtype and tensor.is_contiguous()
 
-    @property
-    def examples(self) -> list[Tensor]:
-        """Tensors like those that the graph is given, none of them sharing memory with another."""
-        given = [
-            torch.empty(leaf.shape, dtype=leaf.dtype) for leaf in self.leaves if isinstance(leaf, Format)
-        ]
-        return [*map(make_like, self.weights), *given]
 
-    @property
-    def key(self) -> tuple[object, ...]:
-        """Equal for blocks that can share their code."""
-        formats = ((tensor.shape, tensor.stride(), tensor.dtype) for tensor in self.examples)
-        return (self.graph.code, *formats)
+class CallForm:
+    """How a block was called when it was traced, and how it gives back the tensors that its graph computes."""
+
+    def __init__(self, args: Any, kwargs: Any, found: Any) -> None:
+        """Raises NotTraceable where it was given or gave back what may hold more than it shows."""
+        given = list_leaves((args, kwargs))
+        if not all(isinstance(leaf, (Tensor, *CONSTANTS)) for leaf in given):
+            raise NotTraceable("it is given more than tensors and constants")
+        self.leaves = [Format(leaf.shape, leaf.dtype) if isinstance(leaf, Tensor) else leaf for leaf in given]
+        leaves, self._result = pytree.tree_flatten(found)
+        self._is_tensor = [isinstance(leaf, Tensor) for leaf in leaves]
+        if any(leaf is not None and not isinstance(leaf, Tensor) for leaf in leaves):
+            raise NotTraceable("it gives back more than tensors")
 
     def match(self, args: Any, kwargs: Any) -> list[Tensor] | None:
         """The tensors of a call that is like the traced one; None for another."""
@@ -74,35 +77,35 @@ class BlockTrace:
                 return None
         return tensors
 
-
-@dataclass(frozen=True, slots=True)
-class Format:
-    """Shape and number format of a tensor without gaps."""
-
-    shape: torch.Size
-    dtype: torch.dtype
-
-    def fits(self, tensor: Tensor) -> bool:
-        return tensor.shape == self.shape and tensor.dtype == self.dtype and tensor.is_contiguous()
-
-
-class Result:
-    """How a block gives back the tensors that its graph computes."""
-
-    def __init__(self, found: Any) -> None:
-        """Raises NotTraceable for what is made of more than tensors."""
-        leaves, self._form = pytree.tree_flatten(found)
-        self._is_tensor = [isinstance(leaf, Tensor) for leaf in leaves]
-        if any(leaf is not None and not isinstance(leaf, Tensor) for leaf in leaves):
-            raise NotTraceable("it gives back more than tensors")
-
     def rebuild(self, tensors: Sequence[Tensor]) -> Any:
         """What the block would have given back."""
-        if self._form.is_leaf():
+        if self._result.is_leaf():
             return tensors[0]
         left = iter(tensors)
-        leaves = [next(left) if is_tensor else None for is_tensor in self._is_tensor]
-        return pytree.tree_unflatten(leaves, self._form)
+        return pytree.tree_unflatten([next(left) if one else None for one in self._is_tensor], self._result)
+
+
+@dataclass(frozen=True)
+class BlockTrace:
+    """The graph of a block, a function of its `weights` and of the tensors that a call of this form gives it."""
+
+    graph: fx.GraphModule
+    weights: list[Tensor]
+    form: CallForm
+
+    @property
+    def examples(self) -> list[Tensor]:
+        """Tensors like those that the graph is given, none of them sharing memory with another."""
+        given = [
+            torch.empty(leaf.shape, dtype=leaf.dtype) for leaf in self.form.leaves if isinstance(leaf, Format)
+        ]
+        return [*map(make_like, self.weights), *given]
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """Equal for blocks that can share their code. Compiling a graph changes it."""
+        formats = ((tensor.shape, tensor.stride(), tensor.dtype) for tensor in self.examples)
+        return (self.graph.code, *formats)
 
 
 def trace_block(block: nn.Module, args: Any, kwargs: Any, replaced: Mapping[str, Tensor]) -> BlockTrace:
@@ -112,10 +115,12 @@ def trace_block(block: nn.Module, args: Any, kwargs: Any, replaced: Mapping[str,
     Raises NotTraceable, and what PyTorch raises where it depends on numbers what is computed.
     """
     held = dict(block.named_parameters()) | dict(block.named_buffers())
+    if any(type(tensor) not in (Tensor, nn.Parameter) for tensor in held.values()):
+        raise NotTraceable("its weights are not plain numbers")
     weights = [replaced.get(name, tensor).detach() for name, tensor in held.items()]
     leaves, form = pytree.tree_flatten((args, kwargs))
     tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
-    results: list[Result] = []
+    forms: list[CallForm] = []
 
     def run(weights: list[Tensor], tensors: list[Tensor]) -> list[Tensor]:
         versions = [tensor._version for tensor in (*weights, *tensors)]
@@ -123,21 +128,30 @@ def trace_block(block: nn.Module, args: Any, kwargs: Any, replaced: Mapping[str,
         given = [next(left) if isinstance(leaf, Tensor) else leaf for leaf in leaves]
         called_args, called_kwargs = pytree.tree_unflatten(given, form)
         wide = {name: one.to(held[name].dtype) for name, one in zip(held, weights, strict=True)}
+        before = [*wide.values()]
         found = functional_call(block, wide, called_args, called_kwargs)
         if versions != [tensor._version for tensor in (*weights, *tensors)]:
             raise NotTraceable("it changes what it is given")
-        results.append(Result(found))
+        if not are_same(before, wide.values()) or not are_same(
+            given, list_leaves((called_args, called_kwargs))
+        ):
+            raise NotTraceable("it puts others in the place of its weights, or of what it is given")
+        forms.append(CallForm(called_args, called_kwargs, found))
         return [leaf for leaf in pytree.tree_leaves(found) if isinstance(leaf, Tensor)]
 
-    with torch.no_grad(), unhooked(block.modules()), own_products(block), compiling(), tracing():
+    with torch.no_grad(), unhooked(block.modules()), own_products(block), tracing(), compiling():
         graph = make_fx(run, tracing_mode="fake")(weights, [make_like(tensor) for tensor in tensors])
     if any(node.op == "get_attr" for node in graph.graph.nodes):
         raise NotTraceable("it holds tensors that are no weights")
     write_sums(graph)
     graph.graph.set_codegen(fx.graph.CodeGen())  # takes and gives plain tensors, one by one
     graph.recompile()
-    known = [Format(leaf.shape, leaf.dtype) if isinstance(leaf, Tensor) else leaf for leaf in leaves]
-    return BlockTrace(graph, weights, known, results[-1])
+    return BlockTrace(graph, weights, forms[-1])
+
+
+def are_same(some: Iterable[object], others: Iterable[object]) -> bool:
+    """Whether these are the same objects in the same order."""
+    return [*map(id, some)] == [*map(id, others)]
 
 
 def list_leaves(value: Any) -> list[Any]:
@@ -154,10 +168,21 @@ def make_like(tensor: Tensor) -> Tensor:
     return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype)
 
 
+class InTracedThread(int):
+    """A flag that is up for the thread that traces a block, and for no other."""
+
+    def __bool__(self) -> bool:
+        return is_traced()
+
+
 @contextmanager
 def compiling() -> Iterator[None]:
-    """Let models do what they do for compilers, which cannot follow what depends on numbers, as `torch.export` does."""
-    former, torch.compiler._is_compiling_flag = torch.compiler._is_compiling_flag, True
+    """Let a traced block do what models do for compilers, which cannot follow what depends on numbers.
+
+    As `torch.export` does, but for models that compute in other threads meanwhile.
+    """
+    former = torch.compiler._is_compiling_flag
+    torch.compiler._is_compiling_flag = InTracedThread()  # type: ignore[assignment]
     try:
         yield
     finally:

@@ -59,7 +59,7 @@ class CompiledForward:
     ) -> None:
         self.code = code
         self.fault: str | None = None
-        self._trace = trace
+        self._weights, self._form = trace.weights, trace.form
         self._call = call
         self._plain = part.forward
         inner = [module for module in part.modules() if module is not part]
@@ -69,18 +69,19 @@ class CompiledForward:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         packed = find_packing()
         is_mine = packed is not None and packed.is_single and self.fault is None and not self._is_looked_into
-        tensors = self._trace.match(args, kwargs) if is_mine else None
+        tensors = self._form.match(args, kwargs) if is_mine else None
         if packed is None or tensors is None:
             return self._plain(*args, **kwargs)
         packed.compiled_call, calls = self._call, packed.calls
         try:
-            return self._trace.form.rebuild(self.code(*self._trace.weights, *tensors))
+            return self._form.rebuild(self.code(*self._weights, *tensors))
         except Exception as exc:
+            packed.calls = calls
+            found = self._plain(*args, **kwargs)  # or it fails as well, for want of memory perhaps
             self.fault = f"its compiled code fails ({type(exc).__name__})"
             log.warning("a block's own code goes on: %s", self.fault)
             log.debug("that failed", exc_info=exc)
-            packed.calls = calls
-            return self._plain(*args, **kwargs)
+            return found
 
     @property
     def _is_looked_into(self) -> bool:
@@ -92,27 +93,28 @@ def install_compiled(
 ) -> tuple[str | None, int]:
     """Let `model` compute single rows through compiled `blocks`; why it does not, None where it does.
 
-    Weights of float32 models that were stored in 16 bits are read from copies in these, if `spare_bytes` hold them; the
-    bytes that they take come second.
+    Of the weights that `install_products` has looked at, those which a sum reads quicker in another format or order are
+    copied (`copy_for_sums`), if `spare_bytes` hold all copies; the bytes that they take come second.
     """
     if model.device.type != "cpu":
         return "only models on a CPU gain from it", 0
-    parts = [*blocks, *list_heads(model)]
-    formers = [vars(part).get("forward") for part in parts]
+    formers: dict[nn.Module, Any] = {}
     try:
-        copies = copy_weights(parts, spare_bytes)
+        parts = [*blocks, *list_heads(model)]
+        formers = {part: vars(part).get("forward") for part in parts}
         ids = [pos % vocab for pos in range(min(TRIED_STEPS, context))]
         with one_at_a_time:
+            copies = copy_weights(parts, spare_bytes)
             fault = try_compiled(model, parts, len(blocks), copies, ids)
+        if fault is None:
+            return None, sum(copy.nbytes for named in copies.values() for copy in named.values())
     except NotTraceable as exc:
-        fault = f"a block cannot be traced: {exc}"
+        fault = f"what computes a row cannot be traced: {exc}"
     except Exception as exc:
         log.debug("trying compiled blocks failed", exc_info=exc)
-        cause = getattr(exc, "inner_exception", exc)
-        fault = f"compiling its blocks fails ({type(cause).__name__})"
-    if fault is None:
-        return None, sum(copy.nbytes for named in copies for copy in named.values())
-    for part, former in zip(parts, formers, strict=True):
+        # The cause itself is not named: with its traceback it would keep the copies alive.
+        fault = f"compiling its blocks fails ({type(getattr(exc, 'inner_exception', exc)).__name__})"
+    for part, former in formers.items():
         vars(part).pop("forward", None)
         if former is not None:
             part.forward = former
@@ -129,13 +131,13 @@ def try_compiled(
     model: PreTrainedModel,
     parts: list[nn.Module],
     block_count: int,
-    copies: list[dict[str, Tensor]],
+    copies: dict[nn.Module, dict[str, Tensor]],
     ids: list[int],
 ) -> str | None:
     """Put compiled code into `parts`, blocks first, and hold it against theirs over `ids`; what speaks against it."""
     calls: list[AttentionCall] = []
     with watching(calls.append), ExitStack() as stack:
-        given = [listen(part, stack) for part in parts]
+        given = {part: listen(part, stack) for part in parts}
         run_steps(model, ids[:1])
     owners = {module: number for number, part in enumerate(parts) for module in part.modules()}
     if [owners.get(call.module) for call in calls] != list(range(block_count)):
@@ -143,8 +145,10 @@ def try_compiled(
     plain, plain_secs = run_steps(model, ids)
     codes: dict[object, Code] = {}
     compiled: list[CompiledForward] = []
-    for part, call, (args, kwargs), named in zip_longest(parts, calls, given, copies):
-        trace = trace_block(part, args, kwargs, named)
+    for part, call in zip_longest(parts, calls):
+        if len(given[part]) != 1:  # a head that its model passes over
+            continue
+        trace = trace_block(part, *given[part][0], copies[part])
         key = trace.key
         if key not in codes:
             codes[key] = torch._inductor.compile(trace.graph, [*trace.examples], OPTIONS)
@@ -163,25 +167,26 @@ def try_compiled(
     return None
 
 
-def copy_weights(parts: list[nn.Module], spare_bytes: int) -> list[dict[str, Tensor]]:
+def copy_weights(parts: list[nn.Module], spare_bytes: int) -> dict[nn.Module, dict[str, Tensor]]:
     """For each part copies of weights, by name, that are quicker to read; none at all where they do not fit."""
-    copies: list[dict[str, Tensor]] = [{} for _ in parts]
-    for part, copied in zip(parts, copies, strict=True):
+    copies: dict[nn.Module, dict[str, Tensor]] = {part: {} for part in parts}
+    for part, copied in copies.items():
         for name, linear in list_shortened(part).items():
-            copy = copy_for_sums(linear)
+            fits = linear.weight.numel() * torch.bfloat16.itemsize <= spare_bytes
+            copy = copy_for_sums(linear) if fits else None
             if copy is not None:
                 copied[f"{name}.weight".lstrip(".")] = copy
                 spare_bytes -= copy.nbytes
-            if spare_bytes < 0:
-                return [{} for _ in parts]
+            if not fits or spare_bytes < 0:
+                return {part: {} for part in parts}
     return copies
 
 
-def listen(part: nn.Module, stack: ExitStack) -> list[Any]:
-    """A list that `args` and `kwargs` of the next call of `part` come into, until `stack` is closed."""
-    given: list[Any] = []
+def listen(part: nn.Module, stack: ExitStack) -> list[tuple[Any, Any]]:
+    """A list that `args` and `kwargs` of all calls of `part` come into, until `stack` is closed."""
+    given: list[tuple[Any, Any]] = []
     handle = part.register_forward_pre_hook(
-        lambda _, args, kwargs: given.extend((args, kwargs)), with_kwargs=True
+        lambda _, args, kwargs: given.append((args, kwargs)), with_kwargs=True
     )
     stack.callback(handle.remove)
     return given

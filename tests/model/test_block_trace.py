@@ -1,5 +1,6 @@
 """Tracing a block: what its graph may not hide, what a call must be like, and products written as sums."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -78,9 +79,9 @@ def test_blocks_alike_have_the_same_key() -> None:
 )
 def test_calls_that_are_not_like_the_traced_one(args: Any, kwargs: Any) -> None:
     trace = trace_block(Block(), (ROW,), {"scale": 1.0}, {})
-    (matched,) = trace.match((ROW,), {"scale": 1.0}) or []
+    (matched,) = trace.form.match((ROW,), {"scale": 1.0}) or []
     assert matched is ROW
-    assert trace.match(args, kwargs) is None
+    assert trace.form.match(args, kwargs) is None
 
 
 class Changing(Block):
@@ -103,10 +104,55 @@ class Branching(Block):
         return self.linear(rows) if float(rows.sum()) > 0 else rows
 
 
-@pytest.mark.parametrize("kind", [Changing, Counting, Holding])
+class Remembering(Block):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("state", torch.zeros(1, 1, 8))
+
+    def forward(self, rows: Tensor) -> Tensor:  # type: ignore[override]
+        self.state = self.state + rows
+        return self.linear(self.state)
+
+
+@pytest.mark.parametrize("kind", [Changing, Counting, Holding, Remembering])
 def test_what_a_graph_would_not_show_is_refused(kind: type[Block]) -> None:
     with pytest.raises(NotTraceable):
         trace_block(kind(), (ROW.clone(),), {}, {})
+
+
+class Given:
+    """Something that a block may put numbers into."""
+
+
+@pytest.mark.parametrize("given", [Given(), {"shared": Given()}, [Given()]])
+def test_a_block_that_is_given_what_may_change_is_refused(given: object) -> None:
+    with pytest.raises(NotTraceable):
+        trace_block(Block(), (ROW,), {"mask": given}, {})
+
+
+def test_weights_that_are_not_plain_numbers_are_refused() -> None:
+    class Packed(nn.Parameter):
+        pass
+
+    block = Block()
+    block.linear.weight = Packed(block.linear.weight.detach(), requires_grad=False)
+    with pytest.raises(NotTraceable, match="plain"):
+        trace_block(block, (ROW,), {}, {})
+
+
+def test_only_the_tracing_thread_seems_to_compile() -> None:
+    seen: dict[str, bool] = {}
+
+    class Asking(Block):
+        def forward(self, rows: Tensor) -> Tensor:  # type: ignore[override]
+            seen["here"] = bool(torch.compiler.is_compiling())
+            with ThreadPoolExecutor(1) as pool:
+                seen["elsewhere"] = pool.submit(lambda: bool(torch.compiler.is_compiling())).result()
+            return self.linear(rows)
+
+    trace_block(Asking(), (ROW,), {}, {})
+    assert seen == {"here": True, "elsewhere": False}
+    assert torch.compiler.is_compiling() is False
 
 
 def test_what_depends_on_numbers_is_refused() -> None:

@@ -247,6 +247,33 @@ def test_a_block_that_fails_later_goes_on_with_its_own_code(monkeypatch: pytest.
     assert forward.fault == "its compiled code fails (RuntimeError)"
 
 
+def test_a_moment_without_memory_is_not_the_compiled_codes_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded, expected, _ = load("llama")
+    assert compile_blocks(loaded) is None
+    forward = loaded.structure.blocks[1].forward
+    ran = count_runs(loaded.structure.blocks)
+    with monkeypatch.context() as context:
+
+        def fail(*args: object, **kwargs: object) -> None:
+            raise MemoryError
+
+        context.setattr(KeyValueStore, "extend", fail)
+        with pytest.raises(MemoryError), torch.inference_mode():
+            compute_packed(loaded.model, [5], [0], [Span(slice(0, 1), 0, KeyValueStore())], [0])
+    assert forward.fault is None
+    assert write(loaded) == expected
+    assert ran == [19] * len(ran)
+
+
+def test_a_head_that_is_passed_over_keeps_its_own_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded, expected, _ = load("llama")
+    passed_over = torch.nn.Linear(8, 8)
+    monkeypatch.setattr(loaded.model, "get_output_embeddings", lambda: passed_over)
+    assert compile_blocks(loaded) is None
+    assert "forward" not in vars(passed_over)
+    assert write(loaded) == expected
+
+
 @pytest.mark.parametrize(
     ("worth", "tolerance", "reason"), [(0.0, 1e-4, "quicker"), (1e9, 0.0, "logits change")]
 )
