@@ -3,7 +3,7 @@
 The block's own forward is run once on tensors without numbers, and what it asks of PyTorch is written down (PyTorch
 documentation, `make_fx`). Its weights are inputs of the graph, so that the code of one block serves all that do the
 same with weights of the same shapes. Nothing is guarded: whoever runs the code sees to it that the block is called as
-it was traced (`BlockTrace.match`), and that nobody wants to look inside.
+it was traced (`CallForm.match`), and that nobody wants to look inside.
 """
 
 from __future__ import annotations
@@ -27,8 +27,6 @@ from glassformer.model.linear import own_products
 # more than some there are no registers.
 SUMS = 4
 MM, ADDMM = torch.ops.aten.mm.default, torch.ops.aten.addmm.default
-
-
 # What else than tensors a block may be given: what cannot change between two calls that are given the same.
 CONSTANTS = (type(None), bool, int, float, str, torch.dtype, torch.device)
 

@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 Code = Callable[..., Sequence[Tensor]]
 """Compiled code: of the weights of a block and the tensors it is given, the tensors it gives back."""
-# Inductor's: no processes of its own, no look at sizes that `BlockTrace.match` has looked at, and what a product's loop
+# Inductor's: no processes of its own, no look at sizes that `CallForm.match` has looked at, and what a product's loop
 # would compute anew for each output feature, a norm above all, is computed before it.
 OPTIONS = {"compile_threads": 1, "size_asserts": False, "realize_reads_threshold": 1}
 # Tracing and compiling change PyTorch's modules for the whole process, and put back what they found.
