@@ -105,7 +105,7 @@ def install_compiled(
         ids = [pos % vocab for pos in range(min(TRIED_STEPS, context))]
         with one_at_a_time:
             copies = copy_weights(parts, spare_bytes)
-            fault = try_compiled(model, parts, len(blocks), copies, ids)
+            fault = try_compiled(model, blocks, copies, ids)
         if fault is None:
             return None, sum(copy.nbytes for named in copies.values() for copy in named.values())
     except NotTraceable as exc:
@@ -129,26 +129,28 @@ def list_heads(model: PreTrainedModel) -> list[nn.Module]:
 
 def try_compiled(
     model: PreTrainedModel,
-    parts: list[nn.Module],
-    block_count: int,
+    blocks: list[nn.Module],
     copies: dict[nn.Module, dict[str, Tensor]],
     ids: list[int],
 ) -> str | None:
-    """Put compiled code into `parts`, blocks first, and hold it against theirs over `ids`; what speaks against it."""
+    """Put compiled code into the parts that `copies` lists, blocks first, and hold it against theirs over `ids`.
+
+    Returns what speaks against keeping it.
+    """
     calls: list[AttentionCall] = []
     with watching(calls.append), ExitStack() as stack:
-        given = {part: listen(part, stack) for part in parts}
+        given = {part: listen(part, stack) for part in copies}
         run_steps(model, ids[:1])
-    owners = {module: number for number, part in enumerate(parts) for module in part.modules()}
-    if [owners.get(call.module) for call in calls] != list(range(block_count)):
+    owners = {module: number for number, block in enumerate(blocks) for module in block.modules()}
+    if [owners.get(call.module) for call in calls] != list(range(len(blocks))):
         return "not every block makes one attention call"
     plain, plain_secs = run_steps(model, ids)
     codes: dict[object, Code] = {}
     compiled: list[CompiledForward] = []
-    for part, call in zip_longest(parts, calls):
+    for part, call in zip_longest(copies, calls):
         if len(given[part]) != 1:  # a head that its model passes over
             continue
-        trace = trace_block(part, *given[part][0], copies[part])
+        trace = trace_block(part, *given[part][0], replaced=copies[part])
         key = trace.key
         if key not in codes:
             codes[key] = torch._inductor.compile(trace.graph, [*trace.examples], OPTIONS)

@@ -17,7 +17,7 @@ from torch.nn import functional
 from transformers.pytorch_utils import Conv1D
 
 from glassformer.model.packed_row import is_packing
-from glassformer.model.product import Product, Way, count_copied, list_ways, narrow, plainly
+from glassformer.model.product import Product, Way, copy_in_16_bits, count_copied, list_ways, plainly
 
 # Numbers of rows that are tried; one between two of them, or beyond the last, is computed like the smaller.
 TRIED_ROWS = (1, 2, 3, 4, 6, 8, 16, 32, 128)
@@ -104,7 +104,7 @@ def copy_for_sums(linear: nn.Linear | Conv1D) -> Tensor | None:
     is both already.
     """
     weight = read_weight(linear)
-    copy = narrow(weight) if weight.dtype == torch.float32 else None
+    copy = copy_in_16_bits(weight) if weight.dtype == torch.float32 else None
     if copy is None and weight.is_contiguous():
         return None
     copy = weight.contiguous() if copy is None else copy

@@ -152,13 +152,13 @@ def fits_half(weight: Tensor) -> bool:
     return True
 
 
-def narrow(weight: Tensor) -> Tensor | None:
+def copy_in_16_bits(weight: Tensor) -> Tensor | None:
     """A copy of a float32 weight [d_out, d_in] in a 16-bit format that holds its numbers; None where none does."""
     for dtype in (torch.bfloat16, torch.float16):
         if torch.equal(weight[:1].to(dtype).float(), weight[:1]):  # says it of most
             copy = weight.to(dtype, memory_format=torch.contiguous_format)
             strips = zip(copy.split(STRIP), weight.split(STRIP), strict=True)
-            if all(torch.equal(narrow_strip.float(), strip) for narrow_strip, strip in strips):
+            if all(torch.equal(short.float(), strip) for short, strip in strips):
                 return copy
     return None
 

@@ -287,12 +287,18 @@ def test_an_engine_survives_a_step_that_fails_in_an_unforeseen_way(
     engine.close()
 
 
+def write_side_by_side(engine: Engine, count: int) -> tuple[list[GenerationRequest], list[list[int]]]:
+    """Eight short prompts at once, and the `count` tokens that are written after each."""
+    requests = [GenerationRequest([3, 4, number], GREEDY, max_new_tokens=count) for number in range(5, 13)]
+    readers = [start(engine, request)[1] for request in requests]
+    return requests, [reader.wait() for reader in readers]
+
+
 def test_what_was_read_side_by_side_is_not_computed_again(
     llama: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = Engine(llama, max_running=8, max_waiting=0, prefix_bytes=2**24)
-    requests = [GenerationRequest([3, 4, number], GREEDY, max_new_tokens=70) for number in range(5, 13)]
-    texts = [reader.wait() for reader in [start(engine, request)[1] for request in requests]]
+    requests, texts = write_side_by_side(engine, 70)
     take, reused = engine._prefixes.take, []
 
     def counting(sequence: TokenSequence) -> tuple[KeyValueStore, int]:
@@ -312,13 +318,10 @@ def test_an_engine_survives_that_what_was_read_cannot_be_kept(
     llama: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = Engine(llama, max_running=8, max_waiting=0, prefix_bytes=2**24)
-    requests = [GenerationRequest([3, 4, number], GREEDY, max_new_tokens=9) for number in range(5, 13)]
-
     with monkeypatch.context() as patch:
         patch.setattr(KeyValueStore, "fork", run_out_of_memory)
         patch.setattr(KeyValueBatch, "_close_gap", run_out_of_memory)
-        readers = [start(engine, request)[1] for request in requests]
-        found = [reader.wait() for reader in readers]
+        requests, found = write_side_by_side(engine, 9)
     assert found == [alone(llama, request) for request in requests]
     assert start(engine, requests[0])[1].wait() == found[0]
     engine.close()
