@@ -31,7 +31,7 @@ import gguf, numpy
 from safetensors import safe_open
 source, target, kind = sys.argv[1:4]
 shape = {shape}
-half = gguf.GGMLQuantizationType.BF16 if kind == "bf16" else gguf.GGMLQuantizationType.F32
+fewer = {{"bf16": gguf.GGMLQuantizationType.BF16, "q8_0": gguf.GGMLQuantizationType.Q8_0}}.get(kind)
 writer = gguf.GGUFWriter(target, "llama")
 writer.add_context_length(shape["max_position_embeddings"])
 writer.add_embedding_length(shape["hidden_size"])
@@ -57,11 +57,11 @@ for block in range(shape["num_hidden_layers"]):
 with safe_open(source, "numpy") as tensors:
     for ours, theirs in names.items():
         tensor = tensors.get_tensor(ours)
-        if tensor.ndim == 1 or kind != "bf16":
+        if tensor.ndim == 1 or fewer is None:
             writer.add_tensor(theirs, tensor.astype(numpy.float32))
         else:
-            packed = gguf.quants.quantize(tensor.astype(numpy.float32), half)
-            writer.add_tensor(theirs, packed, raw_dtype=half)
+            packed = gguf.quants.quantize(tensor.astype(numpy.float32), fewer)
+            writer.add_tensor(theirs, packed, raw_dtype=fewer)
 writer.write_header_to_file()
 writer.write_kv_data_to_file()
 writer.write_tensors_to_file()
@@ -70,7 +70,7 @@ writer.close()
 
 
 def write_gguf(python: str, source: Path, target: Path, kind: str) -> None:
-    """Write the weights of a checkpoint of `SHAPE` to a GGUF file, in `f32` or `bf16`."""
+    """Write the weights of a checkpoint of `SHAPE` to a GGUF file, in `f32`, `bf16` or `q8_0`."""
     convert = TO_GGUF.format(shape=repr(SHAPE))
     subprocess.run([python, "-c", convert, str(source), str(target), kind], check=True)
 

@@ -25,8 +25,11 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from glassformer.model.attention_call import AttentionCall
 from glassformer.model.packed_row import NotPackable, Packing, Pattern, find_packing, make_mask
+from glassformer.model.product import has_kernel
 
 NAME = "glassformer"
+# Keys of one call that are copied in float32 at most: 128 MiB, and as much of values.
+MOST_WIDENED = 2**25
 
 Watch = Callable[[AttentionCall], None]
 _local = threading.local()
@@ -160,12 +163,21 @@ def attend_rows(
     """
     count, kv_heads, _, width = keys.shape
     rows = query.reshape(count, kv_heads, -1, width)
-    grouped = rows.shape[2]
-    if grouped == 1 and query.dtype != torch.float32 and query.device.type == "cpu":
-        # PyTorch's kernel needs half as long for two rows of 16-bit numbers as for one.
-        rows = rows.expand(-1, -1, 2, -1)
+    if query.device.type == "cpu" and is_quicker_widened(query.dtype, rows.shape[2], keys.numel()):
+        rows, keys, values = rows.float(), keys.float(), values.float()
+        mask = mask if mask is None or mask.dtype == torch.bool else mask.float()
     mixed = functional.scaled_dot_product_attention(rows, keys, values, attn_mask=mask, scale=scaling)
-    return mixed[:, :, :grouped].reshape(1, count, kv_heads * grouped, values.shape[3])
+    return mixed.to(query.dtype).view(1, count, -1, values.shape[3])
+
+
+def is_quicker_widened(dtype: torch.dtype, grouped: int, size: int) -> bool:
+    """Whether a processor widens `size` numbers of keys and attends in float32 sooner than it attends in `dtype`.
+
+    It does where it lacks the format's arithmetic, but not for rows of bfloat16 of which `grouped` share their keys
+    (measured in docs/decisions/0007). Of very long texts no wide copy is made.
+    """
+    pays = dtype == torch.float16 or (dtype == torch.bfloat16 and grouped == 1)
+    return pays and size <= MOST_WIDENED and not has_kernel(dtype)
 
 
 @torch.library.custom_op("glassformer::attend", mutates_args=())

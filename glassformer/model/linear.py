@@ -1,7 +1,8 @@
 """The linear layers of a packed step on a CPU: each computed in whichever way is quickest there.
 
-Which of the ways in `model/product.py` that is depends on the processor, the number format and the number of rows, so
-it is measured once on the model's own weights (bench/results/product.md).
+Which of the ways in `model/product.py` that is depends on the processor, on what the weights are kept in (plain
+numbers, or torchao's int8), and on the number of rows, so it is measured once on the model's own weights
+(bench/results/product.md).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from transformers.pytorch_utils import Conv1D
 
 from glassformer.model.packed_row import is_packing
 from glassformer.model.product import Product, Way, copy_in_16_bits, count_copied, list_ways, plainly
+from glassformer.model.quantize import name_format, read_int8
 
 # Numbers of rows that are tried; one between two of them, or beyond the last, is computed like the smaller.
 TRIED_ROWS = (1, 2, 3, 4, 6, 8, 16, 32, 128)
@@ -33,24 +35,33 @@ HOPELESS = 2.0
 WORTH = 0.95
 
 
-def install_products(model: nn.Module, *, spare_bytes: int = 0) -> tuple[dict[int, str], int]:
+def install_products(model: nn.Module, *, spare_bytes: int = 0) -> tuple[dict[str, dict[int, str]], int]:
     """Let the linear layers of `model` be computed in the quickest way while packing.
 
-    Copies of weights may take `spare_bytes`. Returns the ways chosen by number of rows, and the bytes taken. Does
-    nothing for models on other devices, tiny ones, and those without plain linear layers.
+    Copies of weights may take `spare_bytes`. Returns the ways chosen by number format and number of rows, and the bytes
+    taken. Leaves models on other devices alone, formats with few weights, and layers that are not plain ones.
     """
-    linears = [module for module in model.modules() if is_plain_linear(module)]
-    weights = [read_weight(linear) for linear in linears]
-    if (
-        sum(weight.nbytes for weight in weights) < FEWEST_BYTES
-        or len({weight.dtype for weight in weights}) != 1
-    ):
-        return {}, 0
-    chosen = choose_ways(weights, list_ways(weights, spare_bytes=spare_bytes))
-    for linear, weight in zip(linears, weights, strict=True):
-        linear.forward = Shortcut(weight, linear.bias, spread(chosen, weight)).compute  # type: ignore[method-assign]
-    taken = sum(count_copied(way, weights) for way in set(chosen.values()))
-    return {count: way.__name__ for count, way in chosen.items()}, taken
+    named: dict[str, dict[int, str]] = {}
+    taken = 0
+    for kept_in, linears in group_linears(model).items():
+        weights = [read_weight(linear) for linear in linears]
+        if sum(weight.nbytes for weight in weights) < FEWEST_BYTES:
+            continue
+        chosen = choose_ways(weights, list_ways(weights, spare_bytes=spare_bytes - taken))
+        for linear, weight in zip(linears, weights, strict=True):
+            linear.forward = Shortcut(weight, linear.bias, spread(chosen, weight)).compute  # type: ignore[method-assign]
+        taken += sum(count_copied(way, weights) for way in set(chosen.values()))
+        named[kept_in] = {count: way.__name__ for count, way in chosen.items()}
+    return named, taken
+
+
+def group_linears(model: nn.Module) -> dict[str, list[nn.Linear | Conv1D]]:
+    """The linear layers of `model` whose products can be computed in other ways, by what their weights are kept in."""
+    groups: dict[str, list[nn.Linear | Conv1D]] = {}
+    for module in model.modules():
+        if is_plain_linear(module) or is_int8_linear(module):
+            groups.setdefault(name_format(module.weight), []).append(module)
+    return groups
 
 
 def remove_products(model: nn.Module) -> None:
@@ -91,6 +102,15 @@ def is_plain_linear(module: nn.Module) -> TypeGuard[nn.Linear | Conv1D]:
     )
 
 
+def is_int8_linear(module: nn.Module) -> TypeGuard[nn.Linear]:
+    """Whether a module multiplies with one weight on a CPU that is kept in int8, and does nothing else."""
+    return (
+        type(module) is nn.Linear
+        and module.weight.device.type == "cpu"
+        and read_int8(module.weight) is not None
+    )
+
+
 def read_weight(linear: nn.Linear | Conv1D) -> Tensor:
     """The weight [d_out, d_in] of a linear layer; GPT-2's `Conv1D` keeps it the other way around."""
     weight = linear.weight.detach()
@@ -101,8 +121,10 @@ def copy_for_sums(linear: nn.Linear | Conv1D) -> Tensor | None:
     """A copy of a linear layer's weight, of the same shape, that is read quicker a feature at a time.
 
     In 16 bits where they hold a float32 one, and with each output feature's numbers side by side. None where the weight
-    is both already.
+    is both already, or not of plain numbers.
     """
+    if not is_plain_linear(linear):
+        return None
     weight = read_weight(linear)
     copy = copy_in_16_bits(weight) if weight.dtype == torch.float32 else None
     if copy is None and weight.is_contiguous():
@@ -143,7 +165,6 @@ def spread(chosen: dict[int, Way], weight: Tensor) -> list[Product | None]:
     ]
 
 
-@torch.inference_mode()
 def choose_ways(weights: list[Tensor], ways: Sequence[Way]) -> dict[int, Way]:
     """For each number of rows tried the quickest of `ways`, by trying all on the largest of `weights`."""
     tried = sorted(weights, key=lambda weight: weight.nbytes, reverse=True)[:TRIED_WEIGHTS]
@@ -158,6 +179,7 @@ def choose_ways(weights: list[Tensor], ways: Sequence[Way]) -> dict[int, Way]:
     return chosen
 
 
+@torch.inference_mode()
 def measure(made: dict[Way, list[Product]], count: int, weights: Sequence[Tensor]) -> dict[Way, float]:
     """Seconds that the products of each way take for all `weights`: the quickest of some repetitions in turn."""
     given: dict[int, Any] = {

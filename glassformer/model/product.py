@@ -18,10 +18,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from glassformer.model.quantize import read_int8
+
 Product = Callable[[Tensor], Tensor]
 """Of rows [row, d_in] with a weight [d_out, d_in] that it knows: [row, d_out]."""
 Way = Callable[[Tensor], Product]
-"""Makes a weight's product."""
+"""Makes the product of a weight, of plain numbers or one that `read_int8` can read."""
 
 # For which oneDNN lays a copy out; it serves other numbers as well.
 TYPICAL_ROWS = 16
@@ -39,7 +41,7 @@ PROBE_ERROR = 1e-6
 
 def plainly(weight: Tensor) -> Product:
     """As the library does it."""
-    return partial(functional.linear, weight=weight)
+    return lambda rows: functional.linear(rows, weight)
 
 
 def turned(weight: Tensor) -> Product:
@@ -55,10 +57,11 @@ def multiply_turned(rows: Tensor, weight: Tensor) -> Tensor:
 
 def widened(weight: Tensor) -> Product:
     """Turned, with a strip of the weight widened to float32 at a time; for processors without 16-bit products."""
-    return partial(multiply_widened, weight=weight)
+    numbers, scales = read_int8(weight) or (weight, None)
+    return partial(multiply_widened, weight=numbers, scales=None if scales is None else scales[:, None])
 
 
-def multiply_widened(rows: Tensor, weight: Tensor) -> Tensor:
+def multiply_widened(rows: Tensor, weight: Tensor, scales: Tensor | None) -> Tensor:
     columns = rows.float().t()
     product = rows.new_empty(len(rows), len(weight))
     strip = torch.empty(min(STRIP, len(weight)), weight.shape[1])
@@ -66,8 +69,26 @@ def multiply_widened(rows: Tensor, weight: Tensor) -> Tensor:
         stop = min(start + STRIP, len(weight))
         wide = strip[: stop - start]
         wide.copy_(weight[start:stop])
-        product[:, start:stop] = torch.mm(wide, columns).t()
+        found = torch.mm(wide, columns)
+        if scales is not None:
+            found *= scales[start:stop]
+        product[:, start:stop] = found.t()
     return product
+
+
+def scaled(weight: Tensor) -> Product:
+    """Rows of 16-bit numbers times a weight in int8 as it is, scaled after summing in float32.
+
+    Raises RuntimeError where there is no such kernel, and ValueError for other weights.
+    """
+    found = read_int8(weight)
+    if found is None:
+        raise ValueError("the weight is not kept in int8")
+    numbers, scales = found
+    # The kernel would round the scales as well.
+    ones = torch.ones(len(scales), dtype=weight.dtype)
+    multiply = torch.ops.aten._weight_int8pack_mm.default
+    return lambda rows: (multiply(rows, numbers, ones) * scales).to(rows.dtype)
 
 
 def reordered(weight: Tensor) -> Product:
@@ -164,9 +185,15 @@ def copy_in_16_bits(weight: Tensor) -> Tensor | None:
 
 
 def list_ways(weights: Sequence[Tensor], *, spare_bytes: int) -> list[Way]:
-    """What can be tried for such weights on this processor, with copies where `spare_bytes` hold all of them."""
+    """What can be tried for such weights on this processor, with copies where `spare_bytes` hold all of them.
+
+    Of int8 weights, which somebody wanted small, no copies are made.
+    """
+    has_16_bits = weights[0].dtype in (torch.bfloat16, torch.float16)
+    if read_int8(weights[0]) is not None:
+        return [plainly, widened, scaled] if has_16_bits else [plainly, widened]
     ways: list[Way] = [plainly, turned]
-    if weights[0].dtype in (torch.bfloat16, torch.float16):
+    if has_16_bits:
         ways.append(widened)
     size = count_copied(narrowed, weights)
     fits = size <= spare_bytes and max(map(count_narrowed, weights)) <= MOST_NARROWED and has_narrow_kernel()

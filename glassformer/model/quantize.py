@@ -124,6 +124,21 @@ def is_wrapped(parameter: Any) -> bool:
     return is_traceable_wrapper_subclass(parameter)
 
 
+def read_int8(parameter: Any) -> tuple[Tensor, Tensor] | None:
+    """Numbers [d_out, d_in] and scales [d_out] of a weight that torchao keeps in int8; None for any other.
+
+    Their product with rows is `(rows @ numbers.T) * scales`. Not for those that want the rows in int8 as well.
+    """
+    names = ("qdata", "scale", "zero_point", "act_quant_kwargs", "act_pre_scale")
+    numbers, scale, zero, *rows = (getattr(parameter, name, None) for name in names)
+    if not isinstance(numbers, Tensor) or not isinstance(scale, Tensor) or numbers.dtype != torch.int8:
+        return None
+    is_shifted = isinstance(zero, Tensor) and bool(zero.any())
+    if is_shifted or rows != [None, None] or numbers.ndim != 2 or scale.numel() != len(numbers):
+        return None
+    return numbers, scale.flatten().float()
+
+
 def count_bytes(parameter: Tensor) -> int:
     """Bytes of a parameter as it is kept, its scales included."""
     if is_wrapped(parameter):

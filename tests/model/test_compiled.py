@@ -160,7 +160,7 @@ def test_it_goes_together_with_quick_products(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(linear, "FEWEST_BYTES", 0)
     monkeypatch.setattr(linear, "choose_ways", lambda weights, ways: {1: product.turned})
     loaded, expected, _ = load("phi3")
-    assert install_products(loaded.model) == ({1: "turned"}, 0)
+    assert install_products(loaded.model) == ({"float32": {1: "turned"}}, 0)
     assert compile_blocks(loaded) is None
     assert write(loaded) == expected
 

@@ -1,5 +1,7 @@
 """Quick products of linear layers: used while packing and only then, in the layers they belong to."""
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -10,7 +12,16 @@ from glassformer.model import linear
 from glassformer.model.key_value import KeyValueStore
 from glassformer.model.linear import copy_for_sums, install_products, remove_products
 from glassformer.model.packed_row import Span, packing
-from glassformer.model.product import Product, count_copied, has_narrow_kernel, multiply_turned, narrowed
+from glassformer.model.product import (
+    Product,
+    Way,
+    count_copied,
+    has_narrow_kernel,
+    multiply_turned,
+    narrowed,
+    turned,
+    widened,
+)
 
 
 def test_it_is_used_while_packing_and_only_then(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,8 +52,8 @@ def test_a_way_is_chosen_for_every_number_of_rows(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(linear, "FEWEST_BYTES", 0)
     config = LlamaConfig(hidden_size=32, intermediate_size=48, num_hidden_layers=2, vocab_size=64)
     ways, taken = install_products(LlamaForCausalLM(config))
-    assert set(ways) == set(linear.TRIED_ROWS)
-    assert "reordered" not in ways.values()  # there is no room for copies
+    assert set(ways["float32"]) == set(linear.TRIED_ROWS)
+    assert "reordered" not in ways["float32"].values()  # there is no room for copies
     assert taken == 0
 
 
@@ -50,6 +61,40 @@ def test_tiny_models_are_left_alone() -> None:
     layer = nn.Linear(8, 6)
     assert install_products(layer) == ({}, 0)
     assert "forward" not in vars(layer)
+
+
+def test_weights_in_int8_have_ways_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    torchao = pytest.importorskip("torchao.quantization")
+    monkeypatch.setattr(linear, "FEWEST_BYTES", 0)
+    chosen = {}
+
+    def choose(weights: list[Tensor], ways: Sequence[Way]) -> dict[int, Way]:
+        chosen[len(weights)] = ways[1]
+        return {1: ways[1]}
+
+    monkeypatch.setattr(linear, "choose_ways", choose)
+    model = nn.Sequential(nn.Linear(24, 40), nn.Linear(40, 24), nn.Linear(24, 8)).requires_grad_(False)
+    torchao.quantize_(
+        model, torchao.Int8WeightOnlyConfig(), filter_fn=lambda module, name: name in ("0", "1")
+    )
+    given = torch.randn(1, 3, 24)
+    expected = model(given)
+    assert install_products(model) == ({"int8": {1: "widened"}, "float32": {1: "turned"}}, 0)
+    assert chosen == {2: widened, 1: turned}
+    with torch.inference_mode(), packing([Span(slice(0, 3), 0, KeyValueStore())]):
+        torch.testing.assert_close(model(given), expected)
+    remove_products(model)
+    assert not any("forward" in vars(layer) for layer in model)
+
+
+def test_the_quickest_way_is_found_for_weights_in_int8(monkeypatch: pytest.MonkeyPatch) -> None:
+    torchao = pytest.importorskip("torchao.quantization")
+    monkeypatch.setattr(linear, "FEWEST_BYTES", 0)
+    model = nn.Sequential(nn.Linear(24, 40)).requires_grad_(False)
+    torchao.quantize_(model, torchao.Int8WeightOnlyConfig())
+    ways, taken = install_products(model, spare_bytes=2**30)
+    assert set(ways["int8"].values()) <= {"plainly", "widened"}
+    assert taken == 0
 
 
 def test_gpt2_keeps_its_weights_the_other_way_around(monkeypatch: pytest.MonkeyPatch) -> None:

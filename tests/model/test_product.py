@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from glassformer.model import product
+from glassformer.model.quantize import read_int8
 
 WAYS = (product.plainly, product.turned, product.widened, product.narrowed, product.reordered)
 SHAPES = [(40, 24), (2500, 16)]
@@ -90,3 +91,48 @@ def test_copies_in_half_precision_are_counted_with_what_fills_them_up() -> None:
     assert product.count_narrowed(torch.empty(1, 1)) == 32 * 512
     huge = torch.empty(256_000, 12_288, device="meta")
     assert product.count_narrowed(huge) > product.MOST_NARROWED
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("count", [1, 5, 40])
+@pytest.mark.parametrize("features", SHAPES)
+def test_every_way_gives_the_product_of_int8_weights(
+    features: tuple[int, int], count: int, dtype: torch.dtype
+) -> None:
+    weight = make_int8(features, dtype)
+    rows = torch.randn(count, features[1]).to(dtype)
+    ways = product.list_ways([weight], spare_bytes=2**32)
+    assert (product.scaled in ways) == (dtype != torch.float32)
+    found = read_int8(weight)
+    assert found is not None
+    numbers, scales = found
+    expected = nn.functional.linear(rows.double(), numbers.double() * scales.double()[:, None])
+    largest = float(expected.abs().max())
+    for way in ways:
+        tolerance = {torch.float32: 1e-6, torch.bfloat16: 0.02, torch.float16: 0.002}[dtype] * largest
+        multiplied = way(weight)(rows)
+        assert multiplied.dtype == dtype
+        torch.testing.assert_close(multiplied.double(), expected, atol=tolerance, rtol=0)
+
+
+def test_int8_weights_are_read_as_torchao_means_them() -> None:
+    weight = make_int8((40, 24), torch.float32)
+    found = read_int8(weight)
+    assert found is not None
+    numbers, scales = found
+    torch.testing.assert_close(numbers * scales[:, None], weight.dequantize())
+    # Rows in int8 as well are another product.
+    assert read_int8(make_int8((40, 24), torch.float32, rows_too=True)) is None
+    assert read_int8(torch.randn(40, 24)) is None
+    with pytest.raises(ValueError, match="int8"):
+        product.scaled(torch.randn(40, 24))
+
+
+def make_int8(features: tuple[int, int], dtype: torch.dtype, *, rows_too: bool = False) -> torch.Tensor:
+    """A random weight that torchao has made int8."""
+    torchao = pytest.importorskip("torchao.quantization")
+    kind = torchao.Int8DynamicActivationInt8WeightConfig if rows_too else torchao.Int8WeightOnlyConfig
+    model = nn.Sequential(nn.Linear(features[1], features[0], bias=False).to(dtype)).requires_grad_(False)
+    torchao.quantize_(model, kind())
+    weight: torch.Tensor = model[0].weight.detach()
+    return weight
