@@ -53,7 +53,7 @@ def measure(
 def make_weight(stored: torch.dtype, dtype: torch.dtype, features: tuple[int, int]) -> torch.Tensor:
     if stored != torch.int8:
         return torch.randn(features).to(stored).to(dtype)
-    with torch.inference_mode(False):
+    with torch.inference_mode(False):  # where torchao's weights cannot be made
         model = nn.Sequential(nn.Linear(features[1], features[0], bias=False).to(dtype)).requires_grad_(False)
         quantize_(model, Int8WeightOnlyConfig())
         weight: torch.Tensor = model[0].weight.detach()

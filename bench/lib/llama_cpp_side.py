@@ -60,8 +60,10 @@ with safe_open(source, "numpy") as tensors:
         if tensor.ndim == 1 or fewer is None:
             writer.add_tensor(theirs, tensor.astype(numpy.float32))
         else:
-            packed = gguf.quants.quantize(tensor.astype(numpy.float32), fewer)
-            writer.add_tensor(theirs, packed, raw_dtype=fewer)
+            # As ours: what is not in a block stays in 16 bits.
+            kept = fewer if theirs.startswith("blk.") else gguf.GGMLQuantizationType.BF16
+            packed = gguf.quants.quantize(tensor.astype(numpy.float32), kept)
+            writer.add_tensor(theirs, packed, raw_dtype=kept)
 writer.write_header_to_file()
 writer.write_kv_data_to_file()
 writer.write_tensors_to_file()

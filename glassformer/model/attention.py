@@ -28,8 +28,8 @@ from glassformer.model.packed_row import NotPackable, Packing, Pattern, find_pac
 from glassformer.model.product import has_kernel
 
 NAME = "glassformer"
-# Keys of one call that are copied in float32 at most: 128 MiB, and as much of values.
-MOST_WIDENED = 2**25
+# Numbers of keys up to which a copy in float32 stays in reach: 8 MiB, and as much of values.
+MOST_WIDENED = 2**21
 
 Watch = Callable[[AttentionCall], None]
 _local = threading.local()
@@ -163,20 +163,25 @@ def attend_rows(
     """
     count, kv_heads, _, width = keys.shape
     rows = query.reshape(count, kv_heads, -1, width)
-    if query.device.type == "cpu" and is_quicker_widened(query.dtype, rows.shape[2], keys.numel()):
-        rows, keys, values = rows.float(), keys.float(), values.float()
-        mask = mask if mask is None or mask.dtype == torch.bool else mask.float()
+    grouped = rows.shape[2]
+    if query.device.type == "cpu" and query.dtype in (torch.bfloat16, torch.float16):
+        if is_quicker_widened(query.dtype, grouped, keys.numel()):
+            rows, keys, values = rows.float(), keys.float(), values.float()
+            mask = mask if mask is None or mask.dtype == torch.bool else mask.float()
+        elif grouped == 1:
+            # PyTorch's kernel needs half as long for two rows of 16-bit numbers as for one.
+            rows = rows.expand(-1, -1, 2, -1)
     mixed = functional.scaled_dot_product_attention(rows, keys, values, attn_mask=mask, scale=scaling)
-    return mixed.to(query.dtype).view(1, count, -1, values.shape[3])
+    return mixed[:, :, :grouped].to(query.dtype).reshape(1, count, -1, values.shape[3])
 
 
 def is_quicker_widened(dtype: torch.dtype, grouped: int, size: int) -> bool:
-    """Whether a processor widens `size` numbers of keys and attends in float32 sooner than it attends in `dtype`.
+    """Whether a processor widens `size` numbers of keys and attends in float32 sooner than it attends in 16 bits.
 
-    It does where it lacks the format's arithmetic, but not for rows of bfloat16 of which `grouped` share their keys
-    (measured in docs/decisions/0007). Of very long texts no wide copy is made.
+    It does where it lacks such arithmetic, but not for rows of bfloat16 of which `grouped` share their keys, and not
+    for long texts, whose wide copies would be made anew in memory each time (measured in docs/decisions/0007).
     """
-    pays = dtype == torch.float16 or (dtype == torch.bfloat16 and grouped == 1)
+    pays = dtype == torch.float16 or grouped == 1
     return pays and size <= MOST_WIDENED and not has_kernel(dtype)
 
 

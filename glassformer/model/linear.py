@@ -19,7 +19,7 @@ from transformers.pytorch_utils import Conv1D
 
 from glassformer.model.packed_row import is_packing
 from glassformer.model.product import Product, Way, copy_in_16_bits, count_copied, list_ways, plainly
-from glassformer.model.quantize import name_format, read_int8
+from glassformer.model.quantize import count_bytes, name_format, read_int8
 
 # Numbers of rows that are tried; one between two of them, or beyond the last, is computed like the smaller.
 TRIED_ROWS = (1, 2, 3, 4, 6, 8, 16, 32, 128)
@@ -39,13 +39,13 @@ def install_products(model: nn.Module, *, spare_bytes: int = 0) -> tuple[dict[st
     """Let the linear layers of `model` be computed in the quickest way while packing.
 
     Copies of weights may take `spare_bytes`. Returns the ways chosen by number format and number of rows, and the bytes
-    taken. Leaves models on other devices alone, formats with few weights, and layers that are not plain ones.
+    taken. Leaves models on other devices alone, formats with few weights, and layers that do more than multiply.
     """
     named: dict[str, dict[int, str]] = {}
     taken = 0
     for kept_in, linears in group_linears(model).items():
         weights = [read_weight(linear) for linear in linears]
-        if sum(weight.nbytes for weight in weights) < FEWEST_BYTES:
+        if sum(map(count_bytes, weights)) < FEWEST_BYTES:
             continue
         chosen = choose_ways(weights, list_ways(weights, spare_bytes=spare_bytes - taken))
         for linear, weight in zip(linears, weights, strict=True):
@@ -56,11 +56,17 @@ def install_products(model: nn.Module, *, spare_bytes: int = 0) -> tuple[dict[st
 
 
 def group_linears(model: nn.Module) -> dict[str, list[nn.Linear | Conv1D]]:
-    """The linear layers of `model` whose products can be computed in other ways, by what their weights are kept in."""
+    """The linear layers of `model` whose products can be computed in other ways, by what their weights are kept in.
+
+    As `float32`, or `int8 for bfloat16`.
+    """
     groups: dict[str, list[nn.Linear | Conv1D]] = {}
     for module in model.modules():
-        if is_plain_linear(module) or is_int8_linear(module):
+        if is_plain_linear(module):
             groups.setdefault(name_format(module.weight), []).append(module)
+        elif is_int8_linear(module):
+            computed_in = str(module.weight.dtype).removeprefix("torch.")
+            groups.setdefault(f"int8 for {computed_in}", []).append(module)
     return groups
 
 
@@ -167,8 +173,9 @@ def spread(chosen: dict[int, Way], weight: Tensor) -> list[Product | None]:
 
 def choose_ways(weights: list[Tensor], ways: Sequence[Way]) -> dict[int, Way]:
     """For each number of rows tried the quickest of `ways`, by trying all on the largest of `weights`."""
-    tried = sorted(weights, key=lambda weight: weight.nbytes, reverse=True)[:TRIED_WEIGHTS]
-    # The output head of a large vocabulary alone would take a second.
+    tried = sorted(weights, key=count_bytes, reverse=True)[:TRIED_WEIGHTS]
+    # The output head of a large vocabulary alone would take a second. (Parts of torchao's weights cannot be made in
+    # inference mode.)
     tried = [weight[: max(1, 2**23 // weight.shape[1])] for weight in tried]
     made = {way: [way(weight) for weight in tried] for way in ways}
     chosen: dict[int, Way] = {}

@@ -2,9 +2,9 @@
 
 A step multiplies each weight with a few rows. Libraries are made for many rows, or for one: on some processors
 `torch.nn.functional.linear` needs three times as long for four rows as for one, where the same product turned around,
-computed from 16-bit weights widened a strip at a time, or from a copy of the weight in the order of a library's kernels
-costs what reading the weights costs. Where a processor has no 16-bit arithmetic, it takes seven times as long for the
-many rows of a prompt as the widened weights do. `model/linear.py` finds out which is quickest.
+computed from weights of fewer bits widened a strip at a time, or from a copy of the weight in the order of a library's
+kernels costs what reading the weights costs. Where a processor has no 16-bit arithmetic, it takes seven times as long
+for the many rows of a prompt as the widened weights do. `model/linear.py` finds out which is quickest.
 """
 
 from __future__ import annotations
@@ -35,13 +35,15 @@ HALF_EXPONENT, LARGEST_SCALE = 15, 100
 HALF_ERROR = 2.0**-25
 # FBGEMM's copies have multiples of so many input and output features (FbgemmPackMatrixB.h), counted in 32 bits.
 NARROW_ROWS, NARROW_COLUMNS, MOST_NARROWED = 512, 32, 2**31 - 1
+# Input features that PyTorch's kernel for int8 weights takes at a time on some processors (ATen, int8mm_kernel.cpp).
+INT8_COLUMNS = 16
 # Largest error of sums in float32 over a thousand products, as a share of the largest sum.
 PROBE_ERROR = 1e-6
 
 
 def plainly(weight: Tensor) -> Product:
     """As the library does it."""
-    return lambda rows: functional.linear(rows, weight)
+    return lambda rows: functional.linear(rows, weight)  # torchao does not know the weight by name
 
 
 def turned(weight: Tensor) -> Product:
@@ -56,7 +58,10 @@ def multiply_turned(rows: Tensor, weight: Tensor) -> Tensor:
 
 
 def widened(weight: Tensor) -> Product:
-    """Turned, with a strip of the weight widened to float32 at a time; for processors without 16-bit products."""
+    """Turned, with a strip of the weight widened to float32 at a time.
+
+    For int8 weights, and for those of 16 bits on processors without such products.
+    """
     numbers, scales = read_int8(weight) or (weight, None)
     return partial(multiply_widened, weight=numbers, scales=None if scales is None else scales[:, None])
 
@@ -77,15 +82,15 @@ def multiply_widened(rows: Tensor, weight: Tensor, scales: Tensor | None) -> Ten
 
 
 def scaled(weight: Tensor) -> Product:
-    """Rows of 16-bit numbers times a weight in int8 as it is, scaled after summing in float32.
+    """Rows of bfloat16 times an int8 weight as it is: summed in float32, rounded, then scaled.
 
-    Raises RuntimeError where there is no such kernel, and ValueError for other weights.
+    The kernel takes input features by the `INT8_COLUMNS` and looks at no rest. Raises ValueError for other weights.
     """
     found = read_int8(weight)
-    if found is None:
-        raise ValueError("the weight is not kept in int8")
+    if found is None or weight.dtype != torch.bfloat16 or weight.shape[1] % INT8_COLUMNS:
+        raise ValueError("the weight is not one of int8 for bfloat16, or has input features that do not fit")
     numbers, scales = found
-    # The kernel would round the scales as well.
+    # Given the scales, the kernel would have them rounded as well.
     ones = torch.ones(len(scales), dtype=weight.dtype)
     multiply = torch.ops.aten._weight_int8pack_mm.default
     return lambda rows: (multiply(rows, numbers, ones) * scales).to(rows.dtype)
@@ -167,8 +172,8 @@ def fits_half(weight: Tensor) -> bool:
     """Whether half precision holds a scaled weight but for 2^-39 of its largest value; float32 sums round at 2^-24."""
     scale = find_scale(weight)
     for strip in weight.split(STRIP):
-        scaled = strip.float() * scale
-        if not float((scaled - scaled.half().float()).abs().max()) <= HALF_ERROR:  # not a number is no fit
+        large = strip.float() * scale
+        if not float((large - large.half().float()).abs().max()) <= HALF_ERROR:  # not a number is no fit
             return False
     return True
 
@@ -189,11 +194,11 @@ def list_ways(weights: Sequence[Tensor], *, spare_bytes: int) -> list[Way]:
 
     Of int8 weights, which somebody wanted small, no copies are made.
     """
-    has_16_bits = weights[0].dtype in (torch.bfloat16, torch.float16)
     if read_int8(weights[0]) is not None:
-        return [plainly, widened, scaled] if has_16_bits else [plainly, widened]
+        fits = weights[0].dtype == torch.bfloat16 and not any(one.shape[1] % INT8_COLUMNS for one in weights)
+        return [plainly, widened, scaled] if fits else [plainly, widened]
     ways: list[Way] = [plainly, turned]
-    if has_16_bits:
+    if weights[0].dtype in (torch.bfloat16, torch.float16):
         ways.append(widened)
     size = count_copied(narrowed, weights)
     fits = size <= spare_bytes and max(map(count_narrowed, weights)) <= MOST_NARROWED and has_narrow_kernel()

@@ -129,14 +129,17 @@ def read_int8(parameter: Any) -> tuple[Tensor, Tensor] | None:
 
     Their product with rows is `(rows @ numbers.T) * scales`. Not for those that want the rows in int8 as well.
     """
-    names = ("qdata", "scale", "zero_point", "act_quant_kwargs", "act_pre_scale")
-    numbers, scale, zero, *rows = (getattr(parameter, name, None) for name in names)
-    if not isinstance(numbers, Tensor) or not isinstance(scale, Tensor) or numbers.dtype != torch.int8:
+    if not is_wrapped(parameter) or importlib.util.find_spec("torchao") is None:
         return None
-    is_shifted = isinstance(zero, Tensor) and bool(zero.any())
-    if is_shifted or rows != [None, None] or numbers.ndim != 2 or scale.numel() != len(numbers):
+    from torchao.quantization import Int8Tensor
+
+    if not isinstance(parameter, Int8Tensor) or parameter.qdata.ndim != 2:
         return None
-    return numbers, scale.flatten().float()
+    treats_rows = parameter.act_quant_kwargs is not None or parameter.act_pre_scale is not None
+    is_shifted = parameter.zero_point is not None and bool(parameter.zero_point.any())
+    if treats_rows or is_shifted or parameter.scale.numel() != len(parameter.qdata):
+        return None
+    return parameter.qdata, parameter.scale.flatten().float()
 
 
 def count_bytes(parameter: Tensor) -> int:

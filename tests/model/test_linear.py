@@ -16,9 +16,12 @@ from glassformer.model.product import (
     Product,
     Way,
     count_copied,
+    has_kernel,
     has_narrow_kernel,
     multiply_turned,
     narrowed,
+    reordered,
+    scaled,
     turned,
     widened,
 )
@@ -79,7 +82,7 @@ def test_weights_in_int8_have_ways_of_their_own(monkeypatch: pytest.MonkeyPatch)
     )
     given = torch.randn(1, 3, 24)
     expected = model(given)
-    assert install_products(model) == ({"int8": {1: "widened"}, "float32": {1: "turned"}}, 0)
+    assert install_products(model) == ({"int8 for float32": {1: "widened"}, "float32": {1: "turned"}}, 0)
     assert chosen == {2: widened, 1: turned}
     with torch.inference_mode(), packing([Span(slice(0, 3), 0, KeyValueStore())]):
         torch.testing.assert_close(model(given), expected)
@@ -93,8 +96,41 @@ def test_the_quickest_way_is_found_for_weights_in_int8(monkeypatch: pytest.Monke
     model = nn.Sequential(nn.Linear(24, 40)).requires_grad_(False)
     torchao.quantize_(model, torchao.Int8WeightOnlyConfig())
     ways, taken = install_products(model, spare_bytes=2**30)
-    assert set(ways["int8"].values()) <= {"plainly", "widened"}
+    assert set(ways["int8 for float32"].values()) <= {"plainly", "widened"}
     assert taken == 0
+    assert copy_for_sums(model[0]) is None
+
+
+def test_weights_in_int8_are_multiplied_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    torchao = pytest.importorskip("torchao.quantization")
+    monkeypatch.setattr(linear, "FEWEST_BYTES", 0)
+    monkeypatch.setattr(linear, "choose_ways", lambda weights, ways: {1: scaled})
+    layer = nn.Linear(32, 40).bfloat16().requires_grad_(False)
+    model = nn.Sequential(layer)
+    torchao.quantize_(model, torchao.Int8WeightOnlyConfig())
+    given = torch.randn(1, 3, 32).bfloat16()
+    expected = nn.functional.linear(given.float(), layer.weight.dequantize().float(), layer.bias.float())
+    assert install_products(model) == ({"int8 for bfloat16": {1: "scaled"}}, 0)
+    with torch.inference_mode(), packing([Span(slice(0, 3), 0, KeyValueStore())]):
+        torch.testing.assert_close(model(given).float(), expected, atol=0.02, rtol=0.02)
+
+
+def test_every_number_format_has_ways_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear, "FEWEST_BYTES", 0)
+    monkeypatch.setattr(linear, "choose_ways", lambda weights, ways: {1: ways[-1]})
+    if not has_narrow_kernel() or not has_kernel(torch.float32):
+        pytest.skip("there are no kernels for copies on this processor")
+    model = nn.Sequential(nn.Linear(512, 32).bfloat16(), nn.Linear(512, 32)).requires_grad_(False)
+    room = count_copied(reordered, [model[0].weight]) + count_copied(narrowed, [model[0].weight])
+    ways, taken = install_products(model, spare_bytes=room)
+    # What the first copies take, the second cannot have.
+    assert ways == {"bfloat16": {1: "reordered"}, "float32": {1: "turned"}}
+    assert taken == count_copied(reordered, [model[0].weight])
+    with packing([Span(slice(0, 3), 0, KeyValueStore())]):
+        for layer in model:
+            given = torch.randn(1, 3, 512).to(layer.weight.dtype)
+            expected = nn.functional.linear(given, layer.weight, layer.bias)
+            torch.testing.assert_close(layer(given), expected, atol=0.02, rtol=0.02)
 
 
 def test_gpt2_keeps_its_weights_the_other_way_around(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,7 @@
 """Every way to compute a linear layer against PyTorch's own, and which weights half precision holds."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -9,6 +11,7 @@ from glassformer.model.quantize import read_int8
 
 WAYS = (product.plainly, product.turned, product.widened, product.narrowed, product.reordered)
 SHAPES = [(40, 24), (2500, 16)]
+INT8_SHAPES = [(40, 48), (2500, 16), (40, 24)]
 
 
 def skip_without_kernel(way: product.Way) -> None:
@@ -95,14 +98,15 @@ def test_copies_in_half_precision_are_counted_with_what_fills_them_up() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("count", [1, 5, 40])
-@pytest.mark.parametrize("features", SHAPES)
+@pytest.mark.parametrize("features", INT8_SHAPES)
 def test_every_way_gives_the_product_of_int8_weights(
     features: tuple[int, int], count: int, dtype: torch.dtype
 ) -> None:
     weight = make_int8(features, dtype)
     rows = torch.randn(count, features[1]).to(dtype)
     ways = product.list_ways([weight], spare_bytes=2**32)
-    assert (product.scaled in ways) == (dtype != torch.float32)
+    # Its kernel takes sixteen features at a time, and no rest.
+    assert (product.scaled in ways) == (dtype == torch.bfloat16 and features[1] % 16 == 0)
     found = read_int8(weight)
     assert found is not None
     numbers, scales = found
@@ -121,18 +125,25 @@ def test_int8_weights_are_read_as_torchao_means_them() -> None:
     assert found is not None
     numbers, scales = found
     torch.testing.assert_close(numbers * scales[:, None], weight.dequantize())
-    # Rows in int8 as well are another product.
-    assert read_int8(make_int8((40, 24), torch.float32, rows_too=True)) is None
+    # Rows in int8 as well are another product, whatever torchao keeps such weights in.
+    torchao = pytest.importorskip("torchao.quantization")
+    unpacked = torchao.Int8DynamicActivationIntxWeightConfig(weight_granularity=torchao.PerAxis(0))
+    for kind in (torchao.Int8DynamicActivationInt8WeightConfig(), unpacked):
+        assert read_int8(make_int8((40, 32), torch.float32, kind)) is None
     assert read_int8(torch.randn(40, 24)) is None
-    with pytest.raises(ValueError, match="int8"):
-        product.scaled(torch.randn(40, 24))
+    for other in (
+        torch.randn(40, 32),
+        make_int8((40, 24), torch.bfloat16),
+        make_int8((40, 32), torch.float32),
+    ):
+        with pytest.raises(ValueError, match="int8"):
+            product.scaled(other)
 
 
-def make_int8(features: tuple[int, int], dtype: torch.dtype, *, rows_too: bool = False) -> torch.Tensor:
+def make_int8(features: tuple[int, int], dtype: torch.dtype, kind: Any = None) -> torch.Tensor:
     """A random weight that torchao has made int8."""
     torchao = pytest.importorskip("torchao.quantization")
-    kind = torchao.Int8DynamicActivationInt8WeightConfig if rows_too else torchao.Int8WeightOnlyConfig
     model = nn.Sequential(nn.Linear(features[1], features[0], bias=False).to(dtype)).requires_grad_(False)
-    torchao.quantize_(model, kind())
+    torchao.quantize_(model, kind or torchao.Int8WeightOnlyConfig())
     weight: torch.Tensor = model[0].weight.detach()
     return weight

@@ -12,9 +12,13 @@ from tiny import make_model
 from transformers import AutoModelForCausalLM
 
 from glassformer.errors import ModelRefused
+from glassformer.model import linear
+from glassformer.model.key_value import KeyValueStore
 from glassformer.model.load import LoadedModel, load_model, plan_load
 from glassformer.model.options import LoadOptions
-from glassformer.model.prepare import look_into
+from glassformer.model.packed_row import Span
+from glassformer.model.packing import compute_packed, is_small
+from glassformer.model.prepare import look_into, quicken_steps
 from glassformer.model.quantize import check_quantised, find_method, read_whole
 from glassformer.model.size import read_headers
 from glassformer.model.source import Catalog, ModelSource
@@ -87,6 +91,29 @@ def test_every_equation_holds_with_the_weights_as_they_are_shown(tales: Path, qu
     with torch.inference_mode():
         torch.testing.assert_close(projection(x), x @ shown.T, rtol=1e-4, atol=1e-5)
     assert weight_zarr_get(loaded, f"{name}/0/c/0/0").body
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_int8_weights_write_together_and_stay_uncompiled(
+    tales: Path, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip(LIBRARIES["int8"])
+    monkeypatch.setattr(linear, "FEWEST_BYTES", 0)
+    loaded = load(tales, quantize="int8", dtype=dtype)
+    look_into(loaded)
+    held = loaded.bytes
+    quicken_steps(loaded, spare_bytes=0, compiles_blocks=True)
+    assert loaded.packing_fault is None
+    assert loaded.bytes == held
+    ways = set(linear.list_shortened(loaded.model))
+    assert any(name.endswith("down_proj") for name in ways)
+    assert not any("forward" in vars(block) for block in loaded.structure.blocks)
+    ids = loaded.encode(PROMPT)
+    with torch.inference_mode():
+        expected = loaded.model(torch.tensor([ids])).logits[0].float()
+        span = Span(slice(0, len(ids)), 0, KeyValueStore())
+        found = compute_packed(loaded.model, ids, range(len(ids)), [span], range(len(ids))).float()
+    assert is_small(float((found - expected).abs().max()), float(expected.abs().max()), loaded.dtype)
 
 
 def test_a_model_without_linear_maps_says_so(tmp_path: Path) -> None:
