@@ -281,12 +281,14 @@ def measure_llama(case: Case, python: str, folder: Path, *, compiles: bool = Fal
         theirs += [NEW_TOKENS / secs for secs in rounds]
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
             ours += pool.submit(time_engine, case, compiles=compiles).result()
+    target.unlink()
+    if not ours:
+        return []
     plain, mine = statistics.median(theirs), statistics.median(ours)
     name = f"{case.name}, compiled" if compiles else case.name
     goal = "-" if case.is_int8 else "0.9"
     row = f"| {name} | {plain:.1f} | {mine:.1f} | {mine / plain:.2f} | {goal} |"
     print(row, flush=True)
-    target.unlink()
     return [row]
 
 

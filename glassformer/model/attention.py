@@ -28,7 +28,7 @@ from glassformer.model.packed_row import NotPackable, Packing, Pattern, find_pac
 from glassformer.model.product import has_kernel
 
 NAME = "glassformer"
-# Numbers of keys up to which a copy in float32 stays in reach: 8 MiB, and as much of values.
+# How many numbers of keys are widened for one call at most: a float32 copy of 8 MiB, and as much of values.
 MOST_WIDENED = 2**21
 
 Watch = Callable[[AttentionCall], None]

@@ -174,8 +174,8 @@ def spread(chosen: dict[int, Way], weight: Tensor) -> list[Product | None]:
 def choose_ways(weights: list[Tensor], ways: Sequence[Way]) -> dict[int, Way]:
     """For each number of rows tried the quickest of `ways`, by trying all on the largest of `weights`."""
     tried = sorted(weights, key=count_bytes, reverse=True)[:TRIED_WEIGHTS]
-    # The output head of a large vocabulary alone would take a second. (Parts of torchao's weights cannot be made in
-    # inference mode.)
+    # The output head of a large vocabulary alone would take a second. Not in inference mode, where torchao's weights
+    # cannot be cut.
     tried = [weight[: max(1, 2**23 // weight.shape[1])] for weight in tried]
     made = {way: [way(weight) for weight in tried] for way in ways}
     chosen: dict[int, Way] = {}

@@ -84,7 +84,7 @@ def multiply_widened(rows: Tensor, weight: Tensor, scales: Tensor | None) -> Ten
 def scaled(weight: Tensor) -> Product:
     """Rows of bfloat16 times an int8 weight as it is: summed in float32, rounded, then scaled.
 
-    The kernel takes input features by the `INT8_COLUMNS` and looks at no rest. Raises ValueError for other weights.
+    The kernel takes `INT8_COLUMNS` input features at a time and has no code for a rest. Raises ValueError for others.
     """
     found = read_int8(weight)
     if found is None or weight.dtype != torch.bfloat16 or weight.shape[1] % INT8_COLUMNS:

@@ -46,7 +46,6 @@ class ResidualTap:
     def _hook(self, listeners: list[Take]) -> list[RemovableHandle]:
         thread = threading.get_ident()
         gathered: list[Tensor] = []
-        places: list[Tensor] = []
 
         def tell(block: int, hidden: Tensor) -> None:
             if threading.get_ident() != thread:
@@ -54,13 +53,12 @@ class ResidualTap:
             first, seen = block, hidden.detach()
             if seen.shape[1] <= FEW_ROWS:
                 if block == 0:  # float32: some models go on in a wider format than they begin with
-                    shape = (len(self._blocks) + 1, *seen.shape[1:])
-                    gathered[:] = [seen.new_empty(shape, dtype=torch.float32)]
-                    places[:] = gathered[0].split(1)
-                places[block].copy_(seen)
+                    gathered[:] = [
+                        seen.new_empty(len(self._blocks) + 1, *seen.shape[1:], dtype=torch.float32)
+                    ]
+                gathered[0][block].copy_(seen[0])
                 if block < len(self._blocks):
                     return
-                places.clear()
                 first, seen = 0, gathered.pop()
             for take in listeners:
                 take(first, seen)
