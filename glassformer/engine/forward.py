@@ -6,7 +6,6 @@ Models whose sequences cannot share a row go through their own `prepare_inputs_f
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from glassformer.engine.sequence import TokenSequence
 from glassformer.model.capture import Capture
 from glassformer.model.key_value import KeyValueStore
 from glassformer.model.key_value_batch import KeyValueBatches
+from glassformer.model.library import find_cache_name
 from glassformer.model.load import LoadedModel
 from glassformer.model.packed_row import Span
 from glassformer.model.packing import compute_packed
@@ -161,9 +161,7 @@ def first_kwargs(model: Any, input_ids: Tensor, *, keeps_all_logits: bool) -> di
     """What `generate()` would give to the first forward."""
     kwargs: dict[str, Any] = {"use_cache": True, "attention_mask": torch.ones_like(input_ids)}
     if model._supports_default_dynamic_cache():
-        takes = inspect.signature(model.forward).parameters
-        name = "past_key_values" if "past_key_values" in takes else "cache_params"
-        kwargs[name] = DynamicCache(config=model.config.get_text_config(decoder=True))
+        kwargs[find_cache_name(model)] = DynamicCache(config=model.config.get_text_config(decoder=True))
     if not keeps_all_logits and model._supports_logits_to_keep():
         kwargs["logits_to_keep"] = 1
     return kwargs

@@ -269,7 +269,8 @@ class Candidates:
 
     def _attn_out(self, block: int) -> Iterator[Equation]:
         out = self._structure.attention_out(block)
-        if not isinstance(out, Refusal):
+        # Some families gate inside of it, in a module of several weights.
+        if not isinstance(out, Refusal) and isinstance(getattr(out.module, "weight", None), Tensor):
             plain = self._mapped(f"z.{block}", out, merge_heads=True)
             yield plain
             yield from self._scaled(plain, block)

@@ -6,6 +6,7 @@ each site's candidate equations until one holds. Memory: every site of `CHECK_TO
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -53,6 +54,8 @@ class Measurement:
         self.refusals: dict[str, str] = {}
         self._capture: Capture | None = None
         self._eager: Eager | None = None
+        # How often each block ran in the captured forward.
+        self._runs: Counter[int] = Counter()
 
     def run(self, addresses: Iterable[str]) -> None:
         """Run the model once with its own eager attention and once through the tap, capturing `addresses`.
@@ -89,16 +92,23 @@ class Measurement:
     def _run_captured(self, addresses: Iterable[str]) -> tuple[Capture, Tensor]:
         self.refusals = {}
         capture = Capture(self._structure, self._locatable(addresses))
-        handle = self._structure.blocks[0].register_forward_hook(self._note_handed)
+        self._runs.clear()
+        handles = [
+            block.register_forward_hook(partial(self._note_run, index))
+            for index, block in enumerate(self._structure.blocks)
+        ]
         try:
             with capture.open():
                 logits: Tensor = self._structure.run(self._token_ids).logits[0]
         finally:
-            handle.remove()
+            for handle in handles:
+                handle.remove()
         return capture, logits
 
-    def _note_handed(self, _: nn.Module, args: Any, output: Any) -> None:
-        self._structure.handed = len(output) if isinstance(output, (tuple, list)) else 0
+    def _note_run(self, block: int, _: nn.Module, args: Any, output: Any) -> None:
+        self._runs[block] += 1
+        if block == 0:
+            self._structure.handed = len(output) if isinstance(output, (tuple, list)) else 0
 
     def _locatable(self, addresses: Iterable[str]) -> list[str]:
         found = []
@@ -111,10 +121,13 @@ class Measurement:
         return found
 
     def find_fault(self) -> str | None:
-        """Why nothing of this model can be recorded; None if its residual stream is one vector a position."""
+        """Why nothing of this model can be recorded; None if each block adds once to one vector a position."""
         blocks = range(len(self._structure.blocks))
         if any(f"resid_{side}.{b}" not in self.values for b in blocks for side in ("pre", "post")):
             return "not all of its blocks run on text alone"
+        if max(self._runs.values(), default=0) > 1:
+            # An address names one tensor; of such a block there is one for each time that it ran.
+            return "some of its blocks run more than once in a forward"
         shapes = {tuple(self.values[f"resid_{side}.{b}"].shape) for b in blocks for side in ("pre", "post")}
         wanted = (len(self._token_ids), self._structure.arch.d_model)
         if len(shapes) > 1 or any(shape != wanted for shape in shapes):

@@ -11,6 +11,7 @@ from glassformer.engine.filter import FilterChain
 from glassformer.engine.request import GenerationRequest
 from glassformer.engine.sampling import Sampler, make_sampler, pick_token
 from glassformer.errors import BadValue, ModelFailed
+from glassformer.model.library import find_cache_name
 from glassformer.model.load import LoadedModel
 from glassformer.protocol.messages import Constraint, Sampling
 
@@ -72,10 +73,11 @@ def test_filters_prune_as_transformers_do() -> None:
 def write(loaded: LoadedModel, ids: list[int], sampling: Sampling, count: int) -> list[int]:
     """As `generate()` runs the model, each token drawn by our sampler."""
     sampler = make_sampler(GenerationRequest(ids, sampling, max_new_tokens=count), loaded)
-    cache, written, new = DynamicCache(config=loaded.config), list(ids), list(ids)
+    cache = {find_cache_name(loaded.model): DynamicCache(config=loaded.config)}
+    written, new = list(ids), list(ids)
     while len(written) < len(ids) + count and (len(written) == len(ids) or written[-1] not in loaded.eos_ids):
         with torch.no_grad():
-            logits = loaded.model(torch.tensor([new]), past_key_values=cache, use_cache=True).logits
+            logits = loaded.model(torch.tensor([new]), use_cache=True, **cache).logits
         new = [sampler.draw(logits[0, -1], written).token_id]
         written += new
     return written[len(ids) :]

@@ -86,7 +86,8 @@ SIZES: tuple[tuple[int, str], ...] = (
         "n_groups mamba_n_groups mamba_ngroups num_codebooks hc_mult hc_count heads_per_ngram "
         "altup_num_inputs attn_layer_period expert_layer_period global_attn_every_n_layers layer_group_size "
         "sliding_window_pattern _sliding_window_pattern no_rope_layer_interval num_random_blocks prompt_length "
-        "attn_res_block n_layers_per_attn_res_block split_ngram_parts multi_query_group_num",
+        "attn_res_block n_layers_per_attn_res_block loop_layer_index_start loop_num_passes "
+        "split_ngram_parts multi_query_group_num",
     ),
     (
         D_HEAD,
@@ -106,6 +107,7 @@ SIZES: tuple[tuple[int, str], ...] = (
         "n_group topk_group num_expert_group indexer_kv_heads n_shared_experts num_shared_experts "
         "moe_num_shared_experts first_k_dense_replace num_dense_layers num_nextn_predict_layers "
         "attn_layer_offset expert_layer_offset "
+        "n_input_layers n_output_layers "
         "num_mem_blocks index_topk_blocks index_local_blocks num_kv_shared_layers moe_layer_start_index",
     ),
 )
@@ -123,6 +125,7 @@ SETTINGS: dict[str, Any] = {
     "mamba_expand": 2,
     "mamba_d_ssm": 2 * WIDTH,
     "moe_layer_end_index": 3,
+    "loop_layer_index_end": BLOCKS,
     "axial_pos_shape": [8, CONTEXT // 8],
     "axial_pos_embds_dim": [8, WIDTH - 8],
     "attention_type": "original_full",

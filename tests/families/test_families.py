@@ -4,7 +4,7 @@ import re
 
 import pytest
 import transformers
-from building import FAMILIES
+from building import FAMILIES, SETTINGS
 from measuring import Row, measure
 from table import PAGE, render_row
 
@@ -49,6 +49,21 @@ def test_a_wrong_value_is_found() -> None:
     )
     assert row.wrong == ["attn_probs.0 is not transformers' own"]
     assert not row.is_attention_exact
+
+
+@pytest.mark.parametrize(
+    ("loops", "refused"), [(2, "some of its blocks run more than once in a forward"), (1, None)]
+)
+def test_blocks_that_run_again_are_not_drawn(
+    monkeypatch: pytest.MonkeyPatch, loops: int, refused: str | None
+) -> None:
+    """An address names one tensor, so a model that repeats its blocks would show one of several as if it were all."""
+    monkeypatch.setitem(SETTINGS, "n_recurrent_loops", loops)
+    if "dory" not in FAMILIES:
+        pytest.skip("this transformers has no family that repeats blocks")
+    row = measure("dory")
+    assert row.refused == refused
+    assert row.wrong == []
 
 
 def is_measured_version() -> bool:

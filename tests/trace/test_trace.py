@@ -13,6 +13,7 @@ from glassformer.engine.request import GenerationRequest
 from glassformer.engine.sequence import TokenSequence
 from glassformer.errors import BadValue, UnknownAddress, UnknownTrace
 from glassformer.model.key_value import KeyValueStore
+from glassformer.model.library import find_cache_name
 from glassformer.protocol.frames import decode_frame
 from glassformer.trace import materialise
 from glassformer.trace.store import TraceStore
@@ -66,13 +67,13 @@ def test_every_site_obeys_its_equation(case: Case) -> None:
 
 def test_decoding_token_by_token_records_the_same(llama: Case, store: TraceStore, close: Close) -> None:
     trace = store.create(llama.loaded, llama.token_ids, 60)
-    cache = None
+    name, cache = find_cache_name(llama.loaded.model), None
     with torch.inference_mode():
         for start, stop in [(0, 60), *((i, i + 1) for i in range(60, 70))]:
             with trace.recording.watch(slice(0, stop - start), start, stop):
                 ids = torch.tensor([llama.token_ids[start:stop]])
-                out = llama.loaded.model(input_ids=ids, past_key_values=cache, use_cache=True)
-            cache = out.past_key_values
+                out = llama.loaded.model(input_ids=ids, use_cache=True, **{name: cache})
+            cache = out[name]
     assert trace.positions == 70
     for block in range(3):
         close(trace.read(f"resid_pre.{block}"), llama.reference.hidden_states[block])
