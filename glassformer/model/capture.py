@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from glassformer.errors import UnknownAddress
 from glassformer.model.attention import watching
 from glassformer.model.attention_call import AttentionCall
+from glassformer.model.hooking import hook_input, hook_output
 from glassformer.model.residual import first_tensor
 from glassformer.model.structure import Hook, Refusal, Structure
 
@@ -54,7 +55,7 @@ class Capture:
 
     @contextmanager
     def open(self) -> Iterator[Capture]:
-        """Capture every forward run inside (by this thread, for attention)."""
+        """Capture every forward that this thread runs inside."""
         with ExitStack() as stack:
             wanted: dict[int, int] = {}
             for address in sorted(self.addresses):
@@ -117,7 +118,7 @@ class Capture:
                 cos, sin = tables
                 self.rotary[block] = (cos.reshape(-1, cos.shape[-1]), sin.reshape(-1, sin.shape[-1]))
 
-        handle = attention.register_forward_pre_hook(take, with_kwargs=True)
+        handle = hook_input(attention, take)
         try:
             yield
         finally:
@@ -203,7 +204,7 @@ def read_hook(place: Hook, take: Any) -> Iterator[None]:
             else:
                 take(args[0] if args else first_tensor(kwargs))
 
-        handle = place.module.register_forward_pre_hook(before, with_kwargs=True)
+        handle = hook_input(place.module, before)
     else:
 
         def after(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:
@@ -214,7 +215,7 @@ def read_hook(place: Hook, take: Any) -> Iterator[None]:
                 if isinstance(item, Tensor) and item.dim() == 4 and item.shape[2] <= item.shape[3]:
                     take(item[0])
 
-        handle = place.module.register_forward_hook(after)
+        handle = hook_output(place.module, after)
     try:
         yield
     finally:

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from glassformer.model.attention import find_watch, watching
 from glassformer.model.attention_call import AttentionCall
 from glassformer.model.block_trace import BlockTrace, NotTraceable, trace_block
+from glassformer.model.hooking import hook_input
 from glassformer.model.key_value import KeyValueStore
 from glassformer.model.linear import WORTH, copy_for_sums, is_plain_linear, list_shortened
 from glassformer.model.packed_row import Span, find_packing
@@ -187,9 +188,7 @@ def copy_weights(parts: list[nn.Module], spare_bytes: int) -> dict[nn.Module, di
 def listen(part: nn.Module, stack: ExitStack) -> list[tuple[Any, Any]]:
     """A list that `args` and `kwargs` of all calls of `part` come into, until `stack` is closed."""
     given: list[tuple[Any, Any]] = []
-    handle = part.register_forward_pre_hook(
-        lambda _, args, kwargs: given.append((args, kwargs)), with_kwargs=True
-    )
+    handle = hook_input(part, lambda _, args, kwargs: given.append((args, kwargs)))
     stack.callback(handle.remove)
     return given
 

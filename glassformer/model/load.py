@@ -86,7 +86,7 @@ class LoadedModel:
     @cached_property
     def structure(self) -> Structure:
         """Which module plays which role; made when first asked for."""
-        return Structure(self.model, self.tokenizer)
+        return Structure(self.model, self.tokenizer, self.lock)
 
     @cached_property
     def packing_fault(self) -> str | None:

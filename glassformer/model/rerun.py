@@ -2,19 +2,22 @@
 
 The model's own forward makes the masks, rotary tables and positions; blocks that come before are passed over and
 those after are not reached, so the cost is one block's. Re-running a block from its stored input gives what the
-model gave (measured difference 0.0 on 26 families, transformers 5.23). Callers hold the model's lock.
+model gave (measured difference 0.0 on 26 families, transformers 5.23). All of it holds the model's lock.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from glassformer.model.capture import Capture
+from glassformer.model.hooking import hook_input, hook_output
 from glassformer.model.residual import first_tensor
 from glassformer.model.structure import Hook, Structure
 
@@ -32,6 +35,7 @@ def rerun_block(
     """
     blocks = structure.blocks
     with (
+        structure.lock,
         torch.inference_mode(),
         capture.open(),
         _passing_over(structure, blocks[:block]),
@@ -47,7 +51,7 @@ def rerun_block(
 
 def run_blocks(structure: Structure, token_ids: Tensor) -> None:
     """Every block once on `token_ids` [pos], without the head; who watches has begun to before."""
-    with torch.inference_mode(), _leaving_after(structure.blocks[-1]):
+    with structure.lock, torch.inference_mode(), _leaving_after(structure.blocks[-1]):
         try:
             structure.model(input_ids=token_ids[None], use_cache=False)
         except _Reached:
@@ -62,6 +66,7 @@ def rerun_tail(structure: Structure, residual: Tensor, capture: Capture | None =
     """
     token_ids = torch.zeros(1, residual.shape[0], dtype=torch.long, device=residual.device)
     with (
+        structure.lock,
         torch.inference_mode(),
         _passing_over(structure, structure.blocks, residual),
         nullcontext() if capture is None else capture.open(),
@@ -74,6 +79,7 @@ def rerun_final_norm(structure: Structure, residual: Tensor, capture: Capture) -
     token_ids = torch.zeros(1, residual.shape[0], dtype=torch.long, device=residual.device)
     norm = structure.locate("final_norm")
     with (
+        structure.lock,
         torch.inference_mode(),
         _passing_over(structure, structure.blocks, residual),
         capture.open(),
@@ -89,11 +95,14 @@ def rerun_final_norm(structure: Structure, residual: Tensor, capture: Capture) -
 def _passing_over(
     structure: Structure, blocks: list[nn.Module], residual: Tensor | None = None
 ) -> Iterator[None]:
-    """Make `blocks` hand their input on unchanged (or `residual` [pos, d_model] in its place)."""
+    """Make `blocks` hand their input on unchanged (or `residual` [pos, d_model] in its place), in this thread."""
     # A compiled forward stands in the same place.
     before: dict[nn.Module, Any] = {}
+    thread = threading.get_ident()
 
-    def hand_on(*args: Any, **kwargs: Any) -> Any:
+    def hand_on(own: Any, *args: Any, **kwargs: Any) -> Any:
+        if threading.get_ident() != thread:
+            return own(*args, **kwargs)
         given = args[0] if args else first_tensor(kwargs)
         hidden = given if residual is None else residual[None].to(given.dtype)
         return (hidden, *[None] * (structure.handed - 1)) if structure.handed else hidden
@@ -101,7 +110,7 @@ def _passing_over(
     try:
         for block in blocks:
             before[block] = vars(block).get("forward")
-            block.forward = hand_on
+            block.forward = partial(hand_on, block.forward)
         yield
     finally:
         for block, forward in before.items():
@@ -122,7 +131,7 @@ def _feeding(block: nn.Module, residual: Tensor) -> Iterator[None]:
         return args, {**kwargs, "hidden_states": residual[None].to(given.dtype)}
 
     # Before all other hooks, so that a capture of the block's input sees the fed residual.
-    handle = block.register_forward_pre_hook(feed, with_kwargs=True, prepend=True)
+    handle = hook_input(block, feed, prepend=True)
     try:
         yield
     finally:
@@ -141,9 +150,9 @@ def _leaving_after(module: nn.Module, behind: nn.Module | None = None) -> Iterat
         if passed[-1]:
             raise _Reached
 
-    handles = [module.register_forward_hook(leave)]
+    handles = [hook_output(module, leave)]
     if behind is not None:
-        handles.append(behind.register_forward_hook(lambda *_: passed.append(True)))
+        handles.append(hook_output(behind, lambda *_: passed.append(True)))
     try:
         yield
     finally:

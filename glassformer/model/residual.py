@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from glassformer.model.hooking import hook_input, hook_output
+
 # Given the number of a block, and what it and those after it read, [block, row, d_model]; what the last block gave
 # counts as read by one more.
 Take = Callable[[int, Tensor], None]
@@ -44,12 +46,9 @@ class ResidualTap:
                 handle.remove()
 
     def _hook(self, listeners: list[Take]) -> list[RemovableHandle]:
-        thread = threading.get_ident()
         gathered: list[Tensor] = []
 
         def tell(block: int, hidden: Tensor) -> None:
-            if threading.get_ident() != thread:
-                return
             first, seen = block, hidden.detach()
             if seen.shape[1] <= FEW_ROWS:
                 if block == 0:  # float32: some models go on in a wider format than they begin with
@@ -69,11 +68,8 @@ class ResidualTap:
         def tell_output(_: Any, args: tuple[Any, ...], output: Any) -> None:
             tell(len(self._blocks), output[0] if isinstance(output, (tuple, list)) else output)
 
-        handles = [
-            block.register_forward_pre_hook(partial(tell_input, index), with_kwargs=True)
-            for index, block in enumerate(self._blocks)
-        ]
-        return [*handles, self._blocks[-1].register_forward_hook(tell_output)]
+        handles = [hook_input(block, partial(tell_input, index)) for index, block in enumerate(self._blocks)]
+        return [*handles, hook_output(self._blocks[-1], tell_output)]
 
 
 def first_tensor(kwargs: dict[str, Any]) -> Tensor:

@@ -19,6 +19,7 @@ from glassformer.errors import UnknownAddress
 from glassformer.model.attention import install, select_attention
 from glassformer.model.capture import Capture, locate, split_address
 from glassformer.model.equation import close_factor, evaluate, find_open
+from glassformer.model.hooking import hook_input, hook_output
 from glassformer.model.rerun import rerun_block, rerun_tail
 from glassformer.model.residual import first_tensor
 from glassformer.model.structure import Refusal, Structure
@@ -94,7 +95,7 @@ class Measurement:
         capture = Capture(self._structure, self._locatable(addresses))
         self._runs.clear()
         handles = [
-            block.register_forward_hook(partial(self._note_run, index))
+            hook_output(block, partial(self._note_run, index))
             for index, block in enumerate(self._structure.blocks)
         ]
         try:
@@ -300,12 +301,12 @@ def run_eager(structure: Structure, token_ids: Tensor) -> Eager:
     def take_first(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         first.append((args[0] if args else first_tensor(kwargs))[0].clone())
 
-    handles = [structure.blocks[0].register_forward_pre_hook(take_first, with_kwargs=True)]
+    handles = [hook_input(structure.blocks[0], take_first)]
     for block in range(len(structure.blocks)):
         attention = structure.attention(block)
         if not isinstance(attention, Refusal):
             take = partial(_take_pattern, patterns, block, len(token_ids))
-            handles.append(attention.register_forward_hook(take))
+            handles.append(hook_output(attention, take))
     try:
         out = structure.run(token_ids, output_attentions=True, output_hidden_states=True)
     except (TypeError, ValueError, AttributeError):

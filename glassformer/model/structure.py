@@ -7,7 +7,9 @@ is a `Refusal` with the reason, never a guess.
 from __future__ import annotations
 
 import inspect
+import threading
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -83,11 +85,15 @@ SCALING_WORDS = ("scal", "multiplier", "alpha", "beta", "factor", "temperature",
 class Structure:
     """The roles of `model`'s modules, block by block.
 
-    Costs nothing but attribute look-ups; holds no tensors of its own.
+    Costs nothing but attribute look-ups; holds no tensors of its own. What runs modules here holds `lock`, the model's
+    own (a thread may take it again).
     """
 
-    def __init__(self, model: PreTrainedModel, tokenizer: Any) -> None:
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: Any, lock: AbstractContextManager[Any] | None = None
+    ) -> None:
         self.model = model
+        self.lock = threading.RLock() if lock is None else lock
         # Given a model and a tokenizer, EagerModel loads nothing; the id is only used in its messages.
         self._engine = EagerModel(
             type(model).__name__, hf_model=model, tokenizer=tokenizer, dtype=None, trust_remote_code=False
@@ -116,11 +122,13 @@ class Structure:
         """
         if self.untapped is not None and self.hands_patterns:
             extra.setdefault("output_attentions", True)
-        return self.model(input_ids=token_ids[None], use_cache=False, **extra)
+        with self.lock:
+            return self.model(input_ids=token_ids[None], use_cache=False, **extra)
 
     def run_module(self, name: str, *given: Tensor) -> Tensor:
         """What one of the model's own modules makes of tensors."""
-        return self._modules[name](*given)  # type: ignore[no-any-return]
+        with self.lock:
+            return self._modules[name](*given)  # type: ignore[no-any-return]
 
     def heads(self, block: int) -> tuple[int, int]:
         """Query heads and key/value heads of a block: as attention was seen to have, else as the config says."""
@@ -401,7 +409,8 @@ class Structure:
         module = self.activation(block)
         if module is None:
             raise ValueError("the activation function is not a module of the block")
-        return module(x)  # type: ignore[no-any-return]
+        with self.lock:
+            return module(x)  # type: ignore[no-any-return]
 
     def parameter(self, name: str) -> Tensor:
         """A parameter by its state-dict name, as the floating point numbers it stands for where it is quantised."""

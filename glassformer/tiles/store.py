@@ -138,6 +138,8 @@ class ZarrStore:
         body = None if kept is None else kept.find(key)
         if body is None:
             cells = read_level(view.read, view.shape, level, region, pooling)
+            if cells.shape != tuple(part.stop - part.start for part in region):
+                raise ValueError(f"{key} was given cells of the shape {cells.shape}, not its own")
             whole = np.full(chunk, np.nan, dtype="<f4")
             whole[tuple(slice(0, size) for size in cells.shape)] = cells
             body = whole.tobytes()

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from glassformer.errors import BadValue, UnknownAddress
 from glassformer.model.capture import Capture, locate, split_address
+from glassformer.model.hooking import hook_input, hook_output
 from glassformer.model.residual import first_tensor
 from glassformer.model.structure import Hook, Refusal, Structure
 from glassformer.protocol.anatomy import Site
@@ -148,7 +149,7 @@ def register_input(edit: Edit, start: int, stop: int) -> Any:
         name = next(name for name, value in kwargs.items() if value is given)
         return args, {**kwargs, name: edit.change(given, start, stop)}
 
-    return edit.place.module.register_forward_pre_hook(before, with_kwargs=True)
+    return hook_input(edit.place.module, before)
 
 
 def register_output(edit: Edit, start: int, stop: int) -> Any:
@@ -159,7 +160,7 @@ def register_output(edit: Edit, start: int, stop: int) -> Any:
         changed = edit.change(output[item], start, stop)
         return type(output)((*output[:item], changed, *output[item + 1 :]))
 
-    return edit.place.module.register_forward_hook(after)
+    return hook_output(edit.place.module, after)
 
 
 # --- what belongs to which block -------------------------------------------------------------------

@@ -7,18 +7,21 @@ heads x T x T exists unless someone asks for all of it, and then only the one th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from glassformer.errors import ModelFailed
 from glassformer.model.attention_call import AttentionCall
-from glassformer.model.capture import Capture
+from glassformer.model.capture import Capture, split_address
 from glassformer.model.rerun import rerun_block
 from glassformer.model.structure import Structure
 from glassformer.tiles.level import Region
 
+# Formed from q and k when asked for.
+PATTERNS = ("attn_scores", "attn_probs")
 # Cells of a pattern formed at once, 8 MiB: what comes between stays near the processor. All twelve heads at once take
 # 2.3 times as long at 2048 positions, most of it for memory that is asked for and given back.
 PATTERN_CELLS = 2**21
@@ -82,6 +85,18 @@ def materialise_block(
     tables = capture.rotary.get(block)
     rotary = None if tables is None else (tables[0].cpu().float(), tables[1].cpu().float())
     return BlockSites(residual.shape[0], values, call, rotary, difference)
+
+
+def check_whole(sites: BlockSites, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Hold what a block gave against the shape of every site asked for. Raises ModelFailed: half a site is none."""
+    for address, shape in shapes.items():
+        value = sites.values.get(address)
+        is_formed = sites.call is not None and split_address(address)[0] in PATTERNS
+        found = None if value is None else tuple(value.shape)
+        if found != shape and not (value is None and is_formed):
+            raise ModelFailed(
+                f"{address} came out with the shape {found} where {shape} was asked for.", field="address"
+            )
 
 
 def form_pattern(call: AttentionCall, point: str, where: Region) -> Tensor:

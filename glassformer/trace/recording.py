@@ -104,7 +104,8 @@ class Recording:
                 value = None if capture is None else capture.read_rows(address, rows)
                 if address == "lm_head" and len(logits) == count:
                     value = logits
-                if value is not None:
+                # Rows that are not this run's newest would be drawn as if they were.
+                if value is not None and value.shape[1 if value.dim() == 3 else 0] == count:
                     frame[address] = to_numpy(value)
             first = self.positions - count
             subscription.send(encode_frame(self._trace_id, first, self.positions, frame))

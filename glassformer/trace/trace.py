@@ -29,10 +29,8 @@ from glassformer.trace.intervention import (
     check_interventions,
     inside_block,
 )
-from glassformer.trace.materialise import BlockSites, form_pattern, materialise_block
+from glassformer.trace.materialise import PATTERNS, BlockSites, check_whole, form_pattern, materialise_block
 from glassformer.trace.recording import Recording, Send, to_numpy
-
-PATTERNS = ("attn_scores", "attn_probs")
 
 
 class BlockCache(Protocol):
@@ -200,6 +198,7 @@ class Trace:
                     self.recording.residual(block + 1, positions),
                     into_next=lambda after: change_input(structure, self.interventions, block + 1, after),
                 )
+        check_whole(sites, {address: self.shape(self.sites[address], positions) for address in wanted})
         self.batched_difference = max(self.batched_difference or 0.0, sites.difference)
         self._cache.keep(self.id, block, sites)
         return sites

@@ -20,6 +20,11 @@ def llama() -> Case:
     return make_case("llama")
 
 
+@pytest.fixture(scope="session")
+def mixture() -> Case:
+    return make_case("mixtral")
+
+
 @pytest.fixture
 def store() -> TraceStore:
     return TraceStore(64 * 2**20)
