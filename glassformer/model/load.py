@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import re
 import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -28,6 +27,7 @@ from transformers import (
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
+from glassformer import fault
 from glassformer.errors import BadValue, GlassformerError, ModelFailed, ModelRefused
 from glassformer.model import quantize as quantizing
 from glassformer.model.memory import list_gpu_bytes, spread_over_gpus
@@ -257,7 +257,7 @@ def load_model(
         raise ModelFailed("The model does not fit into the memory of this machine.") from exc
     except Exception as exc:
         log.warning("loading %s failed", source.model_id, exc_info=exc)
-        raise ModelFailed(f"The model could not be loaded: {describe_fault(exc, folder)}") from exc
+        raise ModelFailed(f"The model could not be loaded: {fault.describe(exc, folder=folder)}") from exc
     log.debug("read %d weight files of %s", len(weights), source.model_id)
     return wrap_model(source, model, tokenizer, quantize=method or plan.quantize)
 
@@ -345,7 +345,7 @@ def read_config(path: Path) -> Any:
     except Exception as exc:
         raise ModelFailed(
             f"The config of model type {str(raw['model_type'])[:60]!r} cannot be read: "
-            f"{describe_fault(exc, path.parent)}"
+            f"{fault.describe(exc, folder=path.parent)}"
         ) from exc
     return config
 
@@ -429,10 +429,3 @@ def find_context(config: Any) -> int:
         if isinstance(value, int) and value > 0:
             return value
     return FALLBACK_CONTEXT
-
-
-def describe_fault(exc: Exception, folder: Path) -> str:
-    """The first line of a library's message, at most 200 characters, without paths and addresses."""
-    line = (str(exc).strip() or type(exc).__name__).splitlines()[0].replace(str(folder), "the model")
-    line = re.sub(r"\w+://\S+|(?<!\w)[~.]?(/[^\s/'\"]+){2,}/?", "(left out)", line)
-    return line[:200]

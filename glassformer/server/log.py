@@ -1,12 +1,17 @@
-"""Logging for the whole process: our events and the libraries' alike, as text or JSON lines on standard error."""
+"""Logging for the whole process: our events and the libraries' alike, as text or JSON lines on standard error.
+
+Faults are told by `fault.py` in both, and the server's own secrets are taken out of every line at the end.
+"""
 
 from __future__ import annotations
 
 import logging
 import sys
+from typing import Any
 
 import structlog
 
+from glassformer.fault import LEFT_OUT, describe_calls
 from glassformer.settings import Settings
 
 # They repeat at level info what our own log says.
@@ -21,10 +26,14 @@ def configure_logging(settings: Settings) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     wants_text = settings.log_format == "console" or (settings.log_format == "auto" and sys.stderr.isatty())
-    last: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    renderer: structlog.typing.Processor = (
+        structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(),
+            # The usual one draws every variable of every call: prompts, keys and megabytes.
+            exception_formatter=structlog.dev.plain_traceback,
+        )
         if wants_text
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        else structlog.processors.JSONRenderer()
     )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -36,7 +45,12 @@ def configure_logging(settings: Settings) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.ExceptionRenderer(describe_calls),
+                renderer,
+                hide_secrets(settings),
+            ],
         )
     )
     root = logging.getLogger()
@@ -44,3 +58,16 @@ def configure_logging(settings: Settings) -> None:
     root.setLevel(settings.log_level.upper())
     for name in QUIET:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+
+
+def hide_secrets(settings: Settings) -> structlog.typing.Processor:
+    """The last processor: it takes the server's keys and tokens out of a line that is ready to be written."""
+    held = [*settings.api_keys, *([settings.hub_token] if settings.hub_token else [])]
+    secrets = [secret.get_secret_value() for secret in held]
+
+    def hide(_: structlog.typing.WrappedLogger, __: str, line: Any) -> str:
+        for secret in filter(None, secrets):
+            line = line.replace(secret, LEFT_OUT)
+        return str(line)
+
+    return hide
