@@ -17,6 +17,7 @@ from rich.text import Text
 from glassformer.errors import BadValue
 from glassformer.notebook.source import NoSite, list_sites
 from glassformer.protocol.anatomy import Site
+from glassformer.writing import replacing_file
 
 if TYPE_CHECKING:
     from glassformer.notebook import Model, Trace
@@ -150,9 +151,10 @@ def check_sites(model: Model, addresses: Sequence[str]) -> None:
 
 def check_file(addresses: Sequence[str], path: Path) -> None:
     """Raise BadValue where no file of that name can hold these sites."""
-    if path.suffix.lower() not in WRITERS:
+    endings = [*WRITERS, ".zarr"]
+    if path.suffix.lower() not in endings:
         raise BadValue(
-            f"--out ends with {', '.join(WRITERS)}, and not {path.suffix or 'nothing'!r}.", field="out"
+            f"--out ends with {', '.join(endings)}, and not {path.suffix or 'nothing'!r}.", field="out"
         )
     if not addresses and path.suffix.lower() != ".zarr":
         raise BadValue("Say which cells to write with --site.", field="site")
@@ -166,15 +168,21 @@ def write_trace(trace: Trace, addresses: Sequence[str], path: Path) -> None:
     """Cells to a file, in the format its name ends with. Raises BadValue and KeyError; a file there is kept then."""
     check_file(addresses, path)
     try:
-        WRITERS[path.suffix.lower()](trace, addresses, path)
+        if path.suffix.lower() == ".zarr":
+            trace.save(path, addresses=addresses or None)
+            return
+        with replacing_file(path) as file:
+            WRITERS[path.suffix.lower()](trace, addresses, file)
     except OSError as error:
         raise BadValue(f"{path.name} cannot be written: {error.strerror or error}.", field="out") from None
 
 
 def write_npy(trace: Trace, addresses: Sequence[str], path: Path) -> None:
-    cells = trace.numpy(addresses[0])
+    cells = np.ascontiguousarray(trace.numpy(addresses[0]))
     with path.open("wb") as file:
-        np.save(file, cells)
+        # Not `np.save`: it writes past Python's file, and does not notice that a disk is full.
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(cells))
+        file.write(cells.data)
 
 
 def write_safetensors(trace: Trace, addresses: Sequence[str], path: Path) -> None:
@@ -214,13 +222,8 @@ def write_csv(trace: Trace, addresses: Sequence[str], path: Path) -> None:
             )
 
 
-def write_zarr(trace: Trace, addresses: Sequence[str], path: Path) -> None:
-    trace.save(path, addresses=addresses or None)
-
-
 WRITERS: dict[str, Callable[[Trace, Sequence[str], Path], None]] = {
     ".npy": write_npy,
     ".safetensors": write_safetensors,
     ".csv": write_csv,
-    ".zarr": write_zarr,
 }

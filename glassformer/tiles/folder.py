@@ -5,8 +5,6 @@ Knows numpy only. Costs one chunk of memory at a time, and the disk space of eve
 
 from __future__ import annotations
 
-import secrets
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ from pathlib import Path
 
 from glassformer.errors import BadValue
 from glassformer.tiles.store import ZarrStore
+from glassformer.writing import replacing_folder
 
 ROOT_KEY = "zarr.json"
 
@@ -67,22 +66,16 @@ class Place:
 
     @contextmanager
     def filling(self) -> Iterator[Path]:
-        """An empty folder beside the place, which takes it at the end. Raises BadValue; then nothing is left."""
+        """An empty folder beside the place, which takes it at the end. Raises BadValue; then all is as it was."""
         self.check()
         target = self.target
-        unfinished = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
         try:
-            unfinished.mkdir(parents=True)
-            yield unfinished
-            if target.exists():
-                shutil.rmtree(target)
-            unfinished.rename(target)
+            with replacing_folder(target) as folder:
+                yield folder
         except OSError as error:
             raise BadValue(
                 f"The folder {target.name!r} cannot be written: {describe_fault(error)}.", field=self.field
             ) from error
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def describe_fault(error: OSError) -> str:

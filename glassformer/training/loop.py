@@ -4,6 +4,7 @@ The batch of a step is a pure function of (seed, step), so a checkpoint holds we
 resumed run equals an uninterrupted one bit for bit on the same machine.
 """
 
+import io
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from transformers import PreTrainedModel
 from glassformer.errors import BadValue
 from glassformer.training import optimizer
 from glassformer.training.batch import Batch
+from glassformer.writing import replacing_file
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ def save(
     *,
     seed: int,
 ) -> None:
-    """Written beside and renamed, so that a stop in the middle leaves the last whole checkpoint."""
+    """A stop in the middle, or a full disk, leaves the last whole checkpoint. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     state: dict[str, Any] = {
         "model": model.state_dict(),
@@ -149,9 +151,10 @@ def save(
         "progression": vars(done),
         "seed": seed,
     }
-    beside = path.with_suffix(".part")
-    torch.save(state, beside)
-    beside.replace(path)
+    whole = io.BytesIO()  # torch's own writing hides what the system said
+    torch.save(state, whole)
+    with replacing_file(path) as beside:
+        beside.write_bytes(whole.getbuffer())
 
 
 def restore(
