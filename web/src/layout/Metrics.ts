@@ -1,9 +1,29 @@
 import type { Anatomy } from "../protocol/schema.generated";
+import { TILE_PITCH } from "./layoutTiles";
 
 /** CSS pixels that no panel covers. */
 export interface Free {
   width: number;
   height: number;
+}
+
+/** What kind of window a world is made for: the page itself is another one below 760 pixels. */
+export type Format = "wide" | "narrow";
+
+/**
+ * What the first camera usually has for the whole model, in CSS pixels. The world is made for this and for nothing that
+ * changes while one looks: a panel that opens, a window that is drawn larger and a longer text only move the camera.
+ */
+const FREE: Record<Format, Free & { tileRows: number }> = {
+  wide: { width: 960, height: 720, tileRows: 2 },
+  narrow: { width: 345, height: 315, tileRows: 3 },
+};
+
+/** A window up to so wide is `narrow`; as `NARROW` in panels/useMediaQuery.ts. */
+const NARROW_PX = 760;
+
+export function formatOf(windowWidth: number): Format {
+  return windowWidth <= NARROW_PX ? "narrow" : "wide";
 }
 
 /** Sizes in world units. One unit is about a CSS pixel in the first view of a small model on a desktop. */
@@ -29,6 +49,8 @@ export interface Metrics {
   /** World height of tile and skyline text, so that it has a readable size on the screen. */
   text: number;
   tilesWidth: number;
+  /** Rows of tiles that the first camera has room for, so that a text can grow under it. */
+  tileRows: number;
   skylineHeight: number;
   /** Between the tiles and the spine, where the threads gather. */
   funnel: number;
@@ -57,30 +79,23 @@ const AISLE = 70;
 /** How much better a second tower must do, and each one after it: one spine is easiest to follow. */
 const SECOND_COST = 1.6;
 const NEXT_COST = 1.2;
-/** A token column of a short prompt would look like a plank, of a long one like a hair. */
-const COLUMN_MAX = 9.5;
-const SPINE_SHARE = 0.27;
+/** Of a tower's width, however long the text: its columns get narrower, the model stays what it is. */
+const SPINE_SHARE = 0.24;
 const ATTENTION_SHARE = 0.56;
 /** Heights around the skyline's bars, in units of the text size: bars, and words with the air below. */
 const BARS_TALL = 6;
 const BARS_LOW = 4;
 const WORDS = 2.6;
+/** Of the width, for the paragraph of tiles and for the skyline. */
+const TILES_SHARE = 0.9;
 /** Between tiles and spine, and between logits and skyline, where the threads gather; in pixels. */
 const FUNNEL_PX = 30;
 const FUNNEL_LOW_PX = 18;
 
-/** Pixels that the tiles take on the screen: their width is given, their height follows from the text. */
-export function tilesWidthPx(free: Free): number {
-  return free.width * 0.9;
-}
-
-export function textPx(free: Free): number {
-  return Math.min(TEXT_PX, Math.max(TEXT_MIN_PX, (free.height / TALL_PX) * TEXT_PX));
-}
-
-/** `tilesPx` is the height of the tile paragraph in pixels. */
-export function chooseMetrics(anatomy: Anatomy, columns: number, free: Free, tilesPx: number): Metrics {
-  const text = textPx(free);
+export function chooseMetrics(anatomy: Anatomy, columns: number, format: Format): Metrics {
+  const free = FREE[format];
+  const text = Math.min(TEXT_PX, Math.max(TEXT_MIN_PX, (free.height / TALL_PX) * TEXT_PX));
+  const tilesPx = free.tileRows * TILE_PITCH * text;
   const isLow = free.height < TALL_PX;
   const bars = isLow ? BARS_LOW : BARS_TALL;
   const funnelPx = isLow ? FUNNEL_LOW_PX : FUNNEL_PX;
@@ -92,7 +107,7 @@ export function chooseMetrics(anatomy: Anatomy, columns: number, free: Free, til
   // A tenth is lost to perspective and to the names of the blocks.
   const pxPerUnit = Math.min(free.width / total, bodyPx / (body * stretch)) * 0.9;
   const gap = Math.min(38, width * 0.035);
-  const spineWidth = Math.min(width * SPINE_SHARE, Math.max(96, columns * COLUMN_MAX));
+  const spineWidth = width * SPINE_SHARE;
   const wings = width - spineWidth - 2 * gap;
   const floor = FLOOR * stretch;
   return {
@@ -109,7 +124,8 @@ export function chooseMetrics(anatomy: Anatomy, columns: number, free: Free, til
     shelf: floor * 0.32,
     slope: 0.5,
     text: text / pxPerUnit,
-    tilesWidth: tilesWidthPx(free) / pxPerUnit,
+    tilesWidth: (free.width * TILES_SHARE) / pxPerUnit,
+    tileRows: free.tileRows,
     skylineHeight: (bars * text) / pxPerUnit,
     funnel: funnelPx / pxPerUnit,
   };

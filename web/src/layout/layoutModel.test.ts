@@ -8,8 +8,7 @@ import { meet, pickCell } from "./pickCell";
 import { GIANT, SORTER, sampleAnatomy, TALES } from "./sampleAnatomy";
 import { add, dot, normalize, scale, subtract, type Vec3 } from "./Vec3";
 
-const FREE = { width: 1000, height: 760 };
-const EMS = Array.from({ length: 31 }, (_, index) => 0.5 + (index % 5) * 0.6);
+const TOKENS = 31;
 const CASES: [string, Anatomy][] = [
   ["Llama-shaped", sampleAnatomy(TALES)],
   ["GPT-2-shaped", sampleAnatomy(SORTER)],
@@ -20,7 +19,7 @@ function platesOf(layout: Layout): Plate[] {
 }
 
 describe.each(CASES)("a %s model", (_, anatomy) => {
-  const layout = layoutModel(anatomy, EMS.length, { free: FREE, ems: EMS });
+  const layout = layoutModel(anatomy, TOKENS);
   const plates = platesOf(layout);
 
   test("gives every site and weight one place, and each head its own", () => {
@@ -117,7 +116,7 @@ describe.each(CASES)("a %s model", (_, anatomy) => {
 });
 
 test("tokens of the stream stand in the same columns all the way down", () => {
-  const layout = layoutModel(sampleAnatomy(TALES), 31, { free: FREE, ems: EMS });
+  const layout = layoutModel(sampleAnatomy(TALES), TOKENS);
   const stream = platesOf(layout).filter(
     (plate) => plate.kind === "site" && plate.axes.join() === "pos,d_model",
   );
@@ -127,7 +126,23 @@ test("tokens of the stream stand in the same columns all the way down", () => {
   expect(columns.size).toBe(1);
 });
 
-test("columns grow in steps, so that a token more does not move the model", () => {
+test.each(["wide", "narrow"] as const)("a longer text moves no plate of a %s world", (format) => {
+  const anatomy = sampleAnatomy(TALES);
+  const cornersOf = (tokens: number) =>
+    platesOf(layoutModel(anatomy, tokens, format)).map(({ name, lead, corner, right, down }) => [
+      name,
+      lead,
+      ...corner,
+      ...right,
+      ...down,
+    ]);
+  const short = cornersOf(3);
+  expect(short.length).toBeGreaterThan(100);
+  expect(cornersOf(TOKENS)).toEqual(short);
+  expect(cornersOf(900)).toEqual(short);
+});
+
+test("columns grow in steps", () => {
   expect(columnsFor(31)).toBe(32);
   expect(columnsFor(32)).toBe(40);
   expect(columnsFor(0)).toBe(8);
@@ -137,7 +152,7 @@ test("a refused site is marked with its reason and keeps its place", () => {
   const anatomy = sampleAnatomy(TALES);
   const site = anatomy.blocks[2]?.sites.find((each) => each.point === "mlp_act");
   if (site) site.check = { ...site.check, status: "refused", reason: "its equation does not hold" };
-  const layout = layoutModel(anatomy, 8, { free: FREE, ems: EMS.slice(0, 8) });
+  const layout = layoutModel(anatomy, 8);
   const plate = platesOf(layout).find((each) => each.name === "mlp_act.2");
   expect(plate?.refused).toBe("its equation does not hold");
   const labels = layout.blocks[2]?.detail().labels ?? [];
@@ -153,7 +168,7 @@ test("a model that cannot be read says so, and still has tiles and skyline", () 
     weights: [],
     refused: "its trunk was not found",
   };
-  const layout = layoutModel(anatomy, 4, { free: FREE, ems: [1, 1, 1, 1] });
+  const layout = layoutModel(anatomy, 4);
   expect(layout.labels.map((label) => label.text)).toContain("its trunk was not found");
   expect([...layout.bounds.min, ...layout.bounds.max].every(Number.isFinite)).toBe(true);
 });
@@ -187,9 +202,7 @@ test("what no layout foresaw still has a place", () => {
     dtype: "float32",
     tied_to: null,
   });
-  const names = new Set(
-    platesOf(layoutModel(anatomy, 8, { free: FREE, ems: EMS.slice(0, 8) })).map((plate) => plate.name),
-  );
+  const names = new Set(platesOf(layoutModel(anatomy, 8)).map((plate) => plate.name));
   expect(names).toContain("router.1");
   expect(names).toContain("sinks.2");
   expect(names).toContain("blocks.1.experts.weight");
@@ -201,7 +214,7 @@ test("parts of the heads that are refused for one reason say it once, over all o
   for (const site of anatomy.blocks[0]?.sites ?? []) {
     if (/^(q|k|v|z|attn_scores)$/.test(site.point)) site.check = { ...site.check, status: "refused", reason };
   }
-  const detail = layoutModel(anatomy, 8, { free: FREE, ems: EMS.slice(0, 8) }).blocks[0]?.detail();
+  const detail = layoutModel(anatomy, 8).blocks[0]?.detail();
   const said = detail?.labels.filter((label) => label.role === "reason").map((label) => label.text);
   expect(said).toEqual([`q, attn_scores, z, k, v: ${reason}`]);
   expect(detail?.plates.filter((plate) => plate.refused).length).toBeGreaterThan(5);
@@ -220,7 +233,7 @@ test("experts stand side by side, and no more than can be told apart", () => {
     const shape = [count, 24, 32];
     block.weights.push({ ...model, name: `blocks.0.mlp.${name}`, role: "other", axes, shape });
   }
-  const layout = layoutModel(anatomy, 8, { free: FREE, ems: EMS.slice(0, 8) });
+  const layout = layoutModel(anatomy, 8);
   const detail = layout.blocks[0]?.detail();
   const platesNamed = (name: string) => detail?.plates.filter((plate) => plate.name.endsWith(name)) ?? [];
   expect(platesNamed("few").map((plate) => plate.lead)).toEqual([0, 1, 2, 3]);
@@ -250,7 +263,7 @@ test("a block without attention has its mixer's weights where others have their 
     other("mixer.conv1d.weight", ["channel", "row", "column"], [64, 1, 4]),
     other("moe.router.weight", ["row", "column"], [4, 128]),
   ];
-  const layout = layoutModel(anatomy, 8, { free: FREE, ems: EMS.slice(0, 8) });
+  const layout = layoutModel(anatomy, 8);
   const detail = layout.blocks[0]?.detail();
   const sideOf = (name: string) =>
     Math.sign(detail?.plates.find((plate) => plate.name.includes(name))?.corner[0] ?? 0);
@@ -265,7 +278,7 @@ test("a block without attention has its mixer's weights where others have their 
 test("a giant lays out at once, and from afar is few drawables", () => {
   const anatomy = sampleAnatomy(GIANT);
   const start = performance.now();
-  const layout = layoutModel(anatomy, 2048, { free: FREE, ems: Array(2048).fill(2) });
+  const layout = layoutModel(anatomy, 2048);
   expect(performance.now() - start).toBeLessThan(1500);
   const far = layout.plates.length + layout.blocks.reduce((sum, block) => sum + block.far.length, 0);
   expect(far).toBeLessThan(400);

@@ -6,28 +6,14 @@ import { blockLabel, labelsOf, refusalOf, titlesOf } from "./labelsOf";
 import { layoutBlock } from "./layoutBlock";
 import { layoutBase, layoutRoof } from "./layoutEnds";
 import { isStream, layoutStack } from "./layoutStack";
-import { columnAt, layoutTiles } from "./layoutTiles";
-import {
-  chooseMetrics,
-  END_SHARE,
-  type Free,
-  type Metrics,
-  ROOF_SHARE,
-  textPx,
-  tilesWidthPx,
-} from "./Metrics";
+import { columnAt, layoutTiles, TILE_PITCH } from "./layoutTiles";
+import { chooseMetrics, END_SHARE, type Format, type Metrics, ROOF_SHARE } from "./Metrics";
 import { orderOf } from "./orderOf";
 import { type Place, wingFrames } from "./Place";
 import type { Plate } from "./Plate";
 import { PlateMaker } from "./PlateMaker";
 
-export interface LayoutOptions {
-  free: Free;
-  /** Widths of the tokens' texts, in units of the text size. */
-  ems: readonly number[];
-}
-
-/** Columns are added in steps, so that a growing text does not move the whole model with every token. */
+/** Columns are added in steps, so that not every token makes those before it narrower. */
 const COLUMN_STEP = 8;
 /** Threads from the foot of one tower to the top of the next: enough to see the stream go on. */
 const LINKS = 12;
@@ -37,12 +23,13 @@ export function columnsFor(tokenCount: number): number {
   return Math.max(COLUMN_STEP, Math.ceil((tokenCount + 1) / COLUMN_STEP) * COLUMN_STEP);
 }
 
-/** Places everything an anatomy names: pure, and independent of the architecture. */
-export function layoutModel(anatomy: Anatomy, tokenCount: number, options: LayoutOptions): Layout {
+/**
+ * Places everything an anatomy names: pure, and independent of the architecture. However many tokens there are, every
+ * plate has the same corners: they only have more columns.
+ */
+export function layoutModel(anatomy: Anatomy, tokenCount: number, format: Format = "wide"): Layout {
   const columns = columnsFor(tokenCount);
-  const { free, ems } = options;
-  const tilesPx = layoutTiles(ems, tilesWidthPx(free), textPx(free), 0).height;
-  const metrics = chooseMetrics(anatomy, columns, free, tilesPx);
+  const metrics = chooseMetrics(anatomy, columns, format);
   const maker = new PlateMaker(columns, orderOf(anatomy));
   const aliases = aliasesOf(anatomy);
   const isDrawn = (site: Site) => !aliases.has(site.address);
@@ -78,7 +65,6 @@ export function layoutModel(anatomy: Anatomy, tokenCount: number, options: Layou
 
   const ground = Math.min(endBottom, -perTower * metrics.floor) - metrics.funnel;
   const tilesBottom = top + metrics.funnel;
-  const tiles = layoutTiles(ems, metrics.tilesWidth, metrics.text, tilesBottom);
   const half = Math.max(metrics.tilesWidth, metrics.towers * (metrics.width + metrics.aisle)) / 2;
   const partial = { columns, towers, spineWidth: metrics.spineWidth };
   return {
@@ -106,12 +92,12 @@ export function layoutModel(anatomy: Anatomy, tokenCount: number, options: Layou
     },
     bounds: {
       min: [-half, ground - metrics.skylineHeight - metrics.text * 2, -metrics.width * 0.2],
-      max: [half, tilesBottom + Math.max(tiles.height, metrics.text * 2), metrics.shelf],
+      max: [half, tilesBottom + metrics.tileRows * TILE_PITCH * metrics.text, metrics.shelf],
     },
   };
 }
 
-/** The tiles of a layout's tokens. */
+/** The tiles of a layout's tokens; `ems` are the widths of their texts, in units of the text size. */
 export function tilesOf(layout: Layout, ems: readonly number[]): TilePlace[] {
   return layoutTiles(ems, layout.tiles.width, layout.tiles.size, layout.tiles.corner[1]).places;
 }

@@ -3,6 +3,8 @@ import type { Layout, TilePlace } from "./Layout";
 /** Heights and gaps of tiles, in units of the text size. */
 const TILE_HEIGHT = 1.75;
 const ROW_GAP = 0.3;
+/** From one row of tiles to the next. */
+export const TILE_PITCH = TILE_HEIGHT + ROW_GAP;
 const TILE_GAP = 0.28;
 const PADDING = 0.9;
 /** A prompt longer than this many rows is set smaller instead: it can be read by coming nearer. */
@@ -51,7 +53,7 @@ export function layoutTiles(ems: readonly number[], width: number, preferred: nu
   }
   const measure = balance(ems, width, size, starts.length);
   starts = breakRows(ems, measure, size);
-  const pitch = (TILE_HEIGHT + ROW_GAP) * size;
+  const pitch = TILE_PITCH * size;
   const height = starts.length * pitch;
   const places: TilePlace[] = [];
   starts.forEach((start, row) => {

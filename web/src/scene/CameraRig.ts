@@ -12,8 +12,19 @@ const PITCH_LIMIT = 1.45;
 const YAW_LIMIT = 1.5;
 /** Room around the model when it is fitted, in pixels. */
 const MARGIN_PX = 18;
+/** Room between the edge of what is free and what has to be seen, in pixels. */
+const REVEAL_PX = 40;
 
-/** The camera and where it is going. Knows no events. */
+/** What a picture of a world is made with: a pose, and where in the window its target stands. */
+interface Framing {
+  pose: Pose;
+  offset: View["offset"];
+}
+
+/**
+ * The camera and where it is going. Knows no events. Panels that come and go do not move what is seen: they say what is
+ * free, and the next flight goes there.
+ */
 export class CameraRig {
   readonly camera = new PerspectiveCamera((FIELD_OF_VIEW * 180) / Math.PI, 1, 1, 1e5);
   pose: Pose = { target: [0, 0, 0], distance: 1000, ...FIRST_ANGLES };
@@ -23,17 +34,23 @@ export class CameraRig {
   reducedMotion = false;
   /** Whether the camera stands where a person put it. */
   moved = false;
-  private flight: { from: Pose; to: Pose; start: number | null } | null = null;
+  private offset: View["offset"] = { x: 0, y: 0 };
+  private flight: { from: Framing; to: Framing; start: number | null } | null = null;
   private limits = { near: 1, far: 1e4 };
 
   get view(): View {
+    return { pose: this.pose, width: this.width, height: this.height, offset: this.offset };
+  }
+
+  /** The view at the end of the flight that is under way, if one is. */
+  get goal(): View {
+    return { ...this.view, ...this.flight?.to };
+  }
+
+  /** From the window's middle to the middle of what is free. */
+  private get centre(): View["offset"] {
     const { left, right, top, bottom } = this.insets;
-    return {
-      pose: this.pose,
-      width: this.width,
-      height: this.height,
-      offset: { x: (left - right) / 2, y: (top - bottom) / 2 },
-    };
+    return { x: (left - right) / 2, y: (top - bottom) / 2 };
   }
 
   get free(): { width: number; height: number } {
@@ -48,8 +65,14 @@ export class CameraRig {
   advance(now: number): boolean {
     if (!this.flight) return false;
     this.flight.start ??= now;
-    const { from, to, start } = this.flight;
+    const { start } = this.flight;
+    const [from, to] = [this.flight.from.pose, this.flight.to.pose];
+    const [out, into] = [this.flight.from.offset, this.flight.to.offset];
     const t = Math.min(1, (now - start) / EASE_MS);
+    if (t >= 1) {
+      this.jump(this.flight.to);
+      return false;
+    }
     const eased = 1 - (1 - t) ** 3;
     const mix = (a: number, b: number) => a + (b - a) * eased;
     this.pose = {
@@ -60,8 +83,8 @@ export class CameraRig {
       pitch: mix(from.pitch, to.pitch),
       distance: Math.exp(mix(Math.log(from.distance), Math.log(to.distance))),
     };
-    if (t >= 1) this.flight = null;
-    return this.flight !== null;
+    this.offset = { x: mix(out.x, into.x), y: mix(out.y, into.y) };
+    return true;
   }
 
   /** Brings the three.js camera to the pose. */
@@ -76,17 +99,49 @@ export class CameraRig {
     camera.updateMatrixWorld();
   }
 
+  /** Brings a pose into the middle of what is free. */
   flyTo(pose: Pose): void {
-    if (this.reducedMotion) {
-      this.pose = pose;
-      this.flight = null;
-    } else {
-      this.flight = { from: this.pose, to: pose, start: null };
-    }
+    this.fly({ pose, offset: this.centre });
   }
 
   jumpTo(pose: Pose): void {
+    this.jump({ pose, offset: this.centre });
+  }
+
+  /** Moves the picture, no further than it takes, until what stands (or will) at this pixel is well within what is free. */
+  reveal(at: { x: number; y: number }): void {
+    const { left, right, top, bottom } = this.insets;
+    const { pose, offset } = this.goal;
+    const dx = intoRange(at.x, left + REVEAL_PX, this.width - right - REVEAL_PX) - at.x;
+    const dy = intoRange(at.y, top + REVEAL_PX, this.height - bottom - REVEAL_PX) - at.y;
+    if (dx === 0 && dy === 0) return;
+    this.fly({ pose, offset: { x: offset.x + dx, y: offset.y + dy } });
+  }
+
+  /** The window has another size: what is near keeps its size on the screen, and its place in what is free. */
+  resize(width: number, height: number): void {
+    const factor = height / this.height;
+    const scaled = (pose: Pose) => ({ ...pose, distance: pose.distance * factor });
+    if (this.flight) {
+      const { from, to } = this.flight;
+      this.flight.from = { ...from, pose: scaled(from.pose) };
+      this.flight.to = { ...to, pose: scaled(to.pose) };
+    }
+    this.pose = scaled(this.pose);
+    this.width = width;
+    this.height = height;
+  }
+
+  private fly(to: Framing): void {
+    // One that goes nowhere would draw frames of nothing new.
+    if (isSame(to, this.goal)) return;
+    if (this.reducedMotion) this.jump(to);
+    else this.flight = { from: { pose: this.pose, offset: this.offset }, to, start: null };
+  }
+
+  private jump({ pose, offset }: Framing): void {
     this.pose = pose;
+    this.offset = offset;
     this.flight = null;
   }
 
@@ -151,6 +206,24 @@ export class CameraRig {
   }
 }
 
+function isSame(one: Framing, other: Framing): boolean {
+  const numbers = ({ pose, offset }: Framing) => [
+    ...pose.target,
+    pose.yaw,
+    pose.pitch,
+    pose.distance,
+    offset.x,
+    offset.y,
+  ];
+  const others = numbers(other);
+  return numbers(one).every((value, at) => Math.abs(value - (others[at] as number)) < 1e-6);
+}
+
 function clamp(value: number, low: number, high: number): number {
   return Math.min(high, Math.max(low, value));
+}
+
+/** The nearest number in a range; its middle where the range is empty. */
+function intoRange(value: number, low: number, high: number): number {
+  return low > high ? (low + high) / 2 : clamp(value, low, high);
 }

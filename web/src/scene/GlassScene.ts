@@ -1,10 +1,8 @@
 import { Vector2, WebGLRenderer } from "three";
-import { eyeOf, FIELD_OF_VIEW, rayAt } from "../layout/Camera";
+import { eyeOf, FIELD_OF_VIEW, project, rayAt } from "../layout/Camera";
 import type { Cell } from "../layout/Cell";
 import { fitPoints } from "../layout/fitPoints";
 import { sitesOf } from "../layout/inputsOf";
-import type { Layout, TilePlace } from "../layout/Layout";
-import { layoutModel, tilesOf } from "../layout/layoutModel";
 import { type Plate, pointAt, pointOfCell, shows } from "../layout/Plate";
 import { pickCell } from "../layout/pickCell";
 import { pickTile } from "../layout/pickTile";
@@ -27,17 +25,17 @@ import type { Scene, SceneOptions, Wanted } from "./Scene";
 import { Scheduler } from "./Scheduler";
 import { buildSkyline } from "./Skyline";
 import type { TextLine } from "./TextMesh";
-import { tileText } from "./tileText";
+import { columnOf, tokenIndices } from "./tokenIndices";
 import { ValueStore } from "./ValueStore";
 import { wantedOf } from "./visiblePlates";
 import { WantedNotice } from "./WantedNotice";
+import { World } from "./World";
 
 const PIXEL_RATIO_MAX = 2;
 /** Tiles show their ids once their text is this large on the screen. */
 const ID_PX = 30;
 /** Reasons to draw that come many times a second while a hand moves. */
 const IN_MOTION = new Set(["camera", "scrub"]);
-const TOKEN_AXES = new Set(["pos", "query", "key"]);
 /** `focus` leaves this much around what it shows. */
 const FOCUS_ROOM = 1.35;
 
@@ -77,8 +75,7 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
   let promptCount = 0;
   let positions = 0;
   let distribution: Distribution | null = null;
-  let layout: Layout | null = null;
-  let tiles: TilePlace[] = [];
+  const world = new World();
   let drawables = NOTHING;
   let fixedLines: TextLine[] = [];
   let hovered: Cell | null = null;
@@ -89,6 +86,8 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
   let token = -1;
   let arriving: Light["arriving"] = null;
   let lineCount = 0;
+  /** Whether a click chose what is selected: panels then leave it where it is. */
+  let clicked = false;
   const stale = { layout: true, parts: true };
 
   // --- building ------------------------------------------------------------------------------------
@@ -102,24 +101,45 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
     if (!stale.layout) return;
     stale.layout = false;
     stale.parts = true;
-    drawables = NOTHING;
-    layout = null;
-    if (!anatomy) return;
-    const ems = tokens.map((each) => atlas.measure(tileText(each.text)));
-    layout = layoutModel(anatomy, tokens.length, { free: rig.free, ems });
-    tiles = tilesOf(layout, ems);
-    rig.setLimits(layout.bounds);
-    if (!rig.moved) rig.jumpTo(rig.poseFor(fitPoints(layout)));
+    const before = world.layout;
+    // A narrow page is another page, with another world: one begins again with all of it.
+    if (world.isForeign(rig.width)) rig.moved = clicked = false;
+    world.place(anatomy, tokens, rig.width, (text) => atlas.measure(text));
+    if (world.layout !== before) drawables = NOTHING;
+    if (world.layout) rig.setLimits(world.layout.bounds);
+    frame({ flies: true });
+  }
+
+  /** Brings the camera to where it shows all, unless a person has chosen what to look at. */
+  function frame({ flies }: { flies: boolean }): void {
+    if (!world.layout || rig.moved || clicked) return;
+    const pose = rig.poseFor(fitPoints(world.layout, world.tiles));
+    // Where there is nothing yet to follow with the eye, it simply stands there.
+    if (flies && positions > 0) rig.flyTo(pose);
+    else rig.jumpTo(pose);
+  }
+
+  /** After panels came or went, or the window changed. */
+  function reframe(reason: "insets" | "resize"): void {
+    frame({ flies: reason === "insets" });
+    if (rig.moved || clicked) {
+      const place = placeOf(selected);
+      const at = place && project(rig.goal, place);
+      if (at) rig.reveal(at);
+    }
+    redraw(reason);
   }
 
   function buildParts(): void {
-    const next = layout ? collectDrawables(layout, rig.view, drawables) : NOTHING;
-    if (next !== drawables || !layout) meshes.plates.setPlates(next.plates);
+    const next = world.layout ? collectDrawables(world.layout, rig.view, drawables) : NOTHING;
+    if (next !== drawables || !world.layout) meshes.plates.setPlates(next.plates);
     if (next === drawables && !stale.parts) return;
     drawables = next;
     stale.parts = false;
-    const rack = layout ? buildRack(tokens, tiles, promptCount, layout, palette, token, arriving) : null;
-    const skyline = layout ? buildSkyline(distribution, layout, palette, atlas) : null;
+    const rack = world.layout
+      ? buildRack(tokens, world.tiles, promptCount, world.layout, palette, token, arriving)
+      : null;
+    const skyline = world.layout ? buildSkyline(distribution, world.layout, palette, atlas) : null;
     meshes.threads.setCurves([...next.curves, ...(rack?.curves ?? []), ...(skyline?.curves ?? [])]);
     meshes.slabs.setSlabs([...(rack?.slabs ?? []), ...(skyline?.slabs ?? [])]);
     fixedLines = [...(rack?.lines ?? []), ...(skyline?.lines ?? [])];
@@ -145,7 +165,7 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
   const operandPlaces = () => operands.map(placeOf).filter((each) => each !== null);
 
   /** A tensor with two addresses is drawn, stored and marked under one. */
-  const nameOf = (address: string) => layout?.aliases.get(address) ?? address;
+  const nameOf = (address: string) => world.layout?.aliases.get(address) ?? address;
   const drawn = (cell: Cell): Cell => ({ ...cell, address: nameOf(cell.address) });
 
   // --- drawing -------------------------------------------------------------------------------------
@@ -172,19 +192,19 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
     meshes.backdrop.setFocus(0.5 + offset.x / rig.width, 0.5 - offset.y / rig.height);
     renderer.info.reset();
     renderer.render(meshes.graph, rig.camera);
-    if (layout) wanted.update(now);
+    if (world.layout) wanted.update(now);
     return flying ? "flight" : lit.running ? "light" : null;
   }
 
   function writeText(): void {
     const { view } = rig;
     const lines = [...fixedLines];
-    if (layout) {
+    if (world.layout) {
       const tilePx =
-        (layout.tiles.size * view.height) / (2 * Math.tan(FIELD_OF_VIEW / 2) * view.pose.distance);
-      if (tilePx > ID_PX) lines.push(...tileIds(tokens, tiles, palette));
+        (world.layout.tiles.size * view.height) / (2 * Math.tan(FIELD_OF_VIEW / 2) * view.pose.distance);
+      if (tilePx > ID_PX) lines.push(...tileIds(tokens, world.tiles, palette));
       lines.push(...writeNumbers(drawables.plates, view, store, palette));
-      const labels = [...drawables.labels, ...columnNames(layout, tokens, view, rig.insets.top)];
+      const labels = [...drawables.labels, ...columnNames(world.layout, tokens, view, rig.insets.top)];
       lines.push(...writeLabels(labels, view, atlas, palette, emphasized));
       lines.push(...operandDots(placeOf(selected), operandPlaces(), palette));
     }
@@ -212,12 +232,8 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
   function cellAt(at: { x: number; y: number }): Cell | null {
     const hit = pickAt(at);
     if (!hit || hit.plate.refused) return hit?.cell ?? null;
-    return indicesOfTokens(hit.cell).every((index) => index < positions) ? hit.cell : null;
-  }
-
-  function indicesOfTokens(cell: Cell): number[] {
-    const axes = sites.get(cell.address)?.axes ?? [];
-    return cell.index.filter((_, axis) => TOKEN_AXES.has(axes[axis] ?? ""));
+    const read = tokenIndices(hit.cell, sites.get(hit.cell.address)).every((index) => index < positions);
+    return read ? hit.cell : null;
   }
 
   function grasp(at: { x: number; y: number }): void {
@@ -227,19 +243,21 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
 
   function point(at: { x: number; y: number } | null): void {
     const cell = at && cellAt(at);
-    showHover(cell, at && !cell ? pickTile(rayAt(rig.view, at.x, at.y), tiles) : -1);
+    showHover(cell, at && !cell ? pickTile(rayAt(rig.view, at.x, at.y), world.tiles) : -1);
     canvas.style.cursor = cell || token >= 0 ? "crosshair" : "";
     options.onHover(cell, at ?? { x: 0, y: 0 });
   }
 
   function click(at: { x: number; y: number }): void {
     canvas.focus({ preventScroll: true });
-    options.onSelect(cellAt(at));
+    const cell = cellAt(at);
+    clicked = cell !== null;
+    options.onSelect(cell);
   }
 
   function showHover(cell: Cell | null, tile = -1): void {
     const next = cell && drawn(cell);
-    const nextToken = next ? tokenOf(next) : tile;
+    const nextToken = next ? columnOf(next, sites.get(next.address)) : tile;
     if (next?.address === hovered?.address && `${next?.index}` === `${hovered?.index}` && nextToken === token)
       return;
     hovered = next;
@@ -249,24 +267,17 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
     redraw("hover");
   }
 
-  /** The token whose column a cell stands in; -1: it belongs to none. */
-  function tokenOf(cell: Cell): number {
-    const axes = sites.get(cell.address)?.axes ?? [];
-    const axis = axes.findIndex((each) => each === "pos" || each === "query");
-    return axis < 0 ? -1 : (cell.index[axis] ?? -1);
-  }
-
   // --- camera --------------------------------------------------------------------------------------
 
   function fit(): void {
-    rig.moved = false;
-    if (layout) rig.flyTo(rig.poseFor(fitPoints(layout)));
+    rig.moved = clicked = false;
+    frame({ flies: true });
     redraw("fit");
   }
 
   function focus(address: string): void {
-    if (!layout) return;
-    const all = [...layout.plates, ...layout.blocks.flatMap((block) => block.detail().plates)];
+    if (!world.layout) return;
+    const all = [...world.layout.plates, ...world.layout.blocks.flatMap((block) => block.detail().plates)];
     const own = all.filter((plate) => plate.name === nameOf(address));
     if (own.length === 0) return;
     const corners = own.flatMap((plate) => [0, 1].flatMap((u) => [0, 1].map((v) => pointAt(plate, u, v))));
@@ -279,9 +290,9 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
   function resize(): void {
     const { clientWidth, clientHeight } = canvas;
     if (clientWidth === 0 || clientHeight === 0) return;
-    rig.width = clientWidth;
-    rig.height = clientHeight;
-    relayout("resize");
+    rig.resize(clientWidth, clientHeight);
+    if (world.isForeign(clientWidth)) relayout("resize");
+    else reframe("resize");
   }
 
   /** Gives the canvas its size at that share of the device's pixels. */
@@ -309,7 +320,7 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
       hovered = selected = null;
       operands = [];
       token = -1;
-      rig.moved = false;
+      rig.moved = clicked = false;
       wanted.forget();
       relayout("anatomy");
     },
@@ -327,14 +338,14 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
       relayout("tokens");
     },
     setMatrix(matrix) {
-      store.set({ ...matrix, address: nameOf(matrix.address) }, layout?.columns ?? 0);
+      store.set({ ...matrix, address: nameOf(matrix.address) }, world.layout?.columns ?? 0);
       redraw("values");
     },
     appendRows(address, start, stop, values) {
       const site = sites.get(address);
       if (!site) return;
       const sizes = site.shape.map((size) => size ?? 0);
-      store.append(nameOf(address), site.axes, sizes, start, stop, values, layout?.columns ?? 0);
+      store.append(nameOf(address), site.axes, sizes, start, stop, values, world.layout?.columns ?? 0);
       freshen(stop - 1);
       redraw("rows");
     },
@@ -345,7 +356,10 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
     },
     select(cell) {
       selected = cell && drawn(cell);
-      if (!cell) operands = [];
+      if (!cell) {
+        operands = [];
+        clicked = false;
+      }
       markCells();
       redraw("selection");
     },
@@ -384,7 +398,12 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
       if ((["left", "right", "top", "bottom"] as const).every((side) => before[side] === insets[side]))
         return;
       rig.insets = insets;
-      relayout("insets");
+      reframe("insets");
+    },
+    placeOf(cell) {
+      const place = placeOf(drawn(cell));
+      const at = place && project(rig.view, place);
+      return at && { x: at.x, y: at.y };
     },
     legend(address) {
       const stored = store.get(nameOf(address));

@@ -59,8 +59,13 @@ export interface Scene {
   scrub(fraction: number): void;
   setTheme(theme: Theme): void;
   setReducedMotion(reduced: boolean): void;
-  /** CSS pixels that panels cover: the scene composes within what is free. */
+  /**
+   * CSS pixels that panels cover. The first camera shows everything within what is free; one that a person has moved, or
+   * that shows what was just clicked, stays, and moves only as far as a panel would hide the selected cell.
+   */
   setInsets(insets: Insets): void;
+  /** Where a cell's middle stands now, in CSS pixels from the canvas' top left corner; null if it is not drawn. */
+  placeOf(cell: Cell): { x: number; y: number } | null;
   /** The value at full brightness of a matrix's colour scale, for the legend; null while it is unknown. */
   legend(address: string): { scale: "diverging" | "probability"; limit: number } | null;
   stats(): SceneStats;

@@ -1,0 +1,36 @@
+import type { Layout, TilePlace } from "../layout/Layout";
+import { columnsFor, layoutModel, tilesOf } from "../layout/layoutModel";
+import { type Format, formatOf } from "../layout/Metrics";
+import type { Anatomy, Token } from "../protocol/schema.generated";
+import { tileText } from "./tileText";
+
+/** Where everything stands: made anew for another model, another format or more columns, and for nothing else. */
+export class World {
+  layout: Layout | null = null;
+  tiles: TilePlace[] = [];
+  private anatomy: Anatomy | null = null;
+  private format: Format | null = null;
+
+  /** Whether a window so wide shows another world. */
+  isForeign(windowWidth: number): boolean {
+    return this.format !== formatOf(windowWidth);
+  }
+
+  /** Places a model with its tokens. `measure` gives the width of a text, in units of its size. */
+  place(
+    anatomy: Anatomy | null,
+    tokens: readonly Token[],
+    windowWidth: number,
+    measure: (text: string) => number,
+  ): void {
+    const isKept =
+      anatomy === this.anatomy &&
+      this.layout?.columns === columnsFor(tokens.length) &&
+      !this.isForeign(windowWidth);
+    this.anatomy = anatomy;
+    this.format = formatOf(windowWidth);
+    if (!isKept) this.layout = anatomy && layoutModel(anatomy, tokens.length, this.format);
+    const ems = tokens.map((each) => measure(tileText(each.text)));
+    this.tiles = this.layout ? tilesOf(this.layout, ems) : [];
+  }
+}
