@@ -16,7 +16,6 @@ from glassformer.errors import BadValue, ModelFailed, ModelRefused
 from glassformer.model.load import (
     LoadedModel,
     choose_device,
-    describe_fault,
     load_model,
     plan_load,
     read_config,
@@ -242,12 +241,3 @@ def test_devices() -> None:
     for name in ("nonesuch", "cuda:99"):
         with pytest.raises(BadValue):
             choose_device(name)
-
-
-def test_faults_are_told_without_paths() -> None:
-    fault = OSError("cannot open /home/someone/models/x.safetensors, see https://example.com/help\nand more")
-    assert (
-        describe_fault(fault, Path("/home/someone/models"))
-        == "cannot open the model/x.safetensors, see (left out)"
-    )
-    assert "/" not in describe_fault(OSError("at ~/.cache/thing/file.py line 3"), Path("/x"))
