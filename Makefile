@@ -2,11 +2,16 @@
 #
 # Needs only Python 3.11 or newer and GNU make: Node comes from PATH when recent enough and otherwise from a
 # Python wheel, the browser for the tests is found or installed. State is kept in stamp files inside .venv and
-# web/node_modules, so that a second run starts in seconds.
+# web/node_modules, so that a second run starts in seconds. Python packages are installed in the very versions that were
+# tested together (`make lock` writes them down), Node's in those of web/package-lock.json.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+TESTED := glassformer/tested.txt
+# What pip installs, and what it builds with; emptied by test-newest.
+VERSIONS := --constraint $(TESTED)
+BUILD_VERSIONS := --build-constraint $(TESTED)
 NPM := $(BIN)/python hatch_build.py npm
 ARGS ?=
 
@@ -14,10 +19,12 @@ ARGS ?=
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# The Python that the tests of the page start servers with.
+export GLASSFORMER_PYTHON = $(abspath $(BIN)/python)
 
 .PHONY: help
 help: ## List the targets
-	@awk 'BEGIN {FS = ":.*## "; print "usage: make TARGET\n"} /^[a-z0-9-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "; print "usage: make TARGET\n"} /^[a-z0-9-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # --- The three things people do -------------------------------------------------------------------------------------
 
@@ -52,6 +59,13 @@ web: packages ## TypeScript unit tests
 e2e: page $(VENV)/.installed-dev ## Browser tests: the real page, the real server, real Chromium
 	@CHROMIUM="$$($(BIN)/python scripts/browser.py)" && export CHROMIUM && $(NPM) run --silent e2e
 
+# Node's packages stay as they are locked; torch is the newest that the package's own range and the machine allow.
+.PHONY: test-newest
+test-newest: ## Every check and every test again, on the newest version of every Python package
+	@rm -f .venv-newest/.made .venv-newest/.installed*
+	@$(MAKE) --no-print-directory test VENV=.venv-newest \
+	  VERSIONS="--upgrade --upgrade-strategy eager" BUILD_VERSIONS=
+
 .PHONY: bench
 bench: page $(VENV)/.installed-dev ## Run every measurement in bench/; the tables land in bench/results/
 	@set -e; CHROMIUM="$$($(BIN)/python scripts/browser.py)"; export CHROMIUM; \
@@ -65,37 +79,41 @@ build: $(VENV)/.installed-dev node ## The sdist, and the wheel made from it, int
 	rm -rf dist
 	$(BIN)/python -m build --outdir dist .
 
+.PHONY: lock
+lock: $(VENV)/.made ## Write down the newest versions of all Python packages, to be tested with make test
+	@$(BIN)/python scripts/lock.py
+
 .PHONY: clean
 clean: ## Remove everything that make made, .venv and node_modules included
-	rm -rf $(VENV) build dist web/node_modules tests/clients/node_modules web/test-results glassformer/server/page
+	rm -rf $(VENV) .venv-newest build dist web/node_modules tests/clients/node_modules web/test-results glassformer/server/page
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find glassformer tests bench scripts -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # --- What the targets above stand on --------------------------------------------------------------------------------
 
-$(VENV)/.made:
+$(VENV)/.made: $(TESTED)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "Glassformer needs Python 3.11 or newer, but '$(PYTHON)' is $$($(PYTHON) --version 2>&1); try: make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { \
 	  echo "Python could not make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
-	@$(BIN)/python -m pip install --quiet --upgrade pip
+	@$(BIN)/python -m pip install --quiet $(VERSIONS) --upgrade pip
 	@touch $@
 
 # An editable install. The page comes first: while it is missing, building the package would ask for Node again.
 $(VENV)/.installed: $(VENV)/.made pyproject.toml | page
 	@echo "Installing Python packages into $(VENV); the first time takes some minutes, mostly for PyTorch."
-	@$(BIN)/python -m pip install --quiet --editable .
+	@$(BIN)/python -m pip install --quiet $(VERSIONS) $(BUILD_VERSIONS) --editable .
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.made pyproject.toml | page
 	@echo "Installing Python packages into $(VENV), those for development too; the first time takes some minutes."
-	@$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@$(BIN)/python -m pip install --quiet $(VERSIONS) $(BUILD_VERSIONS) --editable '.[dev]'
 	@touch $@ $(VENV)/.installed
 
 .PHONY: node
 node: $(VENV)/.made
 	@wanted="$$($(BIN)/python hatch_build.py wants-node)"; \
-	  [ -z "$$wanted" ] || $(BIN)/python -m pip install --quiet "$$wanted"
+	  [ -z "$$wanted" ] || $(BIN)/python -m pip install --quiet $(VERSIONS) "$$wanted"
 
 .PHONY: packages
 packages: node

@@ -101,6 +101,7 @@ def test_the_wheel_holds_the_page_and_the_models(tmp_path: Path):
     names = zipfile.ZipFile(wheel).namelist()
     for wanted in (
         "glassformer/py.typed",
+        "glassformer/tested.txt",
         "glassformer/protocol/SPEC.md",
         "glassformer/server/page/index.html",
         "glassformer/bundled/tales/model.safetensors",

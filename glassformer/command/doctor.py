@@ -13,6 +13,7 @@ from rich.text import Text
 
 from glassformer.notebook.source import list_sites
 from glassformer.protocol.anatomy import Anatomy, Site
+from glassformer.tested import list_newer
 from glassformer.trace.fidelity import measure_attention, measure_reruns
 
 if TYPE_CHECKING:
@@ -27,11 +28,14 @@ LEGEND = (
 
 
 def print_environment(console: Console) -> None:
-    """Versions and the machine, in one line."""
+    """Versions and the machine, in one line, and another for versions that are newer than what was tested."""
     found = [f"{name} {find_version(name)}" for name in LIBRARIES]
     console.print(
         f"Python {platform.python_version()} on {platform.system()} {platform.machine()}, {', '.join(found)}"
     )
+    newer = list_newer()
+    if newer:
+        console.print(f"Newer than what was tested: {', '.join(map(str, newer))}.", style="yellow")
 
 
 def find_version(name: str) -> str:

@@ -19,6 +19,7 @@ from glassformer.server.security import HostGuard, KeyGuard, origin_pattern
 from glassformer.server.services import Services
 from glassformer.server.watch import Watch
 from glassformer.settings import Settings
+from glassformer.tested import list_newer
 
 log = structlog.get_logger(__name__)
 
@@ -32,6 +33,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def live_time(_: FastAPI) -> AsyncIterator[None]:
+        newer = list_newer()
+        if newer:
+            log.warning("some packages are newer than what was tested", packages=[str(one) for one in newer])
         # The default one first: it is what the page waits for.
         for model_id in dict.fromkeys([settings.default_model, *settings.pinned_models]):
             try:

@@ -19,7 +19,7 @@ import type { Explanation } from "../src/protocol/schema.generated";
 import { launchBrowser, openPage, type WatchedPage } from "./browser.ts";
 import { readCanvasPixels, readState, waitForFullPicture, waitForState } from "./drive.ts";
 import { askTransformers } from "./reference.ts";
-import { repository } from "./server.ts";
+import { glassformer } from "./server.ts";
 
 const PROMPT = "Mia has a red ball. Mia gives the ball to Tom.";
 const NEW_TOKENS = 4;
@@ -66,7 +66,7 @@ function serveFiles(root: string): Server {
 beforeAll(async () => {
   site = mkdtempSync(join(tmpdir(), "glassformer-"));
   const options = ["--max-new-tokens", String(NEW_TOKENS), "--out", join(site, FOLDER)];
-  execFileSync(`${repository}.venv/bin/glassformer`, ["export", "tales", PROMPT, ...options], {
+  execFileSync(glassformer, ["export", "tales", PROMPT, ...options], {
     env: { ...process.env, HF_HUB_OFFLINE: "1" },
   });
   server = serveFiles(site);

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createServer } from "node:net";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { TestProject } from "vitest/node";
 
@@ -7,7 +8,9 @@ const START_TIMEOUT_MS = 120_000;
 const STOP_TIMEOUT_MS = 15_000;
 
 export const repository = fileURLToPath(new URL("../..", import.meta.url));
-export const python = `${repository}.venv/bin/python`;
+/** The Python that the package is installed for; `make` says which. */
+export const python = process.env.GLASSFORMER_PYTHON ?? `${repository}.venv/bin/python`;
+export const glassformer = join(dirname(python), "glassformer");
 
 declare module "vitest" {
   interface ProvidedContext {
@@ -30,7 +33,7 @@ export async function startServer(
   const port = await findFreePort();
   const url = `http://127.0.0.1:${port}`;
   const startedAt = performance.now();
-  const child = spawn(`${repository}.venv/bin/glassformer`, ["serve", "--port", String(port), ...options], {
+  const child = spawn(glassformer, ["serve", "--port", String(port), ...options], {
     cwd: repository,
     stdio: ["ignore", "pipe", "pipe"],
     env: { ...process.env, HF_HUB_OFFLINE: "1" },
