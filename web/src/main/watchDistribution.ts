@@ -1,9 +1,23 @@
 import { Serial } from "../data/Serial";
 import type { Source } from "../data/Source";
+import type { AppState } from "../state/AppState";
 import type { AppStore } from "../state/createAppStore";
 import { shownPosition } from "../state/selectors";
+import { sharedPrefix } from "../state/sharedPrefix";
 import { watch } from "../state/watch";
 import { describeFailure } from "./describeFailure";
+
+/** What a distribution is asked for; another answer is right as soon as one of these is another. */
+function questionOf(state: AppState) {
+  const position = shownPosition(state);
+  return [
+    state.trace?.id,
+    position,
+    // The token that follows the shown position is lit in the distribution, so its arrival changes the answer.
+    state.trace?.tokens[(position ?? 0) + 1]?.id,
+    state.sampling,
+  ] as const;
+}
 
 /** Keeps the next-token distribution of the shown position up to date, also while a slider moves or tokens arrive. */
 export function watchDistribution(store: AppStore, source: Source): void {
@@ -12,31 +26,34 @@ export function watchDistribution(store: AppStore, source: Source): void {
   async function refresh(): Promise<void> {
     const state = store.getState();
     const { trace, sampling } = state;
-    const position = shownPosition(state);
-    if (!trace || position === null) return;
+    const [, position] = questionOf(state);
+    const after = position === null ? null : trace?.tokens[position];
+    if (!trace || position === null || !after) return;
+    const asked = questionOf(state);
+    const isStillAsked = () => questionOf(store.getState()).every((part, at) => part === asked[at]);
     try {
-      const value = await source.readDistribution(trace.id, position, sampling);
+      const found = await source.readDistribution(trace.id, position, sampling);
       if (store.getState().trace?.id !== trace.id) return;
-      store.setState({ distribution: { status: "ready", value, error: null } });
+      const value = { ...found, traceId: trace.id, after };
+      store.setState({ distribution: { status: isStillAsked() ? "ready" : "loading", value, error: null } });
     } catch (error) {
       const message = describeFailure(store, error);
-      if (store.getState().trace?.id !== trace.id) return;
+      if (!isStillAsked()) return;
       store.setState({ distribution: { status: "failed", value: null, error: message } });
     }
   }
 
-  watch(
-    store,
-    (state) => [
-      state.trace?.id,
-      shownPosition(state),
-      // The token that follows the shown position is lit in the distribution, so its arrival changes the answer.
-      state.trace?.tokens[(shownPosition(state) ?? 0) + 1]?.id,
-      state.sampling,
-    ],
-    () => {
-      store.setState(({ distribution }) => ({ distribution: { ...distribution, status: "loading" } }));
-      serial.run(refresh);
-    },
-  );
+  watch(store, questionOf, (state, previous) => {
+    const { value } = state.distribution;
+    // What was read in another recording still holds where that began with the same text.
+    const isOfText = value !== null && sharedPrefix(previous.trace, state.trace) > value.pos;
+    store.setState({
+      distribution: {
+        status: state.trace ? "loading" : "empty",
+        value: isOfText ? value : null,
+        error: null,
+      },
+    });
+    serial.run(refresh);
+  });
 }

@@ -1,6 +1,7 @@
 import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import type { Distribution } from "../protocol/schema.generated";
+import type { ShownDistribution } from "../state/AppState";
 import { shownPosition } from "../state/selectors";
 import { useApp } from "./AppContext";
 import { formatCount, formatNumber, formatPercent } from "./formatNumber";
@@ -37,18 +38,20 @@ export function DistributionChart() {
   );
 }
 
-function DistributionHeading({ distribution }: { distribution: Distribution }) {
+/** The token and position of the numbers below it; where others are on their way it says so. */
+function DistributionHeading({ distribution }: { distribution: ShownDistribution }) {
   const { t } = useTranslation();
-  const position = useApp(shownPosition) ?? distribution.pos;
-  const token = useApp((state) => state.trace?.tokens[position] ?? null);
+  const wanted = useApp(shownPosition);
+  const isNext = wanted !== null && wanted !== distribution.pos;
   return (
     <p className="distribution-heading">
       <span>{t("sampling.after")} </span>
-      {token && <TokenText token={token} />}
-      <span className="quiet"> {t("sampling.position", { position })}</span>
+      <TokenText token={distribution.after} />
+      <span className="quiet"> {t("sampling.position", { position: distribution.pos })}</span>
       <span className="quiet mono distribution-entropy" title={t("sampling.entropyHint")}>
         {t("sampling.entropy", { bits: formatNumber(distribution.entropy_bits, 2) })}
       </span>
+      {isNext && <span className="distribution-next">{t("sampling.reading", { position: wanted })}</span>}
     </p>
   );
 }

@@ -6,6 +6,7 @@ import type { Curve } from "./CurveMesh";
 import type { GlyphAtlas } from "./GlyphAtlas";
 import type { Palette } from "./palette";
 import type { Slab } from "./SlabMesh";
+import { skylineBars } from "./skylineBars";
 import type { TextLine } from "./TextMesh";
 import { tileText } from "./tileText";
 
@@ -18,7 +19,7 @@ export interface SkylineParts {
   curves: Curve[];
 }
 
-/** The next-token distribution as bars with words on them, the best in the middle, the chosen one lit. */
+/** The next-token distribution as bars with words on them, the best in the middle, the chosen one lit: a skyline. */
 export function buildSkyline(
   distribution: Distribution | null,
   layout: Layout,
@@ -28,43 +29,38 @@ export function buildSkyline(
   const parts: SkylineParts = { slabs: [], lines: [], curves: [] };
   if (!distribution) return parts;
   const { corner, width, height, size, bars } = layout.skyline;
-  const shown = distribution.candidates.slice(0, bars);
   const pitch = width / bars;
   const ground = corner[1] - height;
   const last = layout.towers.length - 1;
   const source: Vec3 = [columnAt(layout, distribution.pos, last), layout.towers[last]?.bottom ?? 0, 2];
-  shown.forEach((candidate, index) => {
+  for (const { candidate, lit, slot, apart } of skylineBars(distribution, bars)) {
     const chosen = distribution.chosen === candidate.token.id;
-    const pruned = candidate.pruned_by != null;
+    const pruned = candidate.pruned_by != null && !chosen;
     const own = pitch * 0.7;
-    // The best stands in the middle, under a single spine, the next to its right and left in turn: a skyline, and the light falls straight.
-    const slot = index % 2 === 0 ? -index / 2 : (index + 1) / 2;
     const middle = slot * pitch;
     const x = middle - own / 2;
     const tall = Math.max(size * 0.16, height * FULL * candidate.probability);
-    const light = pruned ? 0.22 : 0.3 + 0.7 * Math.sqrt(candidate.probability);
+    // However unlikely it was, the chosen word is what happened.
+    const light = pruned ? 0.22 : 0.3 + 0.7 * (chosen ? 1 : Math.sqrt(candidate.probability));
     parts.slabs.push({
       corner: [x, ground, 0],
       width: own,
       height: tall,
       depth: own * 0.4,
-      color: chosen || index === 0 ? palette.probability[2] : palette.probability[1],
+      color: lit ? palette.probability[2] : palette.probability[1],
       light,
       edge: chosen ? 1 : 0.25,
       order: 1.02,
     });
     const word = tileText(candidate.token.text);
     const room = pitch * 0.94;
-    const em = Math.min(
-      index === 0 || chosen ? size * 1.25 : size,
-      room / Math.max(0.1, atlas.measure(word)),
-    );
+    const em = Math.min(lit ? size * 1.25 : size, room / Math.max(0.1, atlas.measure(word)));
     const flat = { right: [em, 0, 0] as Vec3, up: [0, em, 0] as Vec3 };
     parts.lines.push({
       text: word,
       face: "sans",
       at: [middle, ground - size * 1.15, 1],
-      color: chosen || index === 0 ? palette.text : palette.quietText,
+      color: lit ? palette.text : palette.quietText,
       alpha: pruned ? 0.8 : 1,
       align: "center",
       ...flat,
@@ -74,7 +70,7 @@ export function buildSkyline(
       text: percent(candidate.probability),
       face: "mono",
       at: [middle, ground + tall + size * 0.3 + own * 0.12, 1],
-      color: chosen || index === 0 ? palette.text : palette.quietText,
+      color: lit ? palette.text : palette.quietText,
       alpha: pruned ? 0.7 : 0.95,
       align: "center",
       right: [small, 0, 0],
@@ -91,12 +87,27 @@ export function buildSkyline(
       ],
       order: [0.985, 1.02],
       widthPx: chosen ? 1.8 : 1,
-      strength: pruned ? 0.06 : 0.14 + 0.6 * Math.sqrt(candidate.probability),
+      strength: pruned ? 0.06 : 0.14 + 0.6 * (chosen ? 1 : Math.sqrt(candidate.probability)),
       token: -1,
       selected: false,
     });
-  });
+    if (apart) parts.lines.push(gapBeside(middle + (slot < 0 ? pitch : -pitch) / 2, ground, size, palette));
+  }
   return parts;
+}
+
+/** Says that between two bars there are words that have none. */
+function gapBeside(x: number, ground: number, size: number, palette: Palette): TextLine {
+  return {
+    text: "…",
+    face: "sans",
+    at: [x, ground, 1],
+    color: palette.quietText,
+    alpha: 1,
+    align: "center",
+    right: [size, 0, 0],
+    up: [0, size, 0],
+  };
 }
 
 /** Two digits are what a glance can hold; the inspector has the rest. */

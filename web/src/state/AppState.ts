@@ -51,6 +51,12 @@ export interface Legend {
   address: string;
 }
 
+/** A distribution with the token that it follows, of one position of one recording: they are never shown apart. */
+export interface ShownDistribution extends Distribution {
+  traceId: string;
+  after: Token;
+}
+
 export type Activity = "idle" | "starting" | "recording" | "generating" | "stopping";
 export type ThemeChoice = "system" | "dark" | "light";
 export type Theme = "dark" | "light";
@@ -91,7 +97,8 @@ export interface AppState {
 
   /** Null follows the last recorded position. */
   position: number | null;
-  distribution: Loadable<Distribution>;
+  /** "loading" also while a newer position is asked for than the value's own. */
+  distribution: Loadable<ShownDistribution>;
 
   hover: Hover | null;
   selection: Cell | null;

@@ -1,0 +1,23 @@
+import { expect, test } from "vitest";
+import { sharedPrefix } from "./sharedPrefix";
+import { tinyTrace } from "./tinyTrace";
+
+const longer = {
+  ...tinyTrace,
+  id: "b",
+  tokens: [...tinyTrace.tokens, { id: 9, text: "D", special: false }],
+};
+
+test("counts the tokens that two recordings begin with", () => {
+  expect(sharedPrefix(tinyTrace, longer)).toBe(3);
+  expect(sharedPrefix(longer, tinyTrace)).toBe(3);
+  expect(sharedPrefix(longer, { ...tinyTrace, tokens: tinyTrace.tokens.toReversed() })).toBe(0);
+  expect(sharedPrefix(longer, longer)).toBe(4);
+  expect(sharedPrefix(null, longer)).toBe(0);
+});
+
+test("what was computed otherwise shares nothing", () => {
+  expect(sharedPrefix(tinyTrace, { ...longer, model_id: "other" })).toBe(0);
+  const changed = { address: "resid_post.0", operation: "zero" as const };
+  expect(sharedPrefix(tinyTrace, { ...longer, interventions: [changed as never] })).toBe(0);
+});
