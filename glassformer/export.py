@@ -100,7 +100,7 @@ def record(
     if not prompt:
         raise BadValue("prompt must not be empty.", field="prompt")
     token_ids = loaded.encode(prompt)
-    trace = TraceStore(BUDGET_BYTES).create(loaded, token_ids, len(token_ids))
+    trace = TraceStore(BUDGET_BYTES).create(loaded, token_ids, len(token_ids), prompt=prompt)
     steps: list[Step] = []
     finish_reason = None
     request = GenerationRequest(token_ids, sampling, max_new_tokens=max_new_tokens)

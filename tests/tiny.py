@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, decoders, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers, processors, trainers
 from tokenizers import models as tokenizer_models
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
@@ -44,10 +44,42 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     return fast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>")
 
 
-def make_model(folder: Path, family: str, **changes: Any) -> Path:
+def make_spaced_tokenizer(*, ends: bool = False) -> PreTrainedTokenizerFast:
+    """As Llama 2's: a space is part of the word after it, and decoding strips the first one of any text.
+
+    What has no piece is spelt in bytes. With `ends` an end token is put after every text.
+    """
+    words = [
+        "▁Mia",
+        "▁has",
+        "▁a",
+        "▁ball",
+        "▁",
+        ".",
+        *"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ,!?",
+    ]
+    pieces = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *words]
+    scored = [(piece, -float(at % 9)) for at, piece in enumerate(pieces)]
+    tokenizer = Tokenizer(tokenizer_models.Unigram(scored, unk_id=0, byte_fallback=True))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    template = "<s> $A </s>" if ends else "<s> $A"
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=template, special_tokens=[("<s>", 1), ("</s>", 2)]
+    )
+    fast: Any = PreTrainedTokenizerFast
+    return fast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+
+
+def make_model(
+    folder: Path, family: str, *, tokenizer: PreTrainedTokenizerFast | None = None, **changes: Any
+) -> Path:
     """Write a random model of `family` into `folder`."""
-    tokenizer = make_tokenizer()
-    shape = {**SHAPES[family], "vocab_size": len(tokenizer), "bos_token_id": 0, "eos_token_id": 1, **changes}
+    tokenizer = tokenizer or make_tokenizer()
+    shape = {**SHAPES[family], "vocab_size": len(tokenizer), "bos_token_id": tokenizer.bos_token_id}
+    shape |= {"eos_token_id": tokenizer.eos_token_id, **changes}
     torch.manual_seed(7)
     auto: Any = AutoModelForCausalLM
     model = auto.from_config(AutoConfig.for_model(family, **shape))

@@ -64,6 +64,7 @@ class TokenSequence:
         self._stops = StopStrings(request.stop)
         self._end_ids = loaded.eos_ids | request.stop_token_ids
         self._context = loaded.context
+        self._loaded = loaded
 
     @property
     def is_alone(self) -> bool:
@@ -103,7 +104,7 @@ class TokenSequence:
             # The token drawn from the last position is the last: there is no position to read it at.
             self.finish_reason = "context"
         # An end token says nothing, even where the tokenizer does not know it as a special one.
-        text = "" if is_end else self._stops.add(self._detokenizer.add(draw.token_id))
+        text = "" if is_end else self._read(draw.token_id)
         if self._stops.found:
             self.finish_reason = "stop"
         elif self.finish_reason is not None:
@@ -111,6 +112,14 @@ class TokenSequence:
         return DecodedToken(
             pos, draw.token_id, text, draw.probability, draw.logprob, draw.top, self.finish_reason
         )
+
+    def _read(self, token_id: int) -> str:
+        """The text that is certain with a new token. Stop strings see control tokens, whoever reads does not."""
+        text = self._stops.add(self._detokenizer.add(token_id))
+        is_hidden = token_id in self._loaded.special_ids and not self._loaded.decode([token_id])
+        if is_hidden and self._stops.stops and not self._stops.found:
+            text += self._stops.add(self._loaded.token(token_id).text, is_shown=False)
+        return text
 
 
 def check_prompt(loaded: LoadedModel, token_ids: Sequence[int], *, field: str = "prompt") -> list[int]:

@@ -37,6 +37,7 @@ from glassformer.model.safety import check_config, check_folder
 from glassformer.model.size import StoredTensor, estimate_bytes, read_headers
 from glassformer.model.source import ModelSource
 from glassformer.model.structure import Structure
+from glassformer.model.token_text import UNFINISHED, Frame, TokenTexts, find_frame
 from glassformer.protocol.anatomy import Anatomy
 from glassformer.protocol.messages import ChatMessage, Token
 
@@ -94,6 +95,21 @@ class LoadedModel:
         with self.lock:
             return find_packing_fault(self.model, vocab=self.vocab, context=self.context)
 
+    @cached_property
+    def texts(self) -> TokenTexts:
+        """The texts of single tokens; made when first asked for."""
+        with self._tokenizer_lock:
+            return TokenTexts(self.tokenizer, self.special_ids)
+
+    @cached_property
+    def frame(self) -> Frame:
+        """The special tokens that the tokenizer adds to a text; found when first asked for."""
+        with self._tokenizer_lock:
+            found = find_frame(self.tokenizer)
+        if found.after:
+            log.info("the tokenizer of %s ends every text; a prompt is run without its end", self.model_id)
+        return found
+
     def tokenize(self, text: str) -> list[int]:
         """The ids of any text, the empty one too, with the special tokens the tokenizer adds."""
         with self._tokenizer_lock:
@@ -101,11 +117,24 @@ class LoadedModel:
         return ids
 
     def encode(self, text: str) -> list[int]:
-        """The ids of a prompt, which the model can read. Raises BadValue for no tokens at all."""
+        """The ids of a prompt that is to go on, which the model can read: with one beginning and without an end.
+
+        Raises BadValue for no tokens at all.
+        """
         ids = self.tokenize(text)
+        left_off = set(self.list_left_off(ids))
+        if left_off:
+            log.debug(
+                "%d special tokens that the tokenizer of %s added are not run", len(left_off), self.model_id
+            )
+            ids = [token_id for place, token_id in enumerate(ids) if place not in left_off]
         if not ids:
             raise BadValue("The prompt has no tokens.", field="prompt")
         return self.check_ids(ids, field="prompt")
+
+    def list_left_off(self, ids: list[int]) -> list[int]:
+        """The places in a text's `ids` that are not run when it is to go on."""
+        return self.frame.list_left_off(ids)
 
     def encode_chat(self, messages: list[ChatMessage]) -> list[int]:
         """The ids of a conversation in the model's own chat template, up to where the assistant answers."""
@@ -142,11 +171,16 @@ class LoadedModel:
         )
 
     def token(self, token_id: int) -> Token:
-        """`token_id` with its text, decoded alone."""
+        """`token_id` with its text as it reads in the middle of one."""
         known = self._tokens.get(token_id)
         if known is None:
-            text = self.decode([token_id], keep_special=True)
-            known = Token(id=token_id, text=text, special=token_id in self.special_ids)
+            text, raw = self.texts[token_id].text, self.texts[token_id].raw
+            known = Token(
+                id=token_id,
+                text=text,
+                special=token_id in self.special_ids,
+                bytes=list(raw) if raw is not None and UNFINISHED in text else None,
+            )
             self._tokens[token_id] = known
         return known
 

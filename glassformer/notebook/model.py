@@ -84,7 +84,14 @@ class Model:
         )
         check_request(body)
         ids, _ = encode_request(body, self.loaded)
-        live = SESSION.store.create(self.loaded, ids, len(ids), interventions=body.interventions)
+        live = SESSION.store.create(
+            self.loaded,
+            ids,
+            len(ids),
+            interventions=body.interventions,
+            prompt=body.prompt,
+            messages=body.messages,
+        )
         request = GenerationRequest(
             ids, body.sampling, max_new_tokens=body.max_new_tokens, stop=tuple(body.stop)
         )

@@ -26,7 +26,7 @@ class Source(Protocol):
     anatomy: Anatomy
     token_ids: list[int]
     tokens: list[str]
-    """The text of each token, decoded alone."""
+    """The text of each token as it reads in the middle of a text."""
     prompt_count: int
     positions: int
     text: str

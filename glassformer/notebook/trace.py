@@ -48,7 +48,7 @@ class Trace:
         self._sampling = sampling or Sampling()
         self.token_ids: list[int] = source.token_ids
         self.tokens: list[str] = source.tokens
-        """The text of each token, decoded alone."""
+        """The text of each token as it reads in the middle of a text."""
         self.text: str = source.text
         """Prompt and continuation, special tokens left out."""
         self.prompt_count: int = source.prompt_count

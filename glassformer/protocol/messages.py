@@ -72,8 +72,13 @@ class Token(Message):
     """A token id and its text; `special` marks those the tokenizer treats as control tokens."""
 
     id: int
-    text: str = Field(description="the id decoded alone")
+    text: str = Field(
+        description="as it reads in the middle of a text; U+FFFD for what is no whole character"
+    )
     special: bool = False
+    bytes: list[int] | None = Field(
+        default_factory=lambda: None, description="where the text has no whole characters, what it is made of"
+    )
 
 
 class ChatMessage(Message):
@@ -268,6 +273,13 @@ class TraceState(Message):
     finish_reason: TraceFinish | None = None
     error: str | None = None
     tokens: list[Token]
+    prompt: str = Field(
+        default_factory=str,
+        description="the text it was given; of messages and ids, what they read as, control tokens too",
+    )
+    messages: list[ChatMessage] | None = Field(
+        default_factory=lambda: None, description="the conversation it was given, if it was"
+    )
     prompt_count: int
     positions: int
     tokens_per_sec: float | None = None

@@ -42,6 +42,8 @@ def describe_state(
         finish_reason=finish_reason,
         error=error,
         tokens=list(tokens),
+        prompt=trace.prompt,
+        messages=trace.messages,
         prompt_count=trace.prompt_count,
         positions=trace.positions,
         tokens_per_sec=tokens_per_sec,

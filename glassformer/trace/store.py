@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from glassformer.errors import UnknownTrace
 from glassformer.model.load import LoadedModel
-from glassformer.protocol.messages import Intervention
+from glassformer.protocol.messages import ChatMessage, Intervention
 from glassformer.trace.materialise import BlockSites
 from glassformer.trace.trace import Trace
 
@@ -38,10 +38,19 @@ class TraceStore:
         prompt_count: int,
         *,
         interventions: Sequence[Intervention] = (),
+        prompt: str | None = None,
+        messages: Sequence[ChatMessage] | None = None,
     ) -> Trace:
         """A new, empty trace of `token_ids`; the run fills it. Raises BadValue as `Trace` does."""
         trace = Trace(
-            secrets.token_hex(8), loaded, token_ids, prompt_count, self, interventions=interventions
+            secrets.token_hex(8),
+            loaded,
+            token_ids,
+            prompt_count,
+            self,
+            interventions=interventions,
+            prompt=prompt,
+            messages=messages,
         )
         self.keep_trace(trace)
         return trace

@@ -18,7 +18,7 @@ from glassformer.model.capture import Capture
 from glassformer.model.load import LoadedModel
 from glassformer.model.rerun import rerun_final_norm, rerun_tail, run_blocks
 from glassformer.protocol.anatomy import Anatomy, Site
-from glassformer.protocol.messages import Explanation, Intervention
+from glassformer.protocol.messages import ChatMessage, Explanation, Intervention
 from glassformer.tiles.level import Array, Region
 from glassformer.tiles.store import ArrayView, ZarrReply, ZarrStore
 from glassformer.trace.explain import explain_cell
@@ -47,7 +47,8 @@ class Trace:
     """A recording with everything needed to answer questions about it. Safe to ask from several threads.
 
     `watcher` is what a run gives to the engine: it records, and applies the interventions, if there are any.
-    Raises BadValue for a model that cannot be looked into, and for interventions that cannot be applied.
+    `prompt` and `messages` are what the first `prompt_count` tokens were made from; without a prompt it is what they
+    read as. Raises BadValue for a model that cannot be looked into, and for interventions that cannot be applied.
     """
 
     def __init__(
@@ -59,6 +60,8 @@ class Trace:
         cache: BlockCache,
         *,
         interventions: Sequence[Intervention] = (),
+        prompt: str | None = None,
+        messages: Sequence[ChatMessage] | None = None,
     ) -> None:
         if loaded.anatomy is None:
             raise BadValue("The model has no anatomy yet.", field="model_id")
@@ -68,6 +71,11 @@ class Trace:
         self.loaded = loaded
         self.token_ids = list(token_ids)
         self.prompt_count = prompt_count
+        # As it was given: what the ids of a text read as need not be the text.
+        self.prompt = (
+            loaded.decode(self.token_ids[:prompt_count], keep_special=True) if prompt is None else prompt
+        )
+        self.messages = None if messages is None else list(messages)
         self.recording = Recording(loaded.structure, trace_id)
         self.interventions = tuple(interventions)
         self.batched_difference: float | None = None

@@ -7,7 +7,8 @@ from tiny import make_tokenizer
 from tokenizers import Tokenizer, decoders, models
 from transformers import PreTrainedTokenizerFast
 
-from glassformer.engine.text import UNFINISHED, Detokenizer, StopStrings
+from glassformer.engine.text import Detokenizer, StopStrings
+from glassformer.model.token_text import UNFINISHED
 
 TEXTS = [
     "the quick brown fox",
@@ -81,6 +82,42 @@ def test_special_tokens_say_nothing_and_lose_nothing() -> None:
     tokenizer = byte_fallback_tokenizer()
     the, ball, bos = 257, 258, 261
     assert "".join(pieces(tokenizer, [the], [bos, bos, ball, *[bos] * 100, ball])).startswith(" ball")
+
+
+@pytest.mark.parametrize("spelt", [False, True])
+@pytest.mark.parametrize("before", ["ab", "", "é漢字é漢字é漢字é漢字", "end \ufffd"])
+def test_a_prompt_that_ends_inside_a_character_loses_nothing(spelt: bool, before: str) -> None:
+    """However far inside, also after a long run of bytes, of which the text's window sees a part."""
+    tokenizer = byte_fallback_tokenizer() if spelt else make_tokenizer()
+    after = "xyz and more漢"
+    ids = list((before + "🙂" + after).encode()) if spelt else tokenizer.encode(before + "🙂" + after)
+    if spelt:
+        size = len(before.encode())
+        cuts = range(size + 1, size + 4)
+    else:
+        size = len(tokenizer.encode(before))
+        cuts = range(size + 1, len(tokenizer.encode(before + "🙂")))
+    for cut in cuts:
+        assert "".join(pieces(tokenizer, ids[:cut], ids[cut:])) == "🙂" + after, cut
+
+
+def test_what_was_no_character_in_the_prompt_stays_there() -> None:
+    tokenizer = make_tokenizer()
+    for broken in ("ab\ufffd", "ab"):
+        prompt = [*tokenizer.encode(broken), *tokenizer.encode("🙂")[:1]]
+        assert "".join(pieces(tokenizer, prompt, tokenizer.encode("xyz"))) == "xyz"
+
+
+def test_stop_strings_see_what_is_not_shown() -> None:
+    def stop_at(*stops: str) -> tuple[str, bool]:
+        machine = StopStrings(stops)
+        seen = machine.add("a<") + machine.add("<end>", is_shown=False) + machine.add("\nb")
+        return seen + machine.finish(), machine.found
+
+    assert stop_at("<end>") == ("a<", True)
+    assert stop_at("<end>\nb") == ("a<", True)
+    assert stop_at("<end>c") == ("a<\nb", False)
+    assert stop_at() == ("a<\nb", False)
 
 
 def test_stop_strings_across_every_border() -> None:

@@ -85,6 +85,8 @@ def test_tokenize_gives_the_special_tokens(client: httpx.Client) -> None:
         "tokens": [],
         "count": 0,
         "special": [],
+        "bytes": [],
+        "left_off": [],
     }
 
 

@@ -66,6 +66,47 @@ test("a link to a recording opens it with its model, and makes none", async () =
   await opened.close();
 });
 
+interface Made {
+  id: string;
+  tokens: { id: number }[];
+}
+
+async function record(request: object): Promise<Made> {
+  const body = JSON.stringify({ model_id: "tales", ...request });
+  const headers = { "Content-Type": "application/json" };
+  const made = await fetch(`${inject("serverUrl")}/api/traces`, { method: "POST", body, headers });
+  return (await made.json()) as Made;
+}
+
+test("the prompt of a recording is its own text, and Run runs its own tokens", async () => {
+  const spelt = await record({ prompt: "漢字 🙂 Mia" });
+  const whole = spelt.tokens.map((token) => token.id);
+  // Ids that no text has: they end inside a character.
+  const cut = await record({ token_ids: whole.slice(0, whole.length - 2).concat(whole.slice(1, 3)) });
+  const given = [
+    { made: spelt, text: "漢字 🙂 Mia" },
+    { made: cut, text: null },
+  ];
+  for (const { made, text } of given) {
+    const opened = await openPage(browser, inject("serverUrl"), { path: `/llm/?trace=${made.id}` });
+    const { page } = opened;
+    await waitForRecording(page);
+    const ids = made.tokens.map((token) => token.id);
+    if (text !== null) expect(await page.getByTestId("prompt").inputValue()).toBe(text);
+    await waitForState(page, (state) => state.liveTokens.status === "ready");
+    expect(await page.getByTestId("tokens").getByRole("listitem").count()).toBe(ids.length);
+    for (const _ of ["once", "and again"]) {
+      const before = await readState(page, (state) => state.trace?.id ?? "");
+      await page.getByTestId("run").click();
+      await page.waitForFunction((id) => window.glassformer.store.getState().trace?.id !== id, before);
+      await waitForRecording(page);
+      expect(await readState(page, (state) => state.trace?.tokens.map((token) => token.id))).toEqual(ids);
+    }
+    expect(opened.complaints).toEqual([]);
+    await opened.close();
+  }
+});
+
 test("a link to a recording that is gone still opens the page", async () => {
   const opened = await openPage(browser, inject("serverUrl"), { path: "/llm/?trace=0123456789abcdef" });
   await waitForRecording(opened.page);

@@ -23,6 +23,24 @@ test("typing shows the tokens as the model's own tokenizer makes them", async ()
   for (const id of truth.token_ids.slice(0, 3)) expect(await list.innerText()).toContain(String(id));
 });
 
+test("a beginning that the text spells itself is not run twice, and the page says so", async () => {
+  const { page } = opened();
+  await typePrompt(page, `<|bos|>${PROMPT}`);
+  await waitForState(
+    page,
+    (state) => state.liveTokens.status === "ready" && state.liveTokens.prompt === state.prompt,
+  );
+  expect(await page.getByTestId("left-off").isVisible()).toBe(true);
+  expect(await page.locator("[data-left-off]").count()).toBe(1);
+  expect(await page.getByTestId("token-count").innerText()).toBe(`${truth.token_ids.length} tokens`);
+  await runPrompt(page, `<|bos|>${PROMPT}`);
+  expect(await readState(page, (state) => state.trace?.tokens.map((token) => token.id))).toEqual(
+    truth.token_ids,
+  );
+  await typePrompt(page, PROMPT);
+  await page.getByTestId("left-off").waitFor({ state: "detached" });
+});
+
 test("Run sends the prompt through the model", async () => {
   const { page } = opened();
   await runPrompt(page, PROMPT);

@@ -15,7 +15,7 @@ from glassformer.engine.request import DecodedToken, GenerationRequest
 from glassformer.engine.text import Detokenizer
 from glassformer.errors import BadValue
 from glassformer.server.openai.answer import Answer, ChatShape, Choice, CompletionShape
-from glassformer.server.openai.logprob import Alignment, Scored, TokenTexts
+from glassformer.server.openai.logprob import Alignment, Scored
 from glassformer.server.openai.request import ChatRequest, CompletionRequest
 from glassformer.server.services import Services
 from glassformer.server.stream import follow
@@ -37,7 +37,7 @@ async def start(body: Request, services: Services, stack: AsyncExitStack) -> Ans
     for ids in prompts:
         check_request(services, loaded, ids, field=body.prompt_field)
     check_ids(body, loaded)
-    texts = None if body.wanted_logprobs is None else await services.quick(TokenTexts, loaded)
+    texts = None if body.wanted_logprobs is None else await services.quick(lambda: loaded.texts)
     choices: list[Choice] = []
     streams: list[AsyncIterator[DecodedToken]] = []
     for number, ids in enumerate(prompts):
@@ -132,7 +132,10 @@ def align(body: Request, loaded: LoadedModel, ids: list[int], shown: int) -> Ali
     if body.wanted_logprobs is None:
         return None
     end_ids = loaded.eos_ids | frozenset(body.stop_token_ids)
-    return Alignment(Detokenizer(loaded.decode, ids), end_ids, shown)
+    # Whoever scores an answer takes the last entry for the token that was written, and there is always one.
+    return Alignment(
+        Detokenizer(loaded.decode, ids), end_ids, shown, tells_end=isinstance(body, CompletionRequest)
+    )
 
 
 def make_request(body: Request, ids: list[int], index: int, limit: int) -> GenerationRequest:

@@ -60,9 +60,18 @@ class GenerateRequest(ClassicRequest):
 
 class TokenizeAnswer(BaseModel):
     token_ids: list[int]
-    tokens: list[str] = Field(description="each id decoded alone")
+    tokens: list[str] = Field(
+        description="each as it reads in the middle of a text; joined, they are the text"
+    )
     count: int
     special: list[bool]
+    bytes: list[list[int] | None] = Field(
+        description="of each that is no whole characters, what it is made of"
+    )
+    left_off: list[int] = Field(
+        description="places of special tokens that are not run when the text is to go on: an end that the tokenizer "
+        "adds, and its beginning where the text has one of its own"
+    )
 
 
 class Usage(BaseModel):
@@ -90,6 +99,8 @@ async def tokenize(body: TokenizeRequest, services: ServicesOf) -> TokenizeAnswe
         tokens=[token.text for token in tokens],
         count=len(ids),
         special=[token.special for token in tokens],
+        bytes=[token.bytes for token in tokens],
+        left_off=await services.quick(loaded.list_left_off, ids),
     )
 
 

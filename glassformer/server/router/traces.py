@@ -53,7 +53,13 @@ async def create_trace(body: TraceRequest, services: ServicesOf) -> Response:
     token_ids, field = await services.quick(encode_request, body, loaded)
     check_length(services, loaded, token_ids, field=field)
     trace = await services.quick(
-        services.store.create, loaded, token_ids, len(token_ids), interventions=body.interventions
+        services.store.create,
+        loaded,
+        token_ids,
+        len(token_ids),
+        interventions=body.interventions,
+        prompt=body.prompt,
+        messages=body.messages,
     )
     run = TraceRun(services, trace)
     await run.start(

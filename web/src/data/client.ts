@@ -1,4 +1,5 @@
 import { filterSettings } from "../protocol/filterSettings";
+import type { PromptToken } from "../protocol/PromptToken";
 import type {
   Anatomy,
   Distribution,
@@ -6,7 +7,6 @@ import type {
   ModelList,
   ModelSummary,
   Sampling,
-  Token,
   TraceList,
   TraceRequest,
   TraceState,
@@ -75,14 +75,24 @@ interface Tokenized {
   token_ids: number[];
   tokens: string[];
   special?: boolean[];
+  bytes?: (number[] | null)[];
+  left_off?: number[];
 }
 
 /** The tokens of a prompt, as the model will see them. */
-export async function tokenize(modelId: string, prompt: string, signal?: AbortSignal): Promise<Token[]> {
+export async function tokenize(
+  modelId: string,
+  prompt: string,
+  signal?: AbortSignal,
+): Promise<PromptToken[]> {
   const body = { model_id: modelId, prompt };
   const answer = await requestJson<Tokenized>("/tokenize", { method: "POST", body, signal });
-  return answer.token_ids.map((id, at) => {
-    const text = answer.tokens[at] ?? "";
-    return { id, text, special: answer.special?.[at] ?? false };
-  });
+  const leftOff = new Set(answer.left_off);
+  return answer.token_ids.map((id, at) => ({
+    id,
+    text: answer.tokens[at] ?? "",
+    special: answer.special?.[at] ?? false,
+    bytes: answer.bytes?.[at] ?? null,
+    leftOff: leftOff.has(at),
+  }));
 }

@@ -5,7 +5,7 @@ import { filterSettings } from "../protocol/filterSettings";
 import type { Step, TraceState } from "../protocol/schema.generated";
 import { type AppStore, DEFAULT_SAMPLING } from "../state/createAppStore";
 import { addSteps, mergeTrace } from "../state/mergeTrace";
-import { isEnded, whyNotRun } from "../state/selectors";
+import { isEnded, linkedTokens, whyNotRun } from "../state/selectors";
 import { describeFailure } from "./describeFailure";
 
 export interface Recorder {
@@ -37,13 +37,14 @@ export function createRecorder(store: AppStore): Recorder {
     const state = store.getState();
     if (whyNotRun(state) !== null || !state.anatomy) return;
     const { prompt, sampling, anatomy } = state;
+    const linked = linkedTokens(state);
     attempt += 1;
     const thisAttempt = attempt;
     store.setState({ activity: "starting", runError: null });
     try {
       const trace = await createTrace({
         model_id: anatomy.model_id,
-        prompt,
+        ...(linked ? { token_ids: linked.map((token) => token.id) } : { prompt }),
         max_new_tokens: maxNewTokens,
         sampling: { ...sampling, seed },
       });
@@ -102,7 +103,7 @@ export function createRecorder(store: AppStore): Recorder {
       stopWatching();
       steps.flush();
       releaseOwn();
-      const prompt = readPrompt(trace);
+      const prompt = trace.prompt ?? "";
       const made = trace.sampling ?? DEFAULT_SAMPLING;
       store.setState({
         connection: "online",
@@ -114,6 +115,11 @@ export function createRecorder(store: AppStore): Recorder {
         sampling: { ...DEFAULT_SAMPLING, ...filterSettings(made) },
         drawnSeed: made.seed ?? null,
         linkedTraceId: trace.id,
+        linkedPrompt: {
+          modelId: trace.model_id,
+          text: prompt,
+          tokens: trace.tokens.slice(0, trace.prompt_count),
+        },
         steps: {},
         position: null,
         hover: null,
@@ -141,15 +147,6 @@ export function createRecorder(store: AppStore): Recorder {
       ownTraceId = null;
     },
   };
-}
-
-/** The prompt of a recording as one would type it. */
-function readPrompt(trace: TraceState): string {
-  const given = trace.tokens.slice(0, trace.prompt_count);
-  return given
-    .filter((token) => !token.special)
-    .map((token) => token.text)
-    .join("");
 }
 
 async function discard(traceId: string): Promise<void> {

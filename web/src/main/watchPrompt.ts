@@ -1,6 +1,7 @@
 import { tokenize } from "../data/client";
 import { Latest } from "../data/Latest";
 import type { AppStore } from "../state/createAppStore";
+import { linkedTokens } from "../state/selectors";
 import { watch } from "../state/watch";
 import { describeFailure } from "./describeFailure";
 
@@ -19,6 +20,12 @@ export function watchPrompt(store: AppStore): void {
       store.setState({ liveTokens: { status: "ready", value: [], error: null, prompt } });
       return;
     }
+    const linked = linkedTokens(store.getState());
+    if (linked) {
+      latest.cancel();
+      store.setState({ liveTokens: { status: "ready", value: linked, error: null, prompt } });
+      return;
+    }
     store.setState({ liveTokens: { ...liveTokens, status: "loading" } });
     try {
       const tokens = await latest.run((signal) => tokenize(anatomy.model_id, prompt, signal));
@@ -31,7 +38,7 @@ export function watchPrompt(store: AppStore): void {
 
   watch(
     store,
-    (state) => [state.prompt, state.anatomy?.model_id],
+    (state) => [state.prompt, state.anatomy?.model_id, state.linkedPrompt],
     () => void refresh(),
   );
 }

@@ -1,6 +1,6 @@
 import { useEffect, useId, useRef } from "react";
 import { useTranslation } from "react-i18next";
-import { isBusy, whyNotRun } from "../state/selectors";
+import { countRun, isBusy, whyNotRun } from "../state/selectors";
 import { useApp, useAppStore, useCommands } from "./AppContext";
 import { formatCount } from "./formatNumber";
 import { NumberField } from "./NumberField";
@@ -55,7 +55,7 @@ function ExportedPrompt() {
 export function TokenCount() {
   const { t } = useTranslation();
   const { count, stale, context } = useApp((state) => ({
-    count: state.liveTokens.value?.length ?? null,
+    count: countRun(state),
     stale: state.liveTokens.prompt !== state.prompt,
     context: state.anatomy?.dimensions.context ?? null,
   }));

@@ -1,5 +1,5 @@
 import { useTranslation } from "react-i18next";
-import type { Token } from "../protocol/schema.generated";
+import type { PromptToken } from "../protocol/PromptToken";
 import { useApp } from "./AppContext";
 import { TokenText } from "./TokenText";
 
@@ -21,27 +21,40 @@ export function PromptTokens() {
   }));
   if (status === "failed" && !stale) return <p className="hint hint-warning">{error}</p>;
   return (
-    <ol className="token-list" data-testid="tokens" data-stale={stale} aria-label={t("prompt.tokens")}>
-      {(tokens ?? []).slice(0, SHOWN_TOKENS).map((token, at) => (
-        // biome-ignore lint/suspicious/noArrayIndexKey: a token is its place in the prompt
-        <TokenChip key={at} token={specialIds.includes(token.id) ? { ...token, special: true } : token} />
-      ))}
-      {tokens && tokens.length > SHOWN_TOKENS && <li className="token-more">…</li>}
-    </ol>
+    <>
+      <ol className="token-list" data-testid="tokens" data-stale={stale} aria-label={t("prompt.tokens")}>
+        {(tokens ?? []).slice(0, SHOWN_TOKENS).map((token, at) => (
+          // biome-ignore lint/suspicious/noArrayIndexKey: a token is its place in the prompt
+          <TokenChip key={at} token={specialIds.includes(token.id) ? { ...token, special: true } : token} />
+        ))}
+        {tokens && tokens.length > SHOWN_TOKENS && <li className="token-more">…</li>}
+      </ol>
+      {tokens?.some((token) => token.leftOff) && (
+        <p className="hint" data-testid="left-off">
+          {t("prompt.leftOffNote")}
+        </p>
+      )}
+    </>
   );
 }
 
-function TokenChip({ token }: { token: Token }) {
+function TokenChip({ token }: { token: PromptToken }) {
   const { t } = useTranslation();
   const title = [
     t("prompt.token", { id: token.id }),
     token.special ? t("prompt.special") : null,
     token.text.includes("\ufffd") ? t("prompt.byte") : null,
+    token.leftOff ? t("prompt.leftOff") : null,
   ]
     .filter((part) => part !== null)
     .join(", ");
   return (
-    <li className="token-chip" data-special={token.special || undefined} title={title}>
+    <li
+      className="token-chip"
+      data-special={token.special || undefined}
+      data-left-off={token.leftOff || undefined}
+      title={title}
+    >
       <TokenText token={token} />
       <span className="token-id mono">{token.id}</span>
     </li>

@@ -14,6 +14,13 @@ test("white space becomes visible", () => {
 
 test("a part of a character is named a byte, an empty text is shown as such", () => {
   expect(splitToken(token("\ufffd\ufffd")).map((part) => part.kind)).toEqual(["byte", "byte"]);
+  const partial = { ...token("\ufffd"), bytes: [0xf0, 0x9f] };
+  expect(splitToken(partial)).toEqual([
+    { kind: "byte", text: "\\xf0" },
+    { kind: "byte", text: "\\x9f" },
+  ]);
+  expect(plainToken(partial)).toBe("\\xf0\\x9f");
+  expect(plainToken(token("a\ufffd"))).toBe("a\ufffd");
   expect(plainToken(token(""))).toBe("∅");
   expect(plainToken(token("日本🙂"))).toBe("日本🙂");
 });

@@ -6,16 +6,20 @@ export interface TokenPart {
   text: string;
 }
 
+const UNKNOWN_BYTE = "byte";
 const MARKS: Record<string, string> = { " ": "·", "\n": "⏎", "\t": "⇥", "\r": "␍", "\u00a0": "⍽" };
 
-/** White space becomes marks; an id that is only a part of a character decodes to U+FFFD and is named a byte. */
+/** White space becomes marks; what is only a part of a character (U+FFFD) is told by its bytes, where they are known. */
 export function splitToken(token: Token): TokenPart[] {
   if (token.text === "") return [{ kind: "mark", text: "∅" }];
+  if (token.bytes && /^\ufffd+$/.test(token.text)) {
+    return token.bytes.map((byte) => ({ kind: "byte", text: nameByte(byte) }));
+  }
   const parts: TokenPart[] = [];
   for (const character of token.text) {
     const mark = MARKS[character] ?? nameControl(character);
     const kind = mark !== null ? "mark" : character === "\ufffd" ? "byte" : "text";
-    const text = mark ?? (kind === "byte" ? "byte" : character);
+    const text = mark ?? (kind === "byte" ? UNKNOWN_BYTE : character);
     const last = parts.at(-1);
     if (last && last.kind === kind && kind !== "byte") last.text += text;
     else parts.push({ kind, text });
@@ -27,14 +31,18 @@ export function splitToken(token: Token): TokenPart[] {
 function nameControl(character: string): string | null {
   const code = character.codePointAt(0) ?? 0;
   const isControl = code < 0x20 || (code >= 0x7f && code < 0xa0);
-  return isControl ? `\\x${code.toString(16).padStart(2, "0")}` : null;
+  return isControl ? nameByte(code) : null;
+}
+
+function nameByte(byte: number): string {
+  return `\\x${byte.toString(16).padStart(2, "0")}`;
 }
 
 /** The same on one line of plain text, for canvases, tooltips and screen readers. */
 export function plainToken(token: Token | null | undefined): string {
   return token
     ? splitToken(token)
-        .map((part) => (part.kind === "byte" ? "�" : part.text))
+        .map((part) => (part.text === UNKNOWN_BYTE && part.kind === "byte" ? "�" : part.text))
         .join("")
     : "";
 }

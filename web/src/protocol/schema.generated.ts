@@ -812,6 +812,11 @@ export interface components {
          * @description A token id and its text; `special` marks those the tokenizer treats as control tokens.
          */
         Token: {
+            /**
+             * Bytes
+             * @description where the text has no whole characters, what it is made of
+             */
+            bytes?: number[] | null;
             /** Id */
             id: number;
             /**
@@ -821,7 +826,7 @@ export interface components {
             special: boolean;
             /**
              * Text
-             * @description the id decoded alone
+             * @description as it reads in the middle of a text; U+FFFD for what is no whole character
              */
             text: string;
         };
@@ -909,10 +914,20 @@ export interface components {
             id: string;
             /** Interventions */
             interventions?: components["schemas"]["Intervention"][];
+            /**
+             * Messages
+             * @description the conversation it was given, if it was
+             */
+            messages?: components["schemas"]["ChatMessage"][] | null;
             /** Model Id */
             model_id: string;
             /** Positions */
             positions: number;
+            /**
+             * Prompt
+             * @description the text it was given; of messages and ids, what they read as, control tokens too
+             */
+            prompt?: string;
             /** Prompt Count */
             prompt_count: number;
             /** @description how what is written is drawn */

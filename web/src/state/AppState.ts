@@ -1,5 +1,6 @@
 import type { Cell } from "../layout/Cell";
 import type { Matrix } from "../layout/Matrix";
+import type { PromptToken } from "../protocol/PromptToken";
 import type {
   Anatomy,
   Distribution,
@@ -22,8 +23,15 @@ export interface Loadable<Value> {
 export const EMPTY: Loadable<never> = { status: "empty", value: null, error: null };
 
 /** The tokens of the prompt box; `prompt` is the text they belong to. */
-export interface LiveTokens extends Loadable<Token[]> {
+export interface LiveTokens extends Loadable<PromptToken[]> {
   prompt: string;
+}
+
+/** What somebody else's recording was given. Its tokens need not be those that its text has. */
+export interface LinkedPrompt {
+  modelId: string;
+  text: string;
+  tokens: Token[];
 }
 
 /** A model on its way: the one on screen stays until it is ready. */
@@ -91,6 +99,7 @@ export interface AppState {
   drawnSeed: number | null;
   /** The recording on screen, if somebody else made it (a notebook, another program) and the link names it. */
   linkedTraceId: string | null;
+  linkedPrompt: LinkedPrompt | null;
   /** By the position the token stands at. */
   steps: Readonly<Record<number, Step>>;
   runError: string | null;

@@ -26,6 +26,7 @@ export const NOTHING_RECORDED = {
   tracePrompt: null,
   drawnSeed: null,
   linkedTraceId: null,
+  linkedPrompt: null,
   steps: {},
   runError: null,
   position: null,

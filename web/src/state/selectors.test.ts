@@ -1,9 +1,11 @@
 import { expect, test } from "vitest";
 import { createAppStore } from "./createAppStore";
 import {
+  countRun,
   findSite,
   findWeight,
   isRecorded,
+  linkedTokens,
   shownPosition,
   tokenAt,
   whyNotInspected,
@@ -33,6 +35,25 @@ test("a run needs a model, a prompt that fits, and a free hand", () => {
   expect(why()).toBeNull();
   store.setState({ opening: { modelId: "other", progress: null } });
   expect(why()).toBe("opening");
+});
+
+test("tokens that are left off are not counted", () => {
+  const store = createAppStore();
+  const tokens = [0, 0, 5].map((id, at) => ({ id, text: "A", special: false, leftOff: at === 0 }));
+  expect(countRun(store.getState())).toBeNull();
+  store.setState({ liveTokens: { status: "ready", value: tokens, error: null, prompt: "A" } });
+  expect(countRun(store.getState())).toBe(2);
+});
+
+test("a linked recording's tokens stand for its text until it is edited", () => {
+  const store = createAppStore();
+  const linkedPrompt = { modelId: "tiny", text: "ABC", tokens: trace.tokens };
+  store.setState({ anatomy: tinyAnatomy, linkedPrompt, prompt: "ABC" });
+  expect(linkedTokens(store.getState())).toBe(trace.tokens);
+  store.setState({ prompt: "ABCD" });
+  expect(linkedTokens(store.getState())).toBeNull();
+  store.setState({ prompt: "ABC", anatomy: { ...tinyAnatomy, model_id: "another" } });
+  expect(linkedTokens(store.getState())).toBeNull();
 });
 
 test("the shown position follows the newest unless one is chosen", () => {

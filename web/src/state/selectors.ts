@@ -39,9 +39,20 @@ export function whyNotRun(
   if (!state.anatomy) return "noModel";
   if (isBusy(state)) return "busy";
   if (state.prompt === "") return "emptyPrompt";
-  const count = state.liveTokens.prompt === state.prompt ? (state.liveTokens.value?.length ?? 0) : 0;
+  const count = state.liveTokens.prompt === state.prompt ? (countRun(state) ?? 0) : 0;
   if (count > state.anatomy.dimensions.context) return "tooLong";
   return null;
+}
+
+/** How many tokens of the prompt box are run; null until they are known. */
+export function countRun(state: AppState): number | null {
+  return state.liveTokens.value?.filter((token) => !token.leftOff).length ?? null;
+}
+
+/** The tokens of somebody else's recording, as long as the box still holds the text that it was given. */
+export function linkedTokens({ linkedPrompt, prompt, anatomy }: AppState): Token[] | null {
+  const holds = linkedPrompt?.text === prompt && linkedPrompt.modelId === anatomy?.model_id;
+  return holds ? linkedPrompt.tokens : null;
 }
 
 export function sitesOf(anatomy: Anatomy): Site[] {
