@@ -14,10 +14,10 @@ const FLAGS = [
   "--disable-sync",
 ];
 
-export function launchBrowser(): Promise<Browser> {
+export function launchBrowser(flags: string[] = []): Promise<Browser> {
   const executablePath = process.env.CHROMIUM;
   if (!executablePath) throw new Error("Set CHROMIUM to the path of a Chromium; 'make e2e' does.");
-  return chromium.launch({ executablePath, args: FLAGS, chromiumSandbox: false });
+  return chromium.launch({ executablePath, args: [...FLAGS, ...flags], chromiumSandbox: false });
 }
 
 export interface OpenOptions {
@@ -26,6 +26,8 @@ export interface OpenOptions {
   theme?: "dark" | "light";
   reducedMotion?: boolean;
   path?: string;
+  /** Runs in the page, and in every frame of it, before its own code: for what a browser lacks or forbids. */
+  prepare?: () => void;
   /** Called with the address of every request. */
   onRequest?: (url: string) => void;
 }
@@ -55,6 +57,7 @@ export async function openPage(
     reducedMotion: options.reducedMotion ? "reduce" : "no-preference",
   });
   const page = await context.newPage();
+  if (options.prepare) await page.addInitScript(options.prepare);
   const complaints = listenForComplaints(page);
   page.on("request", (request) => options.onRequest?.(request.url()));
   const transferredBytes = await countTransferredBytes(page);

@@ -20,17 +20,19 @@ declare module "vitest" {
 
 export interface RunningServer {
   url: string;
+  port: number;
   /** Milliseconds from starting the process until it could serve the default model. */
   readyMs: number;
   stop(): Promise<void>;
 }
 
-/** Starts the real server on a free port and waits until its default model can serve. */
+/** Starts the real server, on a free port where none is given, and waits until its default model can serve. */
 export async function startServer(
   options: string[] = [],
   headers: Record<string, string> = {},
+  wantedPort?: number,
 ): Promise<RunningServer> {
-  const port = await findFreePort();
+  const port = wantedPort ?? (await findFreePort());
   const url = `http://127.0.0.1:${port}`;
   const startedAt = performance.now();
   const child = spawn(glassformer, ["serve", "--port", String(port), ...options], {
@@ -50,7 +52,7 @@ export async function startServer(
     await stopProcess(child);
     throw new Error(`${(error as Error).message}\n${log}`);
   }
-  return { url, readyMs: performance.now() - startedAt, stop: () => stopProcess(child) };
+  return { url, port, readyMs: performance.now() - startedAt, stop: () => stopProcess(child) };
 }
 
 /** Vitest's global setup: every spec file gets the address through `inject("serverUrl")`. */

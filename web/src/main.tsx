@@ -4,6 +4,7 @@ import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { restoreApiKey } from "./data/apiKey";
 import { liveSource } from "./data/Source";
+import { browserStorage } from "./main/browserStorage";
 import { connectCommands } from "./main/connectCommands";
 import { connectScene } from "./main/connectScene";
 import { watchAppearance } from "./main/watchAppearance";
@@ -27,31 +28,32 @@ declare global {
   }
 }
 
-const canvas = document.createElement("canvas");
-canvas.id = "scene";
+const stage = document.createElement("main");
+stage.id = "stage";
 const root = document.getElementById("root") ?? document.body.appendChild(document.createElement("div"));
-root.before(canvas);
+root.before(stage);
 
 const url = readUrl(window.location.search);
 const store = createAppStore({ maxNewTokens: url.maxNewTokens, sampling: url.sampling });
-store.setState(readPreferences(window.localStorage, store.getState()));
+const remembered = browserStorage("localStorage");
+const ofThisTab = browserStorage("sessionStorage");
+store.setState(readPreferences(remembered, store.getState()));
 startWords(store.getState().language);
-canvas.setAttribute("role", "img");
-canvas.setAttribute("aria-label", i18next.t("scene.label"));
-watchAppearance(store);
+watchAppearance(store, remembered);
 
 // What an export writes into its page: no server stands behind it.
 const isExport = document.getElementById("glassformer-export") !== null;
 const exported = isExport ? (await import("./main/openExport")).openExport(store) : null;
 const source = exported?.source ?? liveSource;
-restoreApiKey(window.sessionStorage);
-const { scene, tensors, light } = connectScene(store, source, canvas);
-const session = exported?.connect(scene, light) ?? connectCommands(store, scene, light);
+restoreApiKey(ofThisTab);
+const connected = connectScene(store, source, stage, i18next.t("scene.label"));
+const { scene, tensors } = connected;
+const session = exported?.connect(connected) ?? connectCommands(store, connected, ofThisTab);
 watchPrompt(store);
 watchDistribution(store, source);
 watchSelection(store, source, tensors.reader);
 watchHover(store, tensors.reader);
-watchUrl(store);
+watchUrl(store, session.restore);
 watchInsets(scene, root);
 window.glassformer = { store, scene };
 

@@ -1,7 +1,11 @@
 import { decodeFrame, type Frame } from "../protocol/frames";
 import type { Subscribe } from "../protocol/schema.generated";
 import { socketProtocols } from "./apiKey";
+import { socketAddress } from "./serverAddress";
 
+/** States of a socket; `WebSocket` itself is not everywhere to ask. */
+const CONNECTING = 0;
+const OPEN = 1;
 const FIRST_RETRY_MS = 500;
 const LAST_RETRY_MS = 8_000;
 
@@ -21,11 +25,16 @@ export class LiveSocket {
     this.#onFrame = onFrame;
   }
 
+  /** Whether rows come this way; where no socket can be opened, they have to be read from the store. */
+  get isOpen(): boolean {
+    return this.#socket?.readyState === OPEN;
+  }
+
   subscribe(traceId: string, addresses: string[]): void {
     const next: Subscribe = { type: "subscribe", trace_id: traceId, addresses };
     if (JSON.stringify(next) === JSON.stringify(this.#subscription)) return;
     this.#subscription = next;
-    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(next));
+    if (this.#socket?.readyState === OPEN) this.#socket.send(JSON.stringify(next));
     else this.#connect();
   }
 
@@ -34,15 +43,20 @@ export class LiveSocket {
     clearTimeout(this.#retryTimer);
     const socket = this.#socket;
     this.#socket = null;
+    if (!socket) return;
     // Closing it while it is being opened would be told in the console as a failure.
-    if (socket?.readyState === WebSocket.CONNECTING) socket.onopen = () => socket.close();
-    else socket?.close();
+    if (socket.readyState === CONNECTING) socket.onopen = () => socket.close();
+    else socket.close();
   }
 
   #connect(): void {
     if (this.#socket) return;
     clearTimeout(this.#retryTimer);
-    const socket = new WebSocket("/api/live", socketProtocols());
+    const socket = openSocket();
+    if (!socket) {
+      this.#retryLater();
+      return;
+    }
     socket.binaryType = "arraybuffer";
     socket.onopen = () => {
       this.#retryMs = FIRST_RETRY_MS;
@@ -62,5 +76,14 @@ export class LiveSocket {
     clearTimeout(this.#retryTimer);
     this.#retryTimer = setTimeout(() => this.#connect(), this.#retryMs);
     this.#retryMs = Math.min(this.#retryMs * 2, LAST_RETRY_MS);
+  }
+}
+
+/** Null where the browser does not allow one, as under the policy of a page around this one. */
+function openSocket(): WebSocket | null {
+  try {
+    return new WebSocket(socketAddress("/api/live"), socketProtocols());
+  } catch {
+    return null;
   }
 }

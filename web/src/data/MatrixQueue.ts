@@ -46,6 +46,11 @@ export class MatrixQueue {
     this.#fill();
   }
 
+  /** Reads again what has been delivered: whoever it was delivered to is gone. */
+  forget(): void {
+    this.#settled.clear();
+  }
+
   #fill(): void {
     for (const job of this.#wanted) {
       if (this.#running.size >= PARALLEL) return;

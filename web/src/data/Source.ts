@@ -1,6 +1,7 @@
 import type { Distribution, Explanation, Sampling } from "../protocol/schema.generated";
 import { fetchDistribution, fetchExplanation } from "./client";
 import { pathOfId, readRefusal, request } from "./request";
+import { serverAddress } from "./serverAddress";
 
 /** Which Zarr store: a recording at so many recorded positions (its shapes follow them), or a model's weights. */
 export type StoreAddress =
@@ -37,7 +38,7 @@ export const liveSource: Source = {
   holds: () => true,
   storeUrl(store) {
     const path = store.kind === "recording" ? `traces/${store.traceId}` : `models/${pathOfId(store.modelId)}`;
-    return new URL(`/api/${path}/zarr`, window.location.href);
+    return serverAddress(`/api/${path}/zarr`);
   },
   async fetchKey(key) {
     const response = await request(key);

@@ -7,11 +7,11 @@ const SUBPROTOCOL = "glassformer";
 let key: string | null = null;
 
 /** Takes up the key that this tab was given before it was loaded again. */
-export function restoreApiKey(storage: Storage): void {
+export function restoreApiKey(storage: Pick<Storage, "getItem">): void {
   key = storage.getItem(STORED_AS);
 }
 
-export function setApiKey(storage: Storage, given: string): void {
+export function setApiKey(storage: Pick<Storage, "setItem">, given: string): void {
   key = given;
   storage.setItem(STORED_AS, given);
 }

@@ -1,6 +1,7 @@
 import { EventSource } from "eventsource";
 import type { LoadProgress, Step, TraceState } from "../protocol/schema.generated";
 import { pathOfId, request } from "./request";
+import { serverAddress } from "./serverAddress";
 
 /** Ends an event stream; safe to call twice. */
 export type StopWatching = () => void;
@@ -18,7 +19,7 @@ const OPEN_STATUSES = new Set<TraceState["status"]>(["queued", "running"]);
 
 /** The browser's own EventSource sends no headers, so no API key; this one does what it does, by `fetch`. */
 function openEvents(path: string): EventSource {
-  return new EventSource(new URL(path, window.location.href), {
+  return new EventSource(serverAddress(path), {
     fetch: (target, init) => request(target, init as RequestInit),
   });
 }

@@ -1,4 +1,5 @@
 import { authorized } from "./apiKey";
+import { serverAddress } from "./serverAddress";
 
 /** The server answered, and refused: its own sentence, the status, and the field to blame if it named one. */
 export class RefusedError extends Error {
@@ -34,7 +35,7 @@ export interface RequestOptions {
 /** Asks the server for JSON. Throws RefusedError, UnreachableError, or the signal's AbortError. */
 export async function requestJson<T>(path: string, options: RequestOptions = {}): Promise<T> {
   const { method = "GET", body, signal } = options;
-  const response = await request(path, {
+  const response = await request(serverAddress(path), {
     method,
     signal: signal ?? null,
     ...(body === undefined

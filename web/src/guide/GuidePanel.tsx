@@ -1,4 +1,3 @@
-import "../styles/guide.css";
 import { useEffect, useMemo, useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
 import type { Anatomy } from "../protocol/schema.generated";

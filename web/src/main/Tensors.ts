@@ -13,6 +13,8 @@ import { describeFailure } from "./describeFailure";
 
 /** As often as a screen shows a frame; a fast model takes several steps in that time. */
 const FRAME_BATCH_MS = 16;
+/** How often rows are read from the store while they come by no socket. */
+const CATCH_UP_MS = 1_000;
 
 interface LiveRows {
   start: number;
@@ -33,6 +35,7 @@ export class Tensors {
   readonly #exact = new Map<string, Matrix>();
   readonly #rows = new Map<string, LiveRows[]>();
   #wanted: Wanted[] = [];
+  #catchUpTimer: ReturnType<typeof setTimeout> | undefined;
   /** How many positions the store had when the recording was last read, and which recording it was. */
   #read = { traceId: "", positions: 0 };
   /** Goes up when sites have to be read anew; those whose rows all came live keep theirs. */
@@ -91,6 +94,21 @@ export class Tensors {
     }
     this.#read = now;
     this.#ask();
+  }
+
+  /** While a text is written: reads what no socket brings, once the last reading is through. */
+  catchUp(): void {
+    this.#catchUpTimer ??= setTimeout(() => {
+      this.#catchUpTimer = undefined;
+      if (this.#live.isOpen) return;
+      if (this.isComplete) this.refreshRecording();
+      else this.catchUp();
+    }, CATCH_UP_MS);
+  }
+
+  /** The scene is another one, which has nothing yet. */
+  fillScene(): void {
+    this.#queue.forget();
   }
 
   /** Whether every row of a range came live, without a gap. */

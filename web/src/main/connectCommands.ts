@@ -1,12 +1,13 @@
 import { setApiKey } from "../data/apiKey";
-import { fetchTrace, fetchTraces } from "../data/client";
-import type { Scene } from "../scene/Scene";
+import { fetchTrace, fetchTraces, startLoad } from "../data/client";
+import type { TraceState } from "../protocol/schema.generated";
 import type { Commands } from "../state/Commands";
 import type { AppStore } from "../state/createAppStore";
-import { readUrl, type UrlState } from "../state/urlState";
+import { isMadeBy, readUrl, type UrlState } from "../state/urlState";
+import type { PageStorage } from "./browserStorage";
+import type { ConnectedScene } from "./connectScene";
 import { createRecorder } from "./createRecorder";
 import { describeFailure } from "./describeFailure";
-import type { LightPlayer } from "./LightPlayer";
 import { createModelOpener, refreshModels } from "./openModel";
 import { selected } from "./selected";
 
@@ -14,13 +15,15 @@ import { selected } from "./selected";
 const RETRY_MS = 4_000;
 
 export interface Session extends Commands {
+  /** Shows what an address of this visit stands for, as when going back. */
+  restore(url: UrlState): Promise<void>;
   /** Opens the page's first model and runs its first prompt, or what the address asks for. */
   begin(url: UrlState): Promise<void>;
 }
 
 /** The commands of the page, on the real server and the real scene. */
-export function connectCommands(store: AppStore, scene: Scene, light: LightPlayer): Session {
-  const recorder = createRecorder(store);
+export function connectCommands(store: AppStore, connected: ConnectedScene, ofThisTab: PageStorage): Session {
+  const recorder = createRecorder(store, () => void reconnect());
   const opener = createModelOpener(store, recorder.abandon);
 
   /** What was last in the prompt box, by model: a story and six letters to sort do not suit each other. */
@@ -43,10 +46,22 @@ export function connectCommands(store: AppStore, scene: Scene, light: LightPlaye
   async function reconnect(): Promise<void> {
     store.setState({ connection: "connecting" });
     const defaultId = await refreshModels(store);
-    if (defaultId === null || (await isTraceKnown(store))) return;
+    if (defaultId === null) return;
+    const { anatomy, trace, prompt } = store.getState();
+    if (!trace) {
+      if ((await openModel(anatomy?.model_id ?? defaultId)) && prompt !== "") await recorder.run();
+      return;
+    }
+    const known = await findTrace(store, trace.id);
+    if (known === "unreachable") return;
+    if (known) {
+      recorder.resume(known);
+      return;
+    }
     recorder.forget();
-    const { anatomy, prompt } = store.getState();
-    if ((await openModel(anatomy?.model_id ?? defaultId)) && prompt !== "") await recorder.run();
+    // A prompt is read again without a word; what was drawn is kept until somebody asks for it anew.
+    if (trace.tokens.length === trace.prompt_count) await recorder.again();
+    else await startLoad(trace.model_id).catch((error) => describeFailure(store, error));
   }
 
   setInterval(() => {
@@ -76,6 +91,26 @@ export function connectCommands(store: AppStore, scene: Scene, light: LightPlaye
     if (fault !== null) store.setState({ runError: fault });
   }
 
+  async function restore(url: UrlState): Promise<void> {
+    const { anatomy, linkedTraceId } = store.getState();
+    if (url.traceId !== null) {
+      const fault = url.traceId === linkedTraceId ? null : await showLinked(url.traceId);
+      if (fault !== null) store.setState({ runError: fault });
+    } else {
+      const modelId = url.modelId ?? anatomy?.model_id;
+      const isOpen = modelId === anatomy?.model_id || (modelId && (await openModel(modelId)));
+      if (!isOpen) return;
+      const { prompt, sampling, maxNewTokens, drawnSeed } = url;
+      const isShown = isMadeBy(store.getState(), url);
+      store.setState({ prompt: prompt ?? "", sampling, maxNewTokens });
+      if (!isShown) {
+        recorder.leave();
+        await (drawnSeed === null ? recorder.run() : recorder.generate(drawnSeed));
+      }
+    }
+    store.setState({ position: url.position, ...selected(url.selection) });
+  }
+
   /** Opens the recording a link names, with its model; the sentence to show where it is gone. */
   async function showLinked(traceId: string): Promise<string | null> {
     try {
@@ -90,6 +125,7 @@ export function connectCommands(store: AppStore, scene: Scene, light: LightPlaye
 
   return {
     begin,
+    restore,
     openModel(modelId) {
       void openModel(modelId).then((opened) => {
         if (opened) void recorder.run();
@@ -97,23 +133,26 @@ export function connectCommands(store: AppStore, scene: Scene, light: LightPlaye
     },
     run: () => void recorder.run(),
     generate: () => void recorder.generate(),
+    runAgain: () => void recorder.again(),
     stop: () => void recorder.stop(),
     reconnect: () => void reconnect(),
     unlock(key) {
-      setApiKey(window.sessionStorage, key);
+      setApiKey(ofThisTab, key);
       store.setState({ keyWanted: null, runError: null });
       void begin(readUrl(window.location.search));
     },
-    ...sceneCommands(scene, light),
+    ...sceneCommands(connected),
   };
 }
 
 /** What panels ask of the scene alone; the same with and without a server. */
-export function sceneCommands(
-  scene: Scene,
-  light: LightPlayer,
-): Pick<Commands, "fit" | "focus" | "highlight" | "pointAt" | "play" | "scrub"> {
+export function sceneCommands({
+  scene,
+  light,
+  redraw,
+}: ConnectedScene): Pick<Commands, "redraw" | "fit" | "focus" | "highlight" | "pointAt" | "play" | "scrub"> {
   return {
+    redraw,
     fit: () => scene.fit(),
     focus: (address) => scene.focus(address),
     highlight: (addresses) => scene.highlight(addresses),
@@ -123,15 +162,13 @@ export function sceneCommands(
   };
 }
 
-/** A server that was only out of reach for a while still has the recording; a restarted one does not. */
-async function isTraceKnown(store: AppStore): Promise<boolean> {
-  const { trace } = store.getState();
-  if (!trace) return false;
+/** The recording as the server knows it: one that was only out of reach for a while does, a restarted one does not. */
+async function findTrace(store: AppStore, traceId: string): Promise<TraceState | "unreachable" | null> {
   try {
     const { traces } = await fetchTraces();
-    return traces.some((known) => known.id === trace.id);
+    return traces.find((known) => known.id === traceId) ?? null;
   } catch (error) {
     describeFailure(store, error);
-    return true;
+    return "unreachable";
   }
 }

@@ -7,7 +7,9 @@ import type { AppStore } from "../state/createAppStore";
 import { hasRecording, isRecorded, isSettled, whyRefused } from "../state/selectors";
 import { watch } from "../state/watch";
 import { LightPlayer } from "./LightPlayer";
+import { SceneHost } from "./SceneHost";
 import { Tensors } from "./Tensors";
+import { watchSeen } from "./watchSeen";
 
 /** Shown in the legend while no cell is pointed at: the stream that everything reads from and writes to. */
 const LEGEND_ADDRESS = "resid_post.0";
@@ -18,32 +20,54 @@ export interface ConnectedScene {
   scene: Scene;
   tensors: Tensors;
   light: LightPlayer;
+  /** Draws the scene on a new canvas, after its context was lost. */
+  redraw(): void;
 }
 
-/** Puts the scene on a canvas and keeps it and the store in step. */
+/** Puts the scene on the stage and keeps it and the store in step. */
 export function connectScene(
   store: AppStore,
   source: StoreSource,
-  canvas: HTMLCanvasElement,
+  stage: HTMLElement,
+  label: string,
 ): ConnectedScene {
   const reducedMotion = window.matchMedia("(prefers-reduced-motion: reduce)");
   const tensors = new Tensors(store, source, () => scene, takeArrival);
-  const scene = createScene(canvas, {
-    theme: store.getState().theme,
-    reducedMotion: reducedMotion.matches,
-    onHover(cell, at) {
-      const box = canvas.getBoundingClientRect();
-      const inWindow = { x: at.x + box.left, y: at.y + box.top };
-      const shown = cell && isTold(cell);
-      store.setState({ hover: shown ? { cell, at: inWindow, value: tensors.valueAt(cell) } : null });
-    },
-    onSelect(cell) {
-      if (cell && !isTold(cell)) return;
-      // The inspector says more, and opening it moves the scene from under the pointer.
-      store.setState({ selection: cell, hover: null, ...(cell ? { sheet: "inspector" as const } : {}) });
-    },
-    onWanted: (wanted) => tensors.want(wanted),
+  const host = new SceneHost({
+    stage,
+    label,
+    create: (canvas) =>
+      createScene(canvas, {
+        theme: store.getState().theme,
+        reducedMotion: reducedMotion.matches,
+        onHover(cell, at) {
+          const corner = host.corner;
+          const inWindow = { x: at.x + corner.x, y: at.y + corner.y };
+          const shown = cell && isTold(cell);
+          store.setState({ hover: shown ? { cell, at: inWindow, value: tensors.valueAt(cell) } : null });
+        },
+        onSelect(cell) {
+          if (cell && !isTold(cell)) return;
+          // The inspector says more, and opening it moves the scene from under the pointer.
+          store.setState({ selection: cell, hover: null, ...(cell ? { sheet: "inspector" as const } : {}) });
+        },
+        onWanted: (wanted) => tensors.want(wanted),
+      }),
+    onScene: fill,
+    onState: (sceneState) => store.setState({ sceneState, hover: null }),
   });
+  const { scene } = host;
+
+  /** Tells a scene that has just been made everything that the page shows. */
+  function fill(made: Scene): void {
+    const state = store.getState();
+    made.setAnatomy(state.anatomy);
+    showTokens(state);
+    made.setDistribution(state.distribution.value);
+    made.select(state.selection);
+    made.operands(operandCells(state.explanation.value));
+    tensors.fillScene();
+  }
 
   /** Whether the page has something to say of a cell: its value, or why that is not shown. */
   function isTold(cell: Cell): boolean {
@@ -105,7 +129,10 @@ export function connectScene(
   watch(
     store,
     (state) => [state.trace?.tokens, state.trace?.prompt_count, state.trace?.positions],
-    showTokens,
+    (state) => {
+      showTokens(state);
+      if (state.activity === "generating") tensors.catchUp();
+    },
   );
   watch(
     store,
@@ -138,8 +165,9 @@ export function connectScene(
   );
   watch(store, (state) => [state.hover?.cell, state.selection, state.trace], refreshLegend);
   reducedMotion.addEventListener("change", () => scene.setReducedMotion(reducedMotion.matches));
-  new ResizeObserver(() => scene.resize()).observe(canvas);
-  return { scene, tensors, light };
+  new ResizeObserver(() => scene.resize()).observe(stage);
+  watchSeen(host, stage);
+  return { scene, tensors, light, redraw: () => host.draw() };
 }
 
 function isSameLegend(one: Legend | null, other: Legend | null): boolean {

@@ -1,8 +1,9 @@
 import { Batch } from "../data/Batch";
-import { createTrace, deleteTrace, stopTrace } from "../data/client";
+import { createTrace, deleteTrace, type NewTrace, stopTrace } from "../data/client";
 import { type StopWatching, watchTrace } from "../data/events";
 import { filterSettings } from "../protocol/filterSettings";
-import type { Step, TraceState } from "../protocol/schema.generated";
+import type { Sampling, Step, TraceState } from "../protocol/schema.generated";
+import type { AppState } from "../state/AppState";
 import { type AppStore, DEFAULT_SAMPLING } from "../state/createAppStore";
 import { addSteps, mergeTrace } from "../state/mergeTrace";
 import { isEnded, linkedTokens, whyNotRun } from "../state/selectors";
@@ -14,10 +15,16 @@ export interface Recorder {
   generate(seed?: number | null): Promise<void>;
   /** Shows a recording that somebody else made, and follows it; it is not the page's to delete. */
   show(trace: TraceState): void;
+  /** Makes the recording on screen once more. */
+  again(): Promise<void>;
+  /** Takes up the recording on screen after the server was out of reach. */
+  resume(trace: TraceState): void;
   stop(): Promise<void>;
+  /** Follows the recording on screen no longer; it stays until the next one is there. */
+  leave(): void;
   /** Lets go of the recording on screen, as when another model takes its place. */
   abandon(): void;
-  /** The server does not know the recording any more: there is nothing to let go of. */
+  /** The server does not know the recording any more: what the page has of it stays. */
   forget(): void;
 }
 
@@ -25,8 +32,11 @@ const SEED_LIMIT = 2 ** 31;
 /** A fast model writes more tokens a second than a screen needs to show one by one. */
 const STEP_BATCH_MS = 40;
 
-/** Makes recordings and keeps the store in step with the one on screen. */
-export function createRecorder(store: AppStore): Recorder {
+/**
+ * Makes recordings and keeps the store in step with the one on screen. `onLost`: it can no longer be followed, as when
+ * the server was started anew.
+ */
+export function createRecorder(store: AppStore, onLost: () => void): Recorder {
   let stopWatching: StopWatching = () => {};
   let attempt = 0;
   /** The recording on the server that is this page's to delete. */
@@ -38,16 +48,20 @@ export function createRecorder(store: AppStore): Recorder {
     if (whyNotRun(state) !== null || !state.anatomy) return;
     const { prompt, sampling, anatomy } = state;
     const linked = linkedTokens(state);
+    const given = linked ? { token_ids: linked.map((token) => token.id) } : { prompt };
+    await make(
+      { model_id: anatomy.model_id, ...given, ...settings(maxNewTokens, sampling, seed) },
+      { tracePrompt: prompt, drawnSeed: seed, made: { maxNewTokens, sampling }, linkedTraceId: null },
+    );
+  }
+
+  /** Asks for a recording, and shows and follows it; `told` is what the store holds of how it was made. */
+  async function make(request: NewTrace, told: Partial<AppState>): Promise<void> {
     attempt += 1;
     const thisAttempt = attempt;
     store.setState({ activity: "starting", runError: null });
     try {
-      const trace = await createTrace({
-        model_id: anatomy.model_id,
-        ...(linked ? { token_ids: linked.map((token) => token.id) } : { prompt }),
-        max_new_tokens: maxNewTokens,
-        sampling: { ...sampling, seed },
-      });
+      const trace = await createTrace(request);
       if (thisAttempt !== attempt) {
         void discard(trace.id);
         return;
@@ -58,11 +72,10 @@ export function createRecorder(store: AppStore): Recorder {
       ownTraceId = trace.id;
       store.setState({
         connection: "online",
-        activity: maxNewTokens > 0 ? "generating" : "recording",
+        activity: (request.max_new_tokens ?? 0) > 0 ? "generating" : "recording",
         trace,
-        tracePrompt: prompt,
-        drawnSeed: seed,
-        linkedTraceId: null,
+        ...told,
+        forgotten: false,
         steps: {},
         position: null,
         hover: null,
@@ -72,6 +85,13 @@ export function createRecorder(store: AppStore): Recorder {
       if (thisAttempt !== attempt) return;
       store.setState({ activity: "idle", runError: describeFailure(store, error) });
     }
+  }
+
+  function leave(): void {
+    attempt += 1;
+    stopWatching();
+    steps.flush();
+    store.setState({ activity: "idle" });
   }
 
   function releaseOwn(): void {
@@ -87,8 +107,10 @@ export function createRecorder(store: AppStore): Recorder {
       },
       onStep: (step) => steps.add(step),
       onFailure: (message) => store.setState({ activity: "idle", runError: message }),
-      onInterrupted: (final) =>
-        store.setState({ connection: "lost", ...(final ? { activity: "idle" } : {}) }),
+      onInterrupted(final) {
+        store.setState({ connection: "lost", ...(final ? { activity: "idle" } : {}) });
+        if (final) onLost();
+      },
     });
   }
 
@@ -114,16 +136,47 @@ export function createRecorder(store: AppStore): Recorder {
         // What the page has a control for. The next text is to be another one, unless a seed is asked for.
         sampling: { ...DEFAULT_SAMPLING, ...filterSettings(made) },
         drawnSeed: made.seed ?? null,
+        made: null,
         linkedTraceId: trace.id,
         linkedPrompt: {
           modelId: trace.model_id,
           text: prompt,
           tokens: trace.tokens.slice(0, trace.prompt_count),
         },
+        forgotten: false,
         steps: {},
         position: null,
         hover: null,
       });
+      follow(trace.id);
+    },
+    async again() {
+      const { trace, tracePrompt, drawnSeed, made, linkedTraceId, activity } = store.getState();
+      if (!trace || activity !== "idle") return;
+      const told = { tracePrompt, drawnSeed, made, linkedTraceId: null };
+      if (linkedTraceId === null && made !== null && tracePrompt !== null) {
+        const { maxNewTokens, sampling } = made;
+        const wanted = settings(maxNewTokens, sampling, drawnSeed);
+        await make({ model_id: trace.model_id, prompt: tracePrompt, ...wanted }, told);
+        return;
+      }
+      // Somebody else's: by its ids, which no text stands for exactly, and with what was changed in it.
+      const ids = trace.tokens.map((token) => token.id);
+      await make(
+        {
+          model_id: trace.model_id,
+          token_ids: ids.slice(0, trace.prompt_count),
+          interventions: trace.interventions ?? [],
+          ...settings(ids.length - trace.prompt_count, trace.sampling ?? DEFAULT_SAMPLING, drawnSeed),
+        },
+        told,
+      );
+    },
+    resume(trace) {
+      store.setState((state) => mergeTrace(state, trace));
+      if (isEnded(trace)) return;
+      stopWatching();
+      store.setState({ activity: trace.tokens.length > trace.prompt_count ? "generating" : "recording" });
       follow(trace.id);
     },
     async stop() {
@@ -136,17 +189,24 @@ export function createRecorder(store: AppStore): Recorder {
         store.setState({ activity: "idle", runError: describeFailure(store, error) });
       }
     },
+    leave,
     abandon() {
-      attempt += 1;
-      stopWatching();
-      steps.flush();
+      leave();
       releaseOwn();
-      store.setState({ activity: "idle" });
     },
     forget() {
+      leave();
       ownTraceId = null;
+      store.setState(({ trace }) => ({
+        forgotten: trace !== null,
+        trace: trace && { ...trace, status: isEnded(trace) ? trace.status : "stopped" },
+      }));
     },
   };
+}
+
+function settings(maxNewTokens: number, sampling: Sampling, seed: number | null) {
+  return { max_new_tokens: maxNewTokens, sampling: { ...sampling, seed } };
 }
 
 async function discard(traceId: string): Promise<void> {

@@ -1,18 +1,17 @@
 import { ExportedSource } from "../data/ExportedSource";
 import type { Source } from "../data/Source";
-import type { Scene } from "../scene/Scene";
 import { type AppStore, DEFAULT_SAMPLING } from "../state/createAppStore";
 import type { UrlState } from "../state/urlState";
 import { type Session, sceneCommands } from "./connectCommands";
+import type { ConnectedScene } from "./connectScene";
 import { describeFailure } from "./describeFailure";
-import type { LightPlayer } from "./LightPlayer";
 import { selected } from "./selected";
 
 const nothing = () => {};
 
 export interface Exported {
   source: Source;
-  connect(scene: Scene, light: LightPlayer): Session;
+  connect(connected: ConnectedScene): Session;
 }
 
 /** A page among the files of an export: everything that looks at its recording, nothing that would need a server. */
@@ -46,15 +45,17 @@ export function openExport(store: AppStore): Exported {
 
   return {
     source,
-    connect: (scene, light) => ({
+    connect: (connected) => ({
       begin,
+      restore: async (url) => store.setState({ position: url.position, ...selected(url.selection) }),
       openModel: nothing,
       run: nothing,
       generate: nothing,
+      runAgain: nothing,
       stop: nothing,
       reconnect: nothing,
       unlock: nothing,
-      ...sceneCommands(scene, light),
+      ...sceneCommands(connected),
     }),
   };
 }

@@ -1,11 +1,12 @@
 import type { AppStore } from "../state/createAppStore";
 import { type Preferences, writePreferences } from "../state/preferences";
 import { watch } from "../state/watch";
+import type { PageStorage } from "./browserStorage";
 
 const DARK = "(prefers-color-scheme: dark)";
 
 /** Applies the theme, follows the system where asked to, and remembers the choices. */
-export function watchAppearance(store: AppStore): void {
+export function watchAppearance(store: AppStore, storage: PageStorage): void {
   const system = window.matchMedia(DARK);
 
   function apply(): void {
@@ -22,6 +23,6 @@ export function watchAppearance(store: AppStore): void {
   watch(
     store,
     (state) => [state.themeChoice, state.language, state.panels],
-    (state: Preferences) => writePreferences(window.localStorage, state),
+    (state: Preferences) => writePreferences(storage, state),
   );
 }

@@ -10,8 +10,10 @@ import { KeyDialog } from "./KeyDialog";
 import { Legend } from "./Legend";
 import { Masthead } from "./Masthead";
 import { OutlinePanel } from "./OutlinePanel";
+import { PartBoundary } from "./PartBoundary";
 import { PromptPanel } from "./PromptPanel";
 import { SamplingPanel } from "./SamplingPanel";
+import { SceneNotice } from "./SceneNotice";
 import { Sheets } from "./Sheets";
 import { Timeline } from "./Timeline";
 import { Toolbar } from "./Toolbar";
@@ -33,7 +35,12 @@ function Page() {
   return (
     <>
       {narrow ? <NarrowPage /> : <WidePage />}
-      <HoverCard />
+      <PartBoundary>
+        <SceneNotice />
+      </PartBoundary>
+      <PartBoundary fallback={null}>
+        <HoverCard />
+      </PartBoundary>
       <KeyDialog />
     </>
   );
@@ -48,19 +55,33 @@ function WidePage() {
       <aside className="column column-left" data-inset="left" aria-label={t("sheet.label")}>
         <Masthead />
         <ConnectionNotice />
-        <PromptPanel />
-        <SamplingPanel />
+        <PartBoundary>
+          <PromptPanel />
+        </PartBoundary>
+        <PartBoundary>
+          <SamplingPanel />
+        </PartBoundary>
       </aside>
       <Toolbar />
       {(guideOpen || outlineOpen || selected) && (
         <aside className="column column-right" data-inset="right" aria-label={t("sheet.inspector")}>
           <GuideHost />
-          {outlineOpen && <OutlinePanel />}
-          {selected && <InspectorPanel />}
+          {outlineOpen && (
+            <PartBoundary>
+              <OutlinePanel />
+            </PartBoundary>
+          )}
+          {selected && (
+            <PartBoundary>
+              <InspectorPanel />
+            </PartBoundary>
+          )}
         </aside>
       )}
       <footer className="strip" data-inset="bottom">
-        <Timeline />
+        <PartBoundary>
+          <Timeline />
+        </PartBoundary>
         <Legend />
       </footer>
     </>

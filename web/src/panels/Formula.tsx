@@ -1,12 +1,17 @@
-import { lazy, Suspense } from "react";
+import { lazyPart } from "./lazyPart";
 
-const Typeset = lazy(() => import("./Typeset"));
+interface FormulaProps {
+  latex: string;
+  block: boolean;
+}
+
+const Typeset = lazyPart<FormulaProps>(() => import("./Typeset"), {
+  coming: () => <span className="formula-coming" />,
+  // Without its typesetter a formula can still be read.
+  failed: ({ latex }) => <code className="formula mono">{latex}</code>,
+});
 
 /** A formula in LaTeX, typeset once the typesetter has arrived; nothing else waits for it. */
 export function Formula({ latex, block = false }: { latex: string; block?: boolean }) {
-  return (
-    <Suspense fallback={<span className="formula-coming" />}>
-      <Typeset latex={latex} block={block} />
-    </Suspense>
-  );
+  return <Typeset latex={latex} block={block} />;
 }

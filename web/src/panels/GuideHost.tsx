@@ -1,7 +1,7 @@
-import { lazy, Suspense } from "react";
 import { useApp, useAppStore, useCommands } from "./AppContext";
+import { lazyPart } from "./lazyPart";
 
-const GuidePanel = lazy(() => import("../guide/GuidePanel"));
+const GuidePanel = lazyPart(() => import("../guide/GuidePanel"));
 
 /** The guide, one key away; it arrives when it is first asked for. */
 export function GuideHost() {
@@ -10,12 +10,10 @@ export function GuideHost() {
   const { open, anatomy } = useApp((state) => ({ open: state.panels.guide, anatomy: state.anatomy }));
   if (!open) return null;
   return (
-    <Suspense fallback={null}>
-      <GuidePanel
-        anatomy={anatomy}
-        highlight={commands.highlight}
-        onClose={() => store.setState(({ panels }) => ({ panels: { ...panels, guide: false } }))}
-      />
-    </Suspense>
+    <GuidePanel
+      anatomy={anatomy}
+      highlight={commands.highlight}
+      onClose={() => store.setState(({ panels }) => ({ panels: { ...panels, guide: false } }))}
+    />
   );
 }

@@ -1,9 +1,14 @@
-import { lazy, Suspense } from "react";
 import { useTranslation } from "react-i18next";
 import { useApp, useAppStore, useCommands } from "./AppContext";
 import { Icon } from "./Icon";
+import { lazyPart } from "./lazyPart";
 
-const Inspector = lazy(() => import("./inspector/Inspector"));
+const Inspector = lazyPart(() => import("./inspector/Inspector"), { coming: () => <Coming /> });
+
+function Coming() {
+  const { t } = useTranslation();
+  return <p className="hint">{t("inspector.loading")}</p>;
+}
 
 /** The frame of the inspector; its content arrives with the first click. */
 export function InspectorPanel() {
@@ -36,9 +41,7 @@ export function InspectorPanel() {
           <Icon name="close" />
         </button>
       </header>
-      <Suspense fallback={<p className="hint">{t("inspector.loading")}</p>}>
-        <Inspector />
-      </Suspense>
+      <Inspector />
     </section>
   );
 }

@@ -5,6 +5,7 @@ import { GuideHost } from "./GuideHost";
 import { Icon, type IconName } from "./Icon";
 import { InspectorPanel } from "./InspectorPanel";
 import { OutlineTree } from "./OutlinePanel";
+import { PartBoundary } from "./PartBoundary";
 import { PromptForm, TokenCount } from "./PromptPanel";
 import { SamplingForm } from "./SamplingPanel";
 import { Timeline } from "./Timeline";
@@ -29,7 +30,9 @@ export function Sheets() {
       {(sheet === "prompt" || sheet === "sampling" || sheet === "none") && <Timeline />}
       {sheet !== "none" && (
         <section className="sheet panel" data-sheet={sheet} aria-label={t(`sheet.${sheet}`)}>
-          <SheetContent sheet={sheet} />
+          <PartBoundary>
+            <SheetContent sheet={sheet} />
+          </PartBoundary>
         </section>
       )}
       <nav className="tabs" aria-label={t("sheet.label")}>

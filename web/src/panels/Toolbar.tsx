@@ -9,7 +9,8 @@ export function Toolbar() {
   const { t } = useTranslation();
   const store = useAppStore();
   const commands = useCommands();
-  const { themeChoice, panels, light } = useApp((state) => ({
+  const { themeChoice, panels, light, drawn } = useApp((state) => ({
+    drawn: state.sceneState === "drawn",
     themeChoice: state.themeChoice,
     panels: state.panels,
     light: state.light,
@@ -18,20 +19,21 @@ export function Toolbar() {
     store.setState((state) => ({ panels: { ...state.panels, [name]: !state.panels[name] } }));
   return (
     <section className="toolbar panel" data-inset="top" aria-label={t("toolbar.label")}>
-      <Tool icon="play" label={t("toolbar.play")} shortcut="P" onClick={commands.play} />
+      <Tool icon="play" label={t("toolbar.play")} shortcut="P" disabled={!drawn} onClick={commands.play} />
       <input
         className="scrub"
         type="range"
         min={0}
         max={1}
         step={0.005}
+        disabled={!drawn}
         value={light}
         aria-label={t("toolbar.scrub")}
         title={t("toolbar.scrub")}
         style={{ "--filled": `${light * 100}%` } as React.CSSProperties}
         onChange={(event) => commands.scrub(event.target.valueAsNumber)}
       />
-      <Tool icon="fit" label={t("toolbar.fit")} shortcut="F" onClick={commands.fit} />
+      <Tool icon="fit" label={t("toolbar.fit")} shortcut="F" disabled={!drawn} onClick={commands.fit} />
       <Tool
         icon="outline"
         label={t("toolbar.outline")}
@@ -64,17 +66,20 @@ interface ToolProps {
   label: string;
   shortcut: string;
   pressed?: boolean;
+  disabled?: boolean;
   testId?: string;
   onClick: () => void;
 }
 
-function Tool({ icon, label, shortcut, pressed, testId, onClick }: ToolProps) {
+function Tool({ icon, label, shortcut, pressed, disabled = false, testId, onClick }: ToolProps) {
+  const { t } = useTranslation();
   return (
     <button
       type="button"
       className="icon-button"
       data-testid={testId}
-      title={`${label} (${shortcut})`}
+      title={disabled ? t("scene.none") : `${label} (${shortcut})`}
+      disabled={disabled}
       aria-label={label}
       aria-pressed={pressed}
       onClick={onClick}

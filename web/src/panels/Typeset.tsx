@@ -1,4 +1,3 @@
-import "../styles/math.css";
 import katex from "katex";
 import katexCss from "katex/dist/katex.min.css?raw";
 import { useMemo } from "react";

@@ -45,6 +45,12 @@ export interface ModelFailure {
   message: string;
 }
 
+/** The settings of a recording, apart from its prompt and its seed. */
+export interface Made {
+  maxNewTokens: number;
+  sampling: Sampling;
+}
+
 export interface Hover {
   cell: Cell;
   /** CSS pixels from the top left corner of the window. */
@@ -66,6 +72,8 @@ export interface ShownDistribution extends Distribution {
 }
 
 export type Activity = "idle" | "starting" | "recording" | "generating" | "stopping";
+/** "absent": the browser has no WebGL 2; "lost": it took the context back for good; "resting": nobody sees the frame. */
+export type SceneState = "drawn" | "absent" | "lost" | "resting";
 export type ThemeChoice = "system" | "dark" | "light";
 export type Theme = "dark" | "light";
 export type PanelName = "prompt" | "sampling" | "outline" | "guide";
@@ -97,9 +105,13 @@ export interface AppState {
   tracePrompt: string | null;
   /** The seed the recording on screen was generated with; null if it is the prompt alone. */
   drawnSeed: number | null;
+  /** What else it was made with; null if the page did not make it. */
+  made: Made | null;
   /** The recording on screen, if somebody else made it (a notebook, another program) and the link names it. */
   linkedTraceId: string | null;
   linkedPrompt: LinkedPrompt | null;
+  /** The server was started anew and has no more of the recording on screen than the page itself. */
+  forgotten: boolean;
   /** By the position the token stands at. */
   steps: Readonly<Record<number, Step>>;
   runError: string | null;
@@ -120,6 +132,7 @@ export interface AppState {
   inspectedLegend: Legend | null;
   /** Of the heat map as it is drawn, also where the scene does not draw the matrix. */
   heatMapLegend: Legend | null;
+  sceneState: SceneState;
   /** The pass of light, 0 at the tokens, 1 at the prediction. */
   light: number;
 

@@ -6,11 +6,15 @@ export interface Commands {
   /** Records the prompt alone. */
   run(): void;
   generate(): void;
+  /** Makes the recording on screen once more, with the same prompt, settings and seed. */
+  runAgain(): void;
   stop(): void;
   /** Asks again after the server was out of reach. */
   reconnect(): void;
   /** Sends this key from now on, and tries again what was refused. */
   unlock(key: string): void;
+  /** Draws the scene anew, after the browser took its context. */
+  redraw(): void;
   fit(): void;
   focus(address: string): void;
   highlight(addresses: string[]): void;

@@ -48,6 +48,30 @@ export function writeUrl(state: AppState, modelId: string | null): string {
   return query === "" ? "" : `?${query}`;
 }
 
+/** The state with the prompt and the settings of the recording on screen, whatever was typed or set since. */
+export function asMade(state: AppState): AppState {
+  if (state.tracePrompt === null || state.made === null) return state;
+  return { ...state, prompt: state.tracePrompt, ...state.made };
+}
+
+/** What makes it another view, and not the same one a little further: the model, the recording, the matrix inspected. */
+export function placeOf(state: AppState, modelId: string): string {
+  const { linkedTraceId, tracePrompt, drawnSeed, made, selection } = state;
+  const recording = linkedTraceId ?? [tracePrompt, drawnSeed, drawnSeed === null ? null : made];
+  return JSON.stringify([modelId, recording, selection?.address ?? null]);
+}
+
+/** Whether the recording on screen is the one that an address asks for. */
+export function isMadeBy(state: AppState, url: UrlState): boolean {
+  if (!state.trace || state.linkedTraceId !== null || state.tracePrompt !== url.prompt) return false;
+  const { maxNewTokens, sampling } = url;
+  if (state.drawnSeed === null || url.drawnSeed === null) return state.drawnSeed === url.drawnSeed;
+  return (
+    state.drawnSeed === url.drawnSeed &&
+    writeUrl({ ...asMade(state), maxNewTokens, sampling }, null) === writeUrl(asMade(state), null)
+  );
+}
+
 /** Reads a query string; what is missing or makes no sense is left at its default. */
 export function readUrl(search: string): UrlState {
   const query = new URLSearchParams(search);

@@ -1,4 +1,3 @@
-import "../../styles/inspector.css";
 import type { TFunction } from "i18next";
 import { useEffect, useMemo } from "react";
 import { useTranslation } from "react-i18next";

@@ -1,0 +1,102 @@
+import type { Browser, Page } from "playwright-core";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import { launchBrowser, openPage } from "./browser.ts";
+import { readState, waitForFullPicture, waitForRecording, waitForState } from "./drive.ts";
+import { type RunningServer, startServer } from "./server.ts";
+
+let browser: Browser;
+let server: RunningServer;
+
+beforeAll(async () => {
+  browser = await launchBrowser();
+});
+afterAll(() => browser.close());
+beforeEach(async () => {
+  server = await startServer();
+});
+afterEach(() => server.stop());
+
+const restart = async () => {
+  server = await startServer([], {}, server.port);
+};
+
+test("with the server gone a click leaves every panel standing, and what it asked for comes with the server", async () => {
+  const { page, complaints } = await openPage(browser, server.url, { reducedMotion: true });
+  await waitForFullPicture(page);
+  await server.stop();
+
+  await page.evaluate(() =>
+    window.glassformer.store.setState({ selection: { address: "resid_post.1", index: [3, 5] } }),
+  );
+  await page.getByTestId("part-failure").waitFor();
+  await page.getByTestId("guide-toggle").click();
+  await page.waitForFunction(() => document.querySelectorAll("[data-testid=part-failure]").length === 2);
+  for (const standing of ["prompt", "run", "tokens", "timeline", "inspector", "distribution"])
+    expect(await page.getByTestId(standing).isVisible(), standing).toBe(true);
+
+  // By hand while it is still gone: the same sentence again, and nothing worse.
+  await page.getByTestId("inspector").getByRole("button", { name: "Try again" }).click();
+  await page.getByTestId("inspector").getByTestId("part-failure").waitFor();
+
+  await restart();
+  await page.getByTestId("guide").getByText("Text becomes numbers").waitFor({ timeout: 60_000 });
+  await page.getByTestId("inspector-value").getByText(/\d/).waitFor();
+  // Styles came along.
+  const value = page.getByTestId("inspector-value");
+  expect(await value.evaluate((element) => getComputedStyle(element).fontSize)).toBe("24px");
+  expect(await page.getByTestId("part-failure").count()).toBe(0);
+  expect(complaints.filter((each) => each.startsWith("uncaught"))).toEqual([]);
+});
+
+test("a server started anew while a text is written: the text, its seed and its settings are kept", async () => {
+  const query = "?model=tales&prompt=Mia+has+a+ball.&tokens=200&temperature=3&top_p=1&seed=8";
+  const { page } = await openPage(browser, server.url, { path: `/llm/${query}`, reducedMotion: true });
+  await waitForFullPicture(page);
+  await page.getByTestId("generate").click();
+  await waitForState(page, (state) => (state.trace?.tokens.length ?? 0) > 40);
+  await server.stop();
+  const written = await readWritten(page);
+  // A wish for the next text is not one for this.
+  await page.getByTestId("prompt").fill("Something else entirely.");
+  await page.evaluate(() =>
+    window.glassformer.store.setState(({ sampling }) => ({ sampling: { ...sampling, temperature: 0 } })),
+  );
+
+  await restart();
+  const notice = page.getByTestId("forgotten");
+  await notice.waitFor({ timeout: 60_000 });
+  expect(await notice.innerText()).toMatch(/started anew.*seed, 8/);
+  expect(await readWritten(page)).toEqual(written);
+  expect(await readState(page, (state) => [state.activity, state.drawnSeed, state.tracePrompt])).toEqual([
+    "idle",
+    8,
+    "Mia has a ball.",
+  ]);
+
+  await page.getByTestId("run-again").click();
+  await waitForState(page, (state) => state.activity === "idle" && state.trace?.status === "done");
+  expect((await readWritten(page)).slice(0, written.length)).toEqual(written);
+  expect((await readWritten(page)).length).toBeGreaterThan(200);
+  expect(await notice.count()).toBe(0);
+  expect(await page.getByTestId("prompt").inputValue()).toBe("Something else entirely.");
+});
+
+test("a server started anew beside a page with a prompt alone: the prompt is read again by itself", async () => {
+  const { page } = await openPage(browser, server.url, { reducedMotion: true });
+  await waitForFullPicture(page);
+  const before = await readState(page, (state) => state.trace?.id ?? "");
+  await server.stop();
+  await page.getByTestId("prompt").fill("Not sent yet.");
+  await waitForState(page, (state) => state.connection === "lost");
+  await restart();
+  await page.waitForFunction((id) => window.glassformer.store.getState().trace?.id !== id, before, {
+    timeout: 60_000,
+  });
+  await waitForRecording(page);
+  expect(await page.getByTestId("forgotten").count()).toBe(0);
+  expect(await page.getByTestId("prompt").inputValue()).toBe("Not sent yet.");
+});
+
+function readWritten(page: Page): Promise<number[]> {
+  return readState(page, (state) => state.trace?.tokens.map((token) => token.id) ?? []);
+}
