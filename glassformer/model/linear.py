@@ -1,12 +1,13 @@
-"""The linear layers of a packed step on a CPU: each computed in whichever way is quickest there.
+"""The linear layers of a packed step on a CPU: each computed in whichever exact way is quickest there.
 
 Which of the ways in `model/product.py` that is depends on the processor, on what the weights are kept in (plain
 numbers, or torchao's int8), and on the number of rows, so it is measured once on the model's own weights
-(bench/results/product.md).
+(bench/results/product.md). So is how exact a way is: one that errs by more than sums in another order can is not used.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,9 +18,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers.pytorch_utils import Conv1D
 
+from glassformer.model.exactness import is_exact
 from glassformer.model.packed_row import is_packing
 from glassformer.model.product import Product, Way, copy_in_16_bits, count_copied, list_ways, plainly
 from glassformer.model.quantize import count_bytes, name_format, read_int8
+
+log = logging.getLogger(__name__)
 
 # Numbers of rows that are tried; one between two of them, or beyond the last, is computed like the smaller.
 TRIED_ROWS = (1, 2, 3, 4, 6, 8, 16, 32, 128)
@@ -113,6 +117,7 @@ def is_int8_linear(module: nn.Module) -> TypeGuard[nn.Linear]:
     return (
         type(module) is nn.Linear
         and module.weight.device.type == "cpu"
+        and "forward" not in vars(module)
         and read_int8(module.weight) is not None
     )
 
@@ -172,7 +177,7 @@ def spread(chosen: dict[int, Way], weight: Tensor) -> list[Product | None]:
 
 
 def choose_ways(weights: list[Tensor], ways: Sequence[Way]) -> dict[int, Way]:
-    """For each number of rows tried the quickest of `ways`, by trying all on the largest of `weights`."""
+    """For each number of rows tried the quickest exact one of `ways`, by trying all on the largest of `weights`."""
     tried = sorted(weights, key=count_bytes, reverse=True)[:TRIED_WEIGHTS]
     # The output head of a large vocabulary alone would take a second. Not in inference mode, where torchao's weights
     # cannot be cut.
@@ -181,9 +186,27 @@ def choose_ways(weights: list[Tensor], ways: Sequence[Way]) -> dict[int, Way]:
     chosen: dict[int, Way] = {}
     for count in TRIED_ROWS:
         secs = measure(made, count, tried if count < MANY_ROWS else tried[:1])
-        best = min(secs, key=lambda way: secs[way])
-        chosen[count] = best if secs[best] < WORTH * secs[plainly] else plainly
+        worth = [way for way in sorted(secs, key=lambda way: secs[way]) if secs[way] < WORTH * secs[plainly]]
+        chosen[count] = next((way for way in worth if are_exact(made[way], tried, count)), plainly)
     return chosen
+
+
+@torch.inference_mode()
+def are_exact(products: Sequence[Product], weights: Sequence[Tensor], count: int) -> bool:
+    """Whether a way's products with `weights` are exact for `count` rows, tried on one weight of each shape."""
+    shapes = {weight.shape: index for index, weight in reversed(list(enumerate(weights)))}
+    for index in shapes.values():
+        weight = weights[index]
+        if not is_exact(products[index], read_numbers(weight), count, dtype=weight.dtype):
+            log.info("a quick product of %s rows is not used: it is not exact on this processor", count)
+            return False
+    return True
+
+
+def read_numbers(weight: Tensor) -> Tensor:
+    """The numbers that a weight stands for, not rounded to the format in which it is computed with."""
+    found = read_int8(weight)
+    return weight if found is None else found[0] * found[1].double()[:, None]
 
 
 @torch.inference_mode()

@@ -33,6 +33,7 @@ from glassformer.model import quantize as quantizing
 from glassformer.model.memory import list_gpu_bytes, spread_over_gpus
 from glassformer.model.options import LoadOptions
 from glassformer.model.packing import find_packing_fault
+from glassformer.model.quantized_linear import hold_to_weights
 from glassformer.model.safety import check_config, check_folder
 from glassformer.model.size import StoredTensor, estimate_bytes, read_headers
 from glassformer.model.source import ModelSource
@@ -285,6 +286,7 @@ def load_model(
         quantizing.refuse_unchanged(model, plan.quantize)
         refuse_spilled(model, plan)
         model = model.eval().requires_grad_(False)
+        hold_to_weights(model, model.dtype)
     except GlassformerError:
         raise
     except torch.OutOfMemoryError as exc:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from glassformer.model.exactness import is_exact
 from glassformer.model.quantize import read_int8
 
 Product = Callable[[Tensor], Tensor]
@@ -37,8 +38,6 @@ HALF_ERROR = 2.0**-25
 NARROW_ROWS, NARROW_COLUMNS, MOST_NARROWED = 512, 32, 2**31 - 1
 # Input features that PyTorch's kernel for int8 weights takes at a time on some processors (ATen, int8mm_kernel.cpp).
 INT8_COLUMNS = 16
-# Largest error of sums in float32 over a thousand products, as a share of the largest sum.
-PROBE_ERROR = 1e-6
 
 
 def plainly(weight: Tensor) -> Product:
@@ -144,15 +143,11 @@ def multiply_narrowed(rows: Tensor, copy: Any, unscale: float) -> Tensor:
 @cache
 def has_narrow_kernel() -> bool:
     """Whether FBGEMM can multiply weights in half precision on this processor, and sums in float32."""
-    generator = torch.Generator().manual_seed(0)
-    weight, rows = (torch.randn(count, 1024, generator=generator) for count in (16, 2))
-    weight = weight.bfloat16().float()
+    weight = torch.randn(16, 1024, generator=torch.Generator().manual_seed(0)).bfloat16().float()
     try:
-        found = narrowed(weight)(rows)
+        return is_exact(narrowed(weight), weight, 2)
     except (RuntimeError, AttributeError):
         return False
-    expected = functional.linear(rows.double(), weight.double())
-    return bool((found - expected).abs().max() <= PROBE_ERROR * expected.abs().max())
 
 
 def count_narrowed(weight: Tensor) -> int:
