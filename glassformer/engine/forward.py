@@ -13,13 +13,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
 from glassformer.engine.sequence import TokenSequence
 from glassformer.model.capture import Capture
+from glassformer.model.generate import ModuleState, make_first_arguments
 from glassformer.model.key_value import KeyValueStore
 from glassformer.model.key_value_batch import KeyValueBatches
-from glassformer.model.library import find_cache_name
 from glassformer.model.load import LoadedModel
 from glassformer.model.packed_row import Span
 from glassformer.model.packing import compute_packed
@@ -112,32 +111,47 @@ class SoloForward:
         self.loaded = loaded
         self.sequence = sequence
         self._kwargs: dict[str, Any] = {}
+        self._state = ModuleState(loaded.model)
 
     @torch.no_grad()
     def run(self) -> Tensor | None:
         """Compute all that is pending; the last position's logits, Float[Tensor, "vocab"], where it draws."""
         model: Any = self.loaded.model
-        part = Part(self.sequence, self.sequence.pending)
-        rows, watcher = slice(0, part.count), self.sequence.watcher
         with self.loaded.lock:
-            input_ids = torch.tensor([self.sequence.ids[: part.stop]], device=self.loaded.device)
-            is_first = not self._kwargs
-            if is_first:
-                self._kwargs = first_kwargs(model, input_ids, keeps_all_logits=part.logits_count > 1)
-            inputs = model.prepare_inputs_for_generation(
-                input_ids,
-                next_sequence_length=None if is_first else part.count,
-                is_first_iteration=is_first,
-                **self._kwargs,
-            )
+            inputs = self._prepare(model)
+            # Where a text outgrows what its rotary embedding was made for, transformers may read all of it anew
+            # (Phi-3): then so does whoever watches.
+            count = inputs["input_ids"].shape[1]
+            self.sequence.seen += self.sequence.pending - count
+            part = Part(self.sequence, count)
+            rows, watcher = slice(0, count), self.sequence.watcher
+            if model._supports_logits_to_keep():
+                inputs["logits_to_keep"] = choose_logits(part, self.loaded.device)
             with ExitStack() as stack:
                 if watcher is not None:
                     stack.enter_context(watcher.watch(rows, part.start, part.stop))
                 capture = open_capture(self.loaded, [part], stack)
+                stack.enter_context(self._state.lent())
                 outputs = model(**inputs, return_dict=True)
             self._kwargs = model._update_model_kwargs_for_generation(outputs, self._kwargs)
             logits: Tensor = outputs.logits[0]
             return finish(part, rows, capture, logits[len(logits) - part.logits_count :])
+
+    def _prepare(self, model: Any) -> dict[str, Any]:
+        """The arguments of the next forward, as `generate()` would make them."""
+        count = self.sequence.pending
+        ids = self.sequence.ids[: self.sequence.seen + count]
+        input_ids = torch.tensor([ids], device=self.loaded.device)
+        is_first = not self._kwargs
+        if is_first:
+            self._kwargs = make_first_arguments(model, input_ids)
+        inputs: dict[str, Any] = model.prepare_inputs_for_generation(
+            input_ids,
+            next_sequence_length=None if is_first else count,
+            is_first_iteration=is_first,
+            **self._kwargs,
+        )
+        return inputs
 
 
 def finish(part: Part, rows: slice, capture: Capture | None, logits: Tensor) -> Tensor | None:
@@ -157,11 +171,13 @@ def open_capture(loaded: LoadedModel, parts: Sequence[Part], stack: ExitStack) -
     return stack.enter_context(Capture(loaded.structure, wanted).open())
 
 
-def first_kwargs(model: Any, input_ids: Tensor, *, keeps_all_logits: bool) -> dict[str, Any]:
-    """What `generate()` would give to the first forward."""
-    kwargs: dict[str, Any] = {"use_cache": True, "attention_mask": torch.ones_like(input_ids)}
-    if model._supports_default_dynamic_cache():
-        kwargs[find_cache_name(model)] = DynamicCache(config=model.config.get_text_config(decoder=True))
-    if not keeps_all_logits and model._supports_logits_to_keep():
-        kwargs["logits_to_keep"] = 1
-    return kwargs
+def choose_logits(part: Part, device: torch.device) -> int | Tensor:
+    """For which rows of a forward a model computes logits, in the way that its `logits_to_keep` takes.
+
+    Given a number of rows, some models leave all others out of their last blocks too (Gemma 4, where those share keys
+    and values), which nobody may notice who watches.
+    """
+    if part.sequence.watcher is None:
+        return 1
+    first = part.count - max(1, part.logits_count)
+    return torch.arange(first, part.count, device=device)

@@ -30,6 +30,8 @@ from glassformer.model.product import has_kernel
 NAME = "glassformer"
 # How many numbers of keys are widened for one call at most: a float32 copy of 8 MiB, and as much of values.
 MOST_WIDENED = 2**21
+# Tensors that attention may be given beside queries, keys, values and mask: looked at here, or without effect.
+KNOWN_TENSORS = frozenset({"position_ids", "position_bias", "s_aux"})
 
 Watch = Callable[[AttentionCall], None]
 _local = threading.local()
@@ -66,6 +68,10 @@ def is_traced() -> bool:
     return getattr(_local, "tracing", False)
 
 
+class UnknownAttention(Exception):
+    """The model's attention is given a tensor that the tap would leave out, such as which keys are chosen."""
+
+
 def attend(
     module: nn.Module,
     query: Tensor,
@@ -79,9 +85,14 @@ def attend(
 
     Shapes: `query` [batch, head, query, d_head], `key`, `value` [batch, kv_head, key, d_head]; returns
     [batch, query, head, d_head]. Soft caps and sinks, which PyTorch's fused attention lacks, are computed here.
+
+    Raises UnknownAttention for a tensor that it does not know.
     """
     if is_traced():
         return attend_compiled(query, key, value, attention_mask), None
+    for name, given in kwargs.items():
+        if isinstance(given, Tensor) and name not in KNOWN_TENSORS:
+            raise UnknownAttention(name)
     packed = find_packing()
     if packed is not None:
         return attend_packed(packed, module, query, key, value, attention_mask, scaling, **kwargs)
@@ -121,6 +132,8 @@ def attend_packed(
     is_causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
     if not isinstance(pattern, Pattern) or not is_causal or kwargs.get("position_bias") is not None:
         raise NotPackable
+    if packed.on_pattern is not None:
+        packed.on_pattern(module, pattern)
     call, packed.calls = packed.calls, packed.calls + 1
     fused = is_fused(kwargs)
     if not fused:

@@ -6,13 +6,13 @@ While one is computed (`packing`), transformers' masks are put off until the att
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers.masking_utils import sdpa_mask
 
 from glassformer.model.attention_call import AttentionCall
@@ -42,7 +42,8 @@ class Packing:
 
     Those of `batches` can attend together; with the others, `apart`, after them, `order` brings rows back into order.
     `compiled_call` is an earlier call of the block being computed, where that is compiled: what it says beside queries,
-    keys and values is left out of the compiled code, which all blocks share.
+    keys and values is left out of the compiled code, which all blocks share. `on_pattern` hears of each attention
+    module and what its mask is made from.
     """
 
     def __init__(self, spans: Sequence[Span], batches: Sequence[BatchedRows] = ()) -> None:
@@ -57,6 +58,7 @@ class Packing:
             self.order = torch.tensor(starts + apart, device=batches[0].rows.device).argsort()
         self.calls = 0
         self.compiled_call: AttentionCall | None = None
+        self.on_pattern: Callable[[nn.Module, Pattern], None] | None = None
 
     @property
     def is_single(self) -> bool:
@@ -70,11 +72,11 @@ class NotPackable(Exception):
 
 
 @contextmanager
-def packing(spans: Sequence[Span], batches: Sequence[BatchedRows] = ()) -> Iterator[None]:
+def packing(spans: Sequence[Span], batches: Sequence[BatchedRows] = ()) -> Iterator[Packing]:
     """Let this thread's forwards inside compute one packed row of `spans`, in the order of their rows."""
-    _local.packing = Packing(spans, batches)
+    _local.packing = packed = Packing(spans, batches)
     try:
-        yield
+        yield packed
     finally:
         _local.packing = None
 

@@ -8,17 +8,23 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import ExitStack
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from transformers import Cache
+from transformers.cache_utils import DynamicSlidingWindowLayer
 
 from glassformer.model.attention import NAME
+from glassformer.model.generate import make_first_arguments, takes_positions
+from glassformer.model.hooking import hook_input, hook_output
 from glassformer.model.key_value import KeyValueStore
 from glassformer.model.key_value_batch import BatchedRows, KeyValueBatches
-from glassformer.model.packed_row import Span, packing
+from glassformer.model.library import find_cache_name
+from glassformer.model.packed_row import Pattern, Span, packing
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -32,6 +38,11 @@ LENGTH_DEPENDENT_ROPES = frozenset({"dynamic", "longrope"})
 TOLERANCE = {torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 5e-2}
 # The texts that are tried, by the rows they have in each of some forwards: pieces of prompts and single tokens.
 PROBES = ((4, 6, 1, 0), (6, 1, 1, 1), (2, 5, 1, 1), (1, 1, 1, 1))
+# Words in the names of numbers at which a config lets a model compute something else: windows and chunks of attention,
+# lengths for which it was first made, steps of a temperature.
+LENGTH_WORDS = ("window", "chunk", "original", "floor", "local", "block_size")
+# Up to here a probe is as long as such a number; beyond, it only stands at positions as far on.
+LONGEST_PROBE = 64
 
 
 def compute_packed(
@@ -80,12 +91,15 @@ def find_packing_fault(model: PreTrainedModel, *, vocab: int, context: int) -> s
     ropes = find_rope_types(model.config) & LENGTH_DEPENDENT_ROPES
     if ropes:
         return f"its rotary embedding depends on the longest sequence ({', '.join(sorted(ropes))})"
-    if "position_ids" not in inspect.signature(model.forward).parameters:
+    if not takes_positions(type(model).forward):
         return "it does not take positions"
     if context < max(map(sum, PROBES)):
         return "its context is too short to try"
     try:
-        difference, scale = measure_packing(model, vocab=vocab)
+        fault = find_cache_fault(model, context=context)
+        if fault is not None:
+            return fault
+        difference, scale = measure_packing(model, vocab=vocab, lengths=find_lengths(model.config, context))
     except Exception as exc:
         log.debug("a packed forward failed", exc_info=exc)
         return f"a packed forward fails ({type(exc).__name__})"
@@ -100,21 +114,23 @@ def is_small(difference: float, scale: float, dtype: torch.dtype) -> bool:
 
 
 @torch.inference_mode()
-def measure_packing(model: PreTrainedModel, *, vocab: int) -> tuple[float, float]:
+def measure_packing(
+    model: PreTrainedModel, *, vocab: int, lengths: Collection[int] = ()
+) -> tuple[float, float]:
     """The largest difference that packing makes to the logits of some probes, and the logits' largest magnitude.
 
-    The probes are computed alone, then together.
+    The probes are computed alone, then together; `lengths` say where else they have to be than at the beginning.
     """
     generator = torch.Generator().manual_seed(0)
-    probes = [torch.randint(vocab, (sum(counts),), generator=generator).tolist() for counts in PROBES]
+    placed = place_probes(lengths)
+    probes = [torch.randint(vocab, (sum(counts),), generator=generator).tolist() for counts, _ in placed]
     expected = [
-        model(input_ids=torch.tensor([probe], device=model.device), use_cache=False).logits[0].float()
-        for probe in probes
+        compute_alone(model, probe, offset).float() for probe, (_, offset) in zip(probes, placed, strict=True)
     ]
     stores, batches = [KeyValueStore() for _ in probes], KeyValueBatches()
     seen = [0] * len(probes)
     difference = 0.0
-    for counts in zip(*PROBES, strict=True):
+    for counts in zip(*(counts for counts, _ in placed), strict=True):
         ids: list[int] = []
         positions: list[int] = []
         spans: list[Span] = []
@@ -123,13 +139,122 @@ def measure_packing(model: PreTrainedModel, *, vocab: int) -> tuple[float, float
             if count:
                 spans.append(Span(slice(len(ids), len(ids) + count), start, stores[which]))
                 ids += probes[which][start : start + count]
-                positions += range(start, start + count)
+                offset = placed[which][1]
+                positions += range(offset + start, offset + start + count)
         together = batches.arrange(spans, model.device)
         logits = compute_packed(model, ids, positions, spans, range(len(ids)), together).float()
         for span in spans:
             rows = expected[stores.index(span.store)][span.start : span.stop]
             difference = max(difference, float((logits[span.rows] - rows).abs().max()))
     return difference, max(float(rows.abs().max()) for rows in expected)
+
+
+def place_probes(lengths: Collection[int]) -> list[tuple[tuple[int, ...], int]]:
+    """The probes, as rows in each forward, and the positions at which they begin.
+
+    One is longer than each of `lengths` that is short enough; for each that is not, one begins just before it.
+    """
+    far = [length - 3 for length in sorted(lengths) if length > LONGEST_PROBE]
+    near = max((length for length in lengths if length <= LONGEST_PROBE), default=0)
+    first, *others = PROBES
+    # The first stays at the beginning, beside those that are far on.
+    offsets = (far * len(others))[: max(len(far), len(others))] or [0] * len(others)
+    placed: list[tuple[tuple[int, ...], int]] = [(first, 0)]
+    placed += [(others[i % len(others)], offset) for i, offset in enumerate(offsets)]
+    return [*placed, ((max(near - 2, 2), 6, 1, 1), 0)] if near else placed
+
+
+def compute_alone(model: PreTrainedModel, ids: Sequence[int], offset: int) -> Tensor:
+    """One whole forward of a text that begins at position `offset`, [pos, vocab]."""
+    logits: Tensor = model(
+        input_ids=torch.tensor([ids], device=model.device),
+        position_ids=torch.arange(offset, offset + len(ids), device=model.device)[None],
+        attention_mask=torch.ones(1, len(ids), dtype=torch.long, device=model.device),
+        use_cache=False,
+    ).logits[0]
+    return logits
+
+
+def find_lengths(config: Any, context: int) -> set[int]:
+    """The numbers in a config at which a model may compute something else, as far as its context reaches them."""
+    found: set[int] = set()
+
+    def search(part: dict[str, Any]) -> None:
+        for name, value in part.items():
+            if isinstance(value, dict):
+                search(value)
+            elif any(word in str(name) for word in LENGTH_WORDS) and isinstance(value, int | float):
+                found.add(int(value))
+
+    search(config.get_text_config(decoder=True).to_dict())
+    longest = max(map(sum, PROBES)) + 1
+    return {length for length in found if 1 < length <= context - longest}
+
+
+@torch.inference_mode()
+def find_cache_fault(model: PreTrainedModel, *, context: int) -> str | None:
+    """What the model's own cache does that positions do not tell, as a packed row has none; None where nothing.
+
+    Its blocks ask it how long the text is (for the temperature of Llama 4), or it forgets what their masks would still
+    show (Moshi). Both are seen in a text of three tokens, however large the numbers in the config.
+    """
+    ids = torch.arange(3, device=model.device)[None]
+    arguments = make_first_arguments(model, ids)
+    cache = arguments.get(find_cache_name(model))
+    if not isinstance(cache, Cache):
+        return None
+    if count_questions(model, cache, {"input_ids": ids, **arguments}):
+        return "its blocks ask the cache how long the text is"
+    forgetful = {
+        index: layer.sliding_window
+        for index, layer in enumerate(cache.layers)
+        if isinstance(layer, DynamicSlidingWindowLayer) and layer.sliding_window < context
+    }
+    patterns: dict[int, Pattern] = {}
+    span = Span(slice(0, 1), 0, KeyValueStore())
+    with packing([span]) as packed:
+        packed.on_pattern = lambda module, pattern: patterns.update({cast(int, module.layer_idx): pattern})
+        model(
+            input_ids=ids[:, :1],
+            attention_mask=torch.ones(1, 1, dtype=torch.long, device=model.device),
+            position_ids=ids[:, :1],
+            use_cache=False,
+        )
+    for index, pattern in patterns.items():
+        if index not in forgetful:
+            continue
+        mask = pattern.mask(Span(span.rows, forgetful[index], span.store))
+        if mask is None or bool(mask[..., 0].any()):
+            return "its cache forgets what its attention would still see"
+    return None
+
+
+def count_questions(model: nn.Module, cache: Cache, arguments: dict[str, Any]) -> int:
+    """How often a forward asks `cache` for its length from inside of a block."""
+    depth = asked = 0
+    ask = cache.get_seq_length
+
+    def count(*args: Any, **kwargs: Any) -> Any:
+        nonlocal asked
+        asked += depth > 0
+        return ask(*args, **kwargs)
+
+    def enter(*_: Any) -> None:
+        nonlocal depth
+        depth += 1
+
+    def leave(*_: Any) -> None:
+        nonlocal depth
+        depth -= 1
+
+    with ExitStack() as stack:
+        for module in model.modules():
+            if isinstance(getattr(module, "layer_idx", None), int):
+                stack.callback(hook_input(module, enter).remove)
+                stack.callback(hook_output(module, leave).remove)
+        cache.get_seq_length = count  # type: ignore[method-assign]
+        model(**arguments)
+    return asked
 
 
 def find_rope_types(config: Any) -> set[str]:

@@ -10,6 +10,7 @@ from glassformer.model.attention import install
 from glassformer.model.compiled import install_compiled
 from glassformer.model.linear import install_products, remove_products
 from glassformer.model.load import LoadedModel
+from glassformer.model.selfcheck import keep_true_attention, make_check_prompt
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +25,14 @@ def look_into(loaded: LoadedModel, on_fraction: Callable[[float], None] | None =
         loaded.anatomy = build_anatomy(loaded, on_fraction)
     except Exception:
         log.exception("looking into %s failed", loaded.model_id)
+    if loaded.anatomy is None or loaded.anatomy.refused is not None:
+        try:
+            # Nothing has compared what it says through the tap with what it says without.
+            with loaded.lock:
+                prompt = make_check_prompt(loaded.vocab, loaded.context, loaded.device)
+                keep_true_attention(loaded.model, prompt)
+        except Exception:
+            log.exception("comparing attention of %s failed", loaded.model_id)
 
 
 def quicken_steps(loaded: LoadedModel, *, spare_bytes: int, compiles_blocks: bool) -> None:

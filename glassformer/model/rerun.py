@@ -53,7 +53,7 @@ def run_blocks(structure: Structure, token_ids: Tensor) -> None:
     """Every block once on `token_ids` [pos], without the head; who watches has begun to before."""
     with structure.lock, torch.inference_mode(), _leaving_after(structure.blocks[-1]):
         try:
-            structure.model(input_ids=token_ids[None], use_cache=False)
+            structure.model(**structure.whole_arguments(token_ids))
         except _Reached:
             return
     raise RuntimeError("the forward never reached the last block")

@@ -14,9 +14,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from glassformer.errors import UnknownAddress
-from glassformer.model.attention import install, select_attention
+from glassformer.model.attention import UnknownAttention, install, select_attention
 from glassformer.model.capture import Capture, locate, split_address
 from glassformer.model.equation import close_factor, evaluate, find_open
 from glassformer.model.hooking import hook_input, hook_output
@@ -73,8 +74,12 @@ class Measurement:
                 if install(model)
                 else "this family computes attention outside the shared attention interface"
             )
-            capture, logits = self._run_captured(addresses)
-            if structure.untapped is None and self._differs_from_eager(logits):
+            try:
+                capture, logits = self._run_captured(addresses)
+                is_changed = structure.untapped is None and self._differs_from_eager(logits)
+            except UnknownAttention:
+                is_changed = True
+            if is_changed:
                 select_attention(model, "eager")
                 structure.untapped = "the attention tap changes what this family computes"
                 capture, logits = self._run_captured(addresses)
@@ -367,6 +372,21 @@ def compare(actual: Tensor, expected: Tensor) -> Check:
         return Check(status="close", max_abs_difference=difference, tolerance=tolerance)
     reason = f"its equation differs from the model by {difference:.3g}, more than {tolerance:.3g}"
     return Check(status="refused", max_abs_difference=difference, tolerance=tolerance, reason=reason)
+
+
+@torch.inference_mode()
+def keep_true_attention(model: PreTrainedModel, token_ids: Tensor) -> None:
+    """Select the tap for a model whose inside cannot be checked, if it leaves the logits of `token_ids` [pos] alone."""
+    select_attention(model, "eager")
+    plain = model(input_ids=token_ids[None], use_cache=False).logits[0]
+    if not install(model):
+        return
+    try:
+        tapped = model(input_ids=token_ids[None], use_cache=False).logits[0]
+    except UnknownAttention:
+        tapped = None
+    if tapped is None or compare(tapped, plain).status == "refused":
+        select_attention(model, "eager")
 
 
 def make_check_prompt(vocab: int, context: int, device: torch.device) -> Tensor:

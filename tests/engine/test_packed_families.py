@@ -24,10 +24,10 @@ from glassformer.model.source import ModelSource
 
 PACKED = (
     "cohere cohere2 deepseek_v3 diffllama exaone4 gemma gemma2 gemma3_text gemma3n_text glm4 gpt2 gpt_bigcode gpt_neox "
-    "gpt_oss granite granitemoe helium lfm2 llama llama4_text mistral mixtral nemotron olmo2 olmoe opt phi phi3 qwen2 "
+    "gpt_oss granite granitemoe helium lfm2 llama mistral mixtral nemotron olmo2 olmoe opt phi phi3 qwen2 "
     "qwen3 qwen3_moe smollm3 stablelm starcoder2"
 ).split()
-TAKING_TURNS = ["bloom", "falcon", "mamba", "jamba"]
+TAKING_TURNS = ["bloom", "falcon", "mamba", "jamba", "llama4_text"]
 
 
 @pytest.mark.parametrize("family", [*PACKED, *TAKING_TURNS])

@@ -195,14 +195,14 @@ class NotBuilt(Exception):
     """Upstream cannot make or run a random model of this family; the text says why."""
 
 
-def build(family: str) -> PreTrainedModel:
-    """A tiny random model of `family` in float32. Raises NotBuilt."""
+def build(family: str, **changes: Any) -> PreTrainedModel:
+    """A tiny random model of `family` in float32, with `changes` to its config. Raises NotBuilt."""
     reasons: list[str] = []
     for variant in VARIANTS:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                model = make_model(family, make_config(CONFIG_MAPPING[family], variant))
+                model = make_model(family, make_config(CONFIG_MAPPING[family], {**variant, **changes}))
                 check_it_runs(model)
         except Exception as exc:
             reasons.append(describe(exc))
@@ -230,7 +230,9 @@ def make_config(kind: Any, variant: dict[str, Any]) -> Any:
         if alias in chosen and name in chosen:
             chosen.pop(alias)
     config = kind(**chosen)
-    kinds = list_kinds(kind, config)
+    kinds = {name: value for name, value in list_kinds(kind, config).items() if name not in chosen}
+    if "attn_layer_indices" in chosen:  # which says the same in another way
+        kinds = {}
     return kind(**chosen, **kinds) if kinds else config
 
 
