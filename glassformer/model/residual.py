@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from glassformer.errors import ModelFailed
 from glassformer.model.hooking import hook_input, hook_output
 
 # Given the number of a block, and what it and those after it read, [block, row, d_model]; what the last block gave
@@ -34,7 +35,10 @@ class ResidualTap:
 
     @contextmanager
     def listening(self, take: Take) -> Iterator[None]:
-        """Call `take` with what the blocks read in every forward that this thread runs inside."""
+        """Call `take` with what the blocks read in every forward that this thread runs inside.
+
+        Raises ModelFailed there where a block is given other rows than the first: whose they are nobody could tell.
+        """
         listeners: list[Take] = self._local.__dict__.setdefault("listeners", [])
         handles = [] if listeners else self._hook(listeners)
         listeners.append(take)
@@ -47,9 +51,16 @@ class ResidualTap:
 
     def _hook(self, listeners: list[Take]) -> list[RemovableHandle]:
         gathered: list[Tensor] = []
+        given: list[torch.Size] = []
 
         def tell(block: int, hidden: Tensor) -> None:
             first, seen = block, hidden.detach()
+            if block == 0:
+                given[:] = [seen.shape]
+            if [seen.shape] != given or seen.shape[0] != 1:
+                raise ModelFailed(
+                    f"Block {block} was given other rows than the first: it cannot be recorded."
+                )
             if seen.shape[1] <= FEW_ROWS:
                 if block == 0:  # float32: some models go on in a wider format than they begin with
                     gathered[:] = [

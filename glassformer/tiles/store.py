@@ -58,6 +58,8 @@ class ZarrReply:
 class ZarrStore:
     """The keys of a set of arrays; `growing` says whether arrays may still get more rows.
 
+    `lasting` says whether the rows of a growing one stay what they are.
+
     `coarse` keeps chunks of coarse levels, which cost a pass over the cells below them. Safe to ask from several
     threads as long as the arrays are.
     """
@@ -68,11 +70,13 @@ class ZarrStore:
         attributes: Mapping[str, Any],
         *,
         growing: bool,
+        lasting: bool = True,
         coarse: ByteCache | None = None,
     ) -> None:
         self._arrays = arrays
         self._attributes = dict(attributes)
         self._growing = growing
+        self._lasting = lasting
         self._coarse = coarse
         self._root: ZarrReply | None = None
 
@@ -145,7 +149,8 @@ class ZarrStore:
             body = whole.tobytes()
             if kept is not None:
                 kept.keep(key, body)
-        return _reply(body, BYTES_TYPE, immutable=not self._growing or self._is_full(view, level, starts))
+        settled = not self._growing or (self._lasting and self._is_full(view, level, starts))
+        return _reply(body, BYTES_TYPE, immutable=settled)
 
     def _sides(self, view: ArrayView, level: int) -> list[tuple[int, int]]:
         """The length of each axis of a level, with that of its chunks."""

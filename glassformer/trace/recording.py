@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from glassformer.errors import BadValue
+from glassformer.errors import BadValue, ModelFailed
 from glassformer.model.capture import Capture
 from glassformer.model.structure import Structure
 from glassformer.protocol.frames import encode_frame
@@ -85,11 +85,19 @@ class Recording:
 
     @contextmanager
     def watch(self, rows: slice, start: int, stop: int) -> Iterator[None]:
-        """Record the forward run inside, whose rows `rows` are the positions `start` to `stop`."""
+        """Record the forward run inside, whose rows `rows` are the positions `start` to `stop`.
+
+        Positions that are recorded already are replaced: where a text outgrows its rotary embedding the model reads all
+        of it anew (docs/decisions/0007), and what it made of it then is what later tokens see. Raises ModelFailed for
+        a forward without those rows.
+        """
 
         def take(first: int, residuals: Tensor) -> None:
+            seen = residuals[:, rows]
+            if seen.shape[1] != stop - start:
+                raise ModelFailed(f"A forward of {residuals.shape[1]} rows cannot be recorded as {rows}.")
             held = self._ensure(stop, residuals.shape[-1])
-            held[first : first + len(residuals), start:stop] = residuals[:, rows]
+            held[first : first + len(residuals), start:stop] = seen
 
         with self._structure.residuals.listening(take):
             yield

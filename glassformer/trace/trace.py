@@ -16,6 +16,7 @@ from torch import Tensor
 from glassformer.errors import BadValue, UnknownAddress
 from glassformer.model.capture import Capture
 from glassformer.model.load import LoadedModel
+from glassformer.model.packing import find_rope_types
 from glassformer.model.rerun import rerun_final_norm, rerun_tail, run_blocks
 from glassformer.protocol.anatomy import Anatomy, Site
 from glassformer.protocol.messages import ChatMessage, Explanation, Intervention
@@ -276,7 +277,11 @@ class Trace:
         return ZarrStore(chosen, everything, growing=False)
 
     def _make_store(self, positions: int) -> ZarrStore:
-        return ZarrStore(self._make_views(positions), self._describe(positions), growing=True)
+        # A text that outgrows this kind of rotary embedding is read anew as a whole, and its rows are then others.
+        lasting = "longrope" not in find_rope_types(self.loaded.config)
+        return ZarrStore(
+            self._make_views(positions), self._describe(positions), growing=True, lasting=lasting
+        )
 
     def _make_views(self, positions: int) -> dict[str, ArrayView]:
         return {
