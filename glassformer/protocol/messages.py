@@ -264,6 +264,13 @@ TraceStatus = Literal["queued", "running", "done", "stopped", "failed"]
 TraceFinish = Literal["stop", "length", "cancelled", "context"]
 
 
+class Adopted(Message):
+    """The first `positions` positions of a recording are those of another, copied: the same numbers to the bit."""
+
+    trace_id: str
+    positions: int
+
+
 class TraceState(Message):
     """A recording as the page sees it. `positions` counts those whose activations are recorded."""
 
@@ -289,6 +296,10 @@ class TraceState(Message):
     )
     interventions: list[Intervention] = Field(default_factory=list)
     sampling: Sampling = Field(default_factory=Sampling, description="how what is written is drawn")
+    adopted: list[Adopted] = Field(
+        default_factory=list,
+        description="recordings this one begins with, the nearest first; known once positions are recorded",
+    )
 
 
 class TraceList(Message):

@@ -28,6 +28,9 @@ FIRST_CAPACITY = 64
 # attention patterns alone, heads x rows x keys for every block, would stall everybody.
 SHOWN_ROWS = 16
 
+# Recordings remembered that one begins with: texts that are drawn again and again would make an endless list.
+MOST_ANCESTORS = 16
+
 Send = Callable[[bytes], None]
 
 
@@ -40,7 +43,10 @@ class Subscription:
 
 
 class Recording:
-    """The residuals of one sequence, Float[Tensor, "block_and_end pos d_model"], growing as the model runs."""
+    """The residuals of one sequence, Float[Tensor, "block_and_end pos d_model"], growing as the model runs.
+
+    `ancestors` are the recordings it begins with, nearest first: their ids, and how many positions are theirs.
+    """
 
     is_alone = False
 
@@ -49,6 +55,7 @@ class Recording:
         self._trace_id = trace_id
         self._residuals: Tensor | None = None
         self._subscriptions: list[Subscription] = []
+        self.ancestors: tuple[tuple[str, int], ...] = ()
         self.positions = 0
 
     @property
@@ -137,6 +144,8 @@ class Recording:
         if residuals is None or self.positions:
             return False
         self._ensure(count, residuals.shape[-1])[:, :count] = residuals[:, :count]
+        further = ((ancestor, min(own, count)) for ancestor, own in other.ancestors)
+        self.ancestors = ((other._trace_id, count), *further)[:MOST_ANCESTORS]
         self.positions = count
         return True
 

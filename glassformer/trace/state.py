@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from glassformer.protocol.messages import Sampling, Step, Token, TraceFinish, TraceState, TraceStatus
+from glassformer.protocol.messages import Adopted, Sampling, Step, Token, TraceFinish, TraceState, TraceStatus
 
 if TYPE_CHECKING:
     from glassformer.engine.request import DecodedToken
@@ -51,4 +51,7 @@ def describe_state(
         batched_difference=trace.batched_difference,
         interventions=list(trace.interventions),
         sampling=sampling,
+        adopted=[
+            Adopted(trace_id=trace_id, positions=count) for trace_id, count in trace.recording.ancestors
+        ],
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -20,7 +21,7 @@ from glassformer.model.packing import find_rope_types
 from glassformer.model.rerun import rerun_final_norm, rerun_tail, run_blocks
 from glassformer.protocol.anatomy import Anatomy, Site
 from glassformer.protocol.messages import ChatMessage, Explanation, Intervention
-from glassformer.tiles.level import Array, Region
+from glassformer.tiles.level import Array, Region, count_levels, level_shape, read_level
 from glassformer.tiles.store import ArrayView, ZarrReply, ZarrStore
 from glassformer.trace.explain import explain_cell
 from glassformer.trace.intervention import (
@@ -32,6 +33,9 @@ from glassformer.trace.intervention import (
 )
 from glassformer.trace.materialise import PATTERNS, BlockSites, check_whole, form_pattern, materialise_block
 from glassformer.trace.recording import Recording, Send, to_numpy
+
+# Cells of one answer of rows: 16 MiB.
+MOST_CELLS = 2**22
 
 
 class BlockCache(Protocol):
@@ -155,6 +159,32 @@ class Trace:
         where = region or tuple(slice(0, size) for size in shape)
         cells, is_held = self._read(site, where)
         return to_numpy(cells.clone() if copies and is_held else cells)
+
+    def read_rows(self, address: str, start: int, stop: int, level: int = 0) -> Array:
+        """The rows of positions `start` to `stop` as a level of the store has them, with the keys before `stop`.
+
+        Of a coarse level these are the rows that pool any of those positions, of a recording that ends at `stop`.
+        Raises UnknownAddress, and BadValue for positions that are not recorded, for a level that is not there, and
+        for more than `MOST_CELLS`.
+        """
+        site = self.require_site(address)
+        axis = next((axis for axis, name in enumerate(site.axes) if name in ("pos", "query")), -1)
+        if axis != len(site.axes) - 2:
+            raise BadValue(f"{address} has no rows that follow positions.", field="address")
+        if not 0 <= start < stop <= self.positions:
+            raise BadValue(
+                f"stop must be from start + 1 to {self.positions}, the positions recorded.", field="stop"
+            )
+        shape = self.shape(site, stop)
+        if not 0 <= level < count_levels(shape):
+            raise BadValue(f"level must be below {count_levels(shape)} for {stop} positions.", field="level")
+        region = tuple(
+            slice(start >> level if place == axis else 0, size)
+            for place, size in enumerate(level_shape(shape, level))
+        )
+        if math.prod(part.stop - part.start for part in region) > MOST_CELLS:
+            raise BadValue("These are too many cells for one answer; ask for fewer positions.", field="stop")
+        return read_level(partial(self.read, address), shape, level, region, "magnitude")
 
     def read_logits(self, pos: int) -> Tensor:
         """Logits at one recorded position, [vocab]. Raises BadValue for a position that is not recorded."""

@@ -189,6 +189,28 @@ async def explain_cell(
     return await services.read(run.trace.explain, address, [int(part) for part in index.split(",")])
 
 
+@router.get("/{trace_id}/rows", response_class=Response)
+async def read_rows(
+    trace_id: str,
+    services: ServicesOf,
+    address: Annotated[str, Query(min_length=1, max_length=200)],
+    start: Annotated[int, Query(ge=0)],
+    stop: Annotated[int, Query(ge=1)],
+    level: Annotated[int, Query(ge=0, le=32)] = 0,
+) -> Response:
+    """Rows of a site as a live frame has them: what a page lacks that knows the rest."""
+    run = find_run(services, trace_id)
+    frame = await services.read(encode_rows, run, address, start, stop, level)
+    return Response(frame, media_type="application/octet-stream", headers={"Cache-Control": "no-store"})
+
+
+def encode_rows(run: TraceRun, address: str, start: int, stop: int, level: int) -> bytes:
+    from glassformer.protocol.frames import encode_frame
+
+    rows = run.trace.read_rows(address, start, stop, level)
+    return encode_frame(run.trace.id, start, stop, {address: rows})
+
+
 @router.get("/{trace_id}/lens", response_model=Lens)
 async def read_lens(
     trace_id: str,

@@ -22,17 +22,22 @@ export class ByteLru<Value> {
     return value;
   }
 
+  /** Oldest first; reading so counts as no use. */
+  entries(): IterableIterator<[string, Value]> {
+    return this.#entries.entries();
+  }
+
   set(key: string, value: Value): void {
-    this.#drop(key);
+    this.delete(key);
     this.#entries.set(key, value);
     this.#usedBytes += this.#sizeOf(value);
     for (const oldest of this.#entries.keys()) {
       if (this.#usedBytes <= this.#budgetBytes || oldest === key) break;
-      this.#drop(oldest);
+      this.delete(oldest);
     }
   }
 
-  #drop(key: string): void {
+  delete(key: string): void {
     const value = this.#entries.get(key);
     if (value === undefined) return;
     this.#entries.delete(key);

@@ -30,7 +30,7 @@ function createJobs() {
 test("reads in the order wanted, four at a time, and cancels what is no longer wanted", async () => {
   const { asked, cancelled, job, answer } = createJobs();
   const arrived: string[] = [];
-  const queue = new MatrixQueue({ onMatrix: (key) => arrived.push(key), onFailure: () => {} });
+  const queue = new MatrixQueue({ onResult: (key) => arrived.push(key), onFailure: () => {} });
   queue.want(["a", "b", "c", "d", "e", "f"].map(job));
   expect(asked).toEqual(["a", "b", "c", "d"]);
   await answer("b");

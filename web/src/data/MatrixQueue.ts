@@ -1,13 +1,12 @@
-import type { Matrix } from "../layout/Matrix";
 import { isAbort } from "./request";
 
-export interface Job {
+export interface Job<Result> {
   key: string;
-  read(signal: AbortSignal): Promise<Matrix>;
+  read(signal: AbortSignal): Promise<Result>;
 }
 
-export interface QueueListener {
-  onMatrix(key: string, matrix: Matrix): void;
+export interface QueueListener<Result> {
+  onResult(key: string, result: Result): void;
   onFailure(key: string, error: unknown): void;
 }
 
@@ -18,13 +17,13 @@ const PARALLEL = 4;
  * Reads what is wanted, in the order wanted. Each new list replaces the last: what fell out of it is cancelled,
  * what has been delivered is not read again.
  */
-export class MatrixQueue {
-  readonly #listener: QueueListener;
+export class MatrixQueue<Result> {
+  readonly #listener: QueueListener<Result>;
   readonly #running = new Map<string, AbortController>();
   readonly #settled = new Set<string>();
-  #wanted: Job[] = [];
+  #wanted: Job<Result>[] = [];
 
-  constructor(listener: QueueListener) {
+  constructor(listener: QueueListener<Result>) {
     this.#listener = listener;
   }
 
@@ -33,7 +32,7 @@ export class MatrixQueue {
     return this.#wanted.filter((job) => !this.#settled.has(job.key)).length;
   }
 
-  want(jobs: Job[]): void {
+  want(jobs: Job<Result>[]): void {
     this.#wanted = jobs;
     const keys = new Set(jobs.map((job) => job.key));
     for (const [key, controller] of this.#running) {
@@ -58,14 +57,14 @@ export class MatrixQueue {
     }
   }
 
-  async #start(job: Job): Promise<void> {
+  async #start(job: Job<Result>): Promise<void> {
     const controller = new AbortController();
     this.#running.set(job.key, controller);
     try {
-      const matrix = await job.read(controller.signal);
+      const result = await job.read(controller.signal);
       if (controller.signal.aborted) return;
       this.#settled.add(job.key);
-      this.#listener.onMatrix(job.key, matrix);
+      this.#listener.onResult(job.key, result);
     } catch (error) {
       if (controller.signal.aborted || isAbort(error)) return;
       this.#settled.add(job.key);

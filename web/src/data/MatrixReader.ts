@@ -2,6 +2,7 @@ import * as zarr from "zarrita";
 import type { Cell } from "../layout/Cell";
 import type { Matrix } from "../layout/Matrix";
 import { ByteLru } from "./ByteLru";
+import { RecordedRows, type Rows } from "./RecordedRows";
 import type { StoreAddress, StoreSource } from "./Source";
 
 export interface MatrixAddress {
@@ -12,6 +13,8 @@ export interface MatrixAddress {
 
 /** 96 MiB: a few screens full of matrices at the level that fits the screen, on a phone too. */
 const CACHE_BYTES = 96 * 2 ** 20;
+/** Cells of one request for rows: a server answers no more than four times as many. */
+const ROW_CELLS = 2 ** 20;
 /** Stores kept open: the recording on screen, the one before it, and the weights. */
 const OPEN_STORES = 4;
 
@@ -28,6 +31,8 @@ interface Pending {
 
 /** The page's one reader of tensors. Equal requests share one answer, and one that nobody waits for is cancelled. */
 export class MatrixReader {
+  /** What is known of the recording on screen; of it nothing is asked for twice. */
+  readonly rows = new RecordedRows(CACHE_BYTES);
   readonly #cache = new ByteLru<Matrix>(CACHE_BYTES, (matrix) => matrix.values.byteLength);
   readonly #stores = new Map<string, Promise<OpenStore>>();
   readonly #pending = new Map<string, Pending>();
@@ -41,7 +46,7 @@ export class MatrixReader {
   async read(address: MatrixAddress, signal: AbortSignal): Promise<Matrix> {
     signal.throwIfAborted();
     const key = JSON.stringify([keyOf(address.store), address.name, address.level]);
-    const cached = this.#cache.get(key);
+    const cached = this.#findRows(address) ?? this.#cache.get(key);
     if (cached) return cached;
     let pending = this.#pending.get(key);
     const forget = () => {
@@ -49,8 +54,8 @@ export class MatrixReader {
     };
     if (!pending) {
       const controller = new AbortController();
-      const promise = this.#fetch(address, controller.signal).then((matrix) => {
-        this.#cache.set(key, matrix);
+      const promise = this.#complete(address, controller.signal).then((matrix) => {
+        if (!this.#findRows(address)) this.#cache.set(key, matrix);
         return matrix;
       });
       pending = { promise, controller, waiting: 0 };
@@ -58,6 +63,32 @@ export class MatrixReader {
       promise.then(forget, forget);
     }
     return waitFor(pending, signal, forget);
+  }
+
+  /** Asks for the rows that are missing, where some are known; null where none are, or none can be asked for. */
+  async fill({ store, name, level }: MatrixAddress, signal: AbortSignal): Promise<Rows[] | null> {
+    if (store.kind !== "recording" || !this.#source.readRows) return null;
+    const { traceId, positions } = store;
+    const missing = this.rows.gaps(traceId, name, level, positions);
+    if (!missing) return null;
+    // Whole pools, so that no row is cut in two.
+    const most = Math.max(1, Math.floor(ROW_CELLS / missing.rowCells)) * 2 ** missing.level;
+    const found: Rows[] = [];
+    for (const [from, until] of missing.gaps) {
+      for (let start = from; start < until; ) {
+        const stop = Math.min(until, start + most);
+        const place = { address: name, start, stop, level: missing.level };
+        const { arrays } = await this.#source.readRows(traceId, place, signal);
+        for (const { shape, values } of arrays) {
+          const first = start >> missing.level;
+          const rows = { start: first, stop: first + (shape.at(-2) ?? 0), shape, values, positions: stop };
+          this.rows.add(traceId, name, missing.axes, missing.level, rows);
+          found.push(rows);
+        }
+        start = stop;
+      }
+    }
+    return found;
   }
 
   holds(store: StoreAddress): boolean {
@@ -85,6 +116,27 @@ export class MatrixReader {
     chunks.expect(array.path, array.chunks);
     const found = (await zarr.get(array, selection, { signal })) as number | zarr.Chunk<"float32">;
     return typeof found === "number" ? Float32Array.of(found) : found.data;
+  }
+
+  #findRows({ store, name, level }: MatrixAddress): Matrix | null {
+    return store.kind === "recording" ? this.rows.find(store.traceId, name, level, store.positions) : null;
+  }
+
+  async #complete(address: MatrixAddress, signal: AbortSignal): Promise<Matrix> {
+    if (await this.fill(address, signal)) {
+      const whole = this.#findRows(address);
+      if (whole) return whole;
+    }
+    const matrix = await this.#fetch(address, signal);
+    const { store, name } = address;
+    if (store.kind === "recording") {
+      const { axes, shape, level, values } = matrix;
+      const stop = shape.at(-2) ?? 0;
+      // The store may have grown since it was asked; of pools one cannot tell.
+      const positions = level === 0 ? stop : store.positions;
+      this.rows.add(store.traceId, name, axes, level, { start: 0, stop, shape, values, positions });
+    }
+    return matrix;
   }
 
   async #fetch(address: MatrixAddress, signal: AbortSignal): Promise<Matrix> {

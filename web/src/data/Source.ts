@@ -1,5 +1,6 @@
+import type { Frame } from "../protocol/frames";
 import type { Distribution, Explanation, Sampling } from "../protocol/schema.generated";
-import { fetchDistribution, fetchExplanation } from "./client";
+import { fetchDistribution, fetchExplanation, fetchRows } from "./client";
 import { pathOfId, readRefusal, request } from "./request";
 import { serverAddress } from "./serverAddress";
 
@@ -13,12 +14,22 @@ export interface CellReference {
   index: readonly number[];
 }
 
+/** Rows of the positions `start` to `stop` at a level. */
+export interface RowsReference {
+  address: string;
+  start: number;
+  stop: number;
+  level: number;
+}
+
 /** Where Zarr stores are, and how one of their keys is fetched. */
 export interface StoreSource {
   /** Whether there is such a store at all: an export may leave the weights out. */
   holds(store: StoreAddress): boolean;
   storeUrl(store: StoreAddress): URL;
   fetchKey(request: Request): Promise<Response>;
+  /** Rows alone, of a recording that may be growing; not where only files are. */
+  readRows?(traceId: string, rows: RowsReference, signal: AbortSignal): Promise<Frame>;
 }
 
 /** What can be asked about a recording: of a running server, or of the files of an export. */
@@ -35,6 +46,7 @@ export interface Source extends StoreSource {
 export const liveSource: Source = {
   readDistribution: fetchDistribution,
   explain: fetchExplanation,
+  readRows: fetchRows,
   holds: () => true,
   storeUrl(store) {
     const path = store.kind === "recording" ? `traces/${store.traceId}` : `models/${pathOfId(store.modelId)}`;

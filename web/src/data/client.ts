@@ -1,4 +1,5 @@
 import { filterSettings } from "../protocol/filterSettings";
+import { decodeFrame, type Frame } from "../protocol/frames";
 import type { PromptToken } from "../protocol/PromptToken";
 import type {
   Anatomy,
@@ -11,8 +12,8 @@ import type {
   TraceRequest,
   TraceState,
 } from "../protocol/schema.generated";
-import { pathOfId, requestJson } from "./request";
-import type { CellReference } from "./Source";
+import { pathOfId, readRefusal, request, requestJson } from "./request";
+import type { CellReference, RowsReference } from "./Source";
 
 /** What a trace is asked for; the server fills in what is left out. */
 export type NewTrace = Partial<TraceRequest> & Pick<TraceRequest, "model_id">;
@@ -69,6 +70,14 @@ export function fetchExplanation(
 ): Promise<Explanation> {
   const query = new URLSearchParams({ address: cell.address, index: cell.index.join(",") });
   return requestJson(`/api/traces/${traceId}/explain?${query}`, { signal });
+}
+
+export async function fetchRows(traceId: string, rows: RowsReference, signal: AbortSignal): Promise<Frame> {
+  const { address, start, stop, level } = rows;
+  const query = new URLSearchParams({ address, start: `${start}`, stop: `${stop}`, level: `${level}` });
+  const response = await request(`/api/traces/${traceId}/rows?${query}`, { signal });
+  if (!response.ok) throw await readRefusal(response);
+  return decodeFrame(await response.arrayBuffer());
 }
 
 interface Tokenized {

@@ -2,13 +2,16 @@ import { Batch } from "../data/Batch";
 import { LiveSocket } from "../data/LiveSocket";
 import { MatrixQueue } from "../data/MatrixQueue";
 import { MatrixReader } from "../data/MatrixReader";
-import type { StoreSource } from "../data/Source";
+import type { Rows } from "../data/RecordedRows";
+import type { StoreAddress, StoreSource } from "../data/Source";
 import type { Cell } from "../layout/Cell";
 import type { Matrix } from "../layout/Matrix";
 import type { Frame } from "../protocol/frames";
+import type { TraceState } from "../protocol/schema.generated";
 import type { Scene, Wanted } from "../scene/Scene";
 import type { AppStore } from "../state/createAppStore";
-import { findSite, findWeight } from "../state/selectors";
+import { findSite, findWeight, isEnded } from "../state/selectors";
+import { sharedPrefix, sharedRows } from "../state/sharedPrefix";
 import { describeFailure } from "./describeFailure";
 
 /** As often as a screen shows a frame; a fast model takes several steps in that time. */
@@ -16,39 +19,45 @@ const FRAME_BATCH_MS = 16;
 /** How often rows are read from the store while they come by no socket. */
 const CATCH_UP_MS = 1_000;
 
-interface LiveRows {
-  start: number;
-  stop: number;
-  shape: number[];
-  values: Float32Array;
-}
+/** A whole tensor, or the rows of one that the scene has the rest of. */
+type Arrival = Matrix | { address: string; added: Rows[] };
 
-/** Carries tensors to the scene: what it wants from the store, and the rows of each step while a recording grows. */
+/**
+ * Carries tensors to the scene: what it wants from the store, and the rows of each step while a recording grows. Where a
+ * recording begins like the one before it, what is known stays, and the rest alone is asked for.
+ */
 export class Tensors {
   readonly reader: MatrixReader;
   readonly #store: AppStore;
   readonly #scene: () => Scene;
   readonly #onArrival: () => void;
-  readonly #queue: MatrixQueue;
+  readonly #queue: MatrixQueue<Arrival>;
   readonly #frames = new Batch<Frame>(FRAME_BATCH_MS, (frames) => this.#takeFrames(frames));
   readonly #live = new LiveSocket((frame) => this.#frames.add(frame));
-  readonly #exact = new Map<string, Matrix>();
-  readonly #rows = new Map<string, LiveRows[]>();
+  readonly #weights = new Map<string, Matrix>();
   #wanted: Wanted[] = [];
   #catchUpTimer: ReturnType<typeof setTimeout> | undefined;
-  /** How many positions the store had when the recording was last read, and which recording it was. */
-  #read = { traceId: "", positions: 0 };
-  /** Goes up when sites have to be read anew; those whose rows all came live keep theirs. */
+  /** The recording whose rows are known, and how many positions it had when it was last asked about. */
+  #shown: TraceState | null = null;
+  #askedAt = 0;
+  /** Whether rows are missing that can wait until all has been written. */
+  #owes = false;
+  /** How many of its positions were known before it. */
+  #keptCount = 0;
+  /** Frames of a recording that has not said yet what it begins with. */
+  #early: Frame[] = [];
+  /** Goes up when sites have to be asked for anew. */
   #epoch = 0;
-  readonly #complete = new Map<string, number>();
+  /** Tensors that the scene has, by name and level. */
+  readonly #delivered = new Set<string>();
 
   constructor(store: AppStore, source: StoreSource, scene: () => Scene, onArrival: () => void) {
     this.reader = new MatrixReader(source);
     this.#store = store;
     this.#scene = scene;
     this.#onArrival = onArrival;
-    this.#queue = new MatrixQueue({
-      onMatrix: (_key, matrix) => this.#deliver(matrix),
+    this.#queue = new MatrixQueue<Arrival>({
+      onResult: (_key, arrival) => this.#deliver(arrival),
       onFailure: (_key, error) => {
         describeFailure(store, error);
         onArrival();
@@ -61,15 +70,23 @@ export class Tensors {
     return this.#queue.waiting === 0;
   }
 
+  /** Whether the recording on screen does not begin with all that was shown before it. */
+  get isNew(): boolean {
+    return this.#keptCount < (this.#shown?.prompt_count ?? 0) - 1;
+  }
+
   want(wanted: Wanted[]): void {
     this.#wanted = wanted;
+    const keys = new Set(wanted.map(keyOf));
+    // What fell out may have been dropped by the scene too.
+    for (const key of this.#delivered) if (!keys.has(key)) this.#delivered.delete(key);
     this.#ask();
   }
 
   /** The model on screen is another one. */
   forgetModel(): void {
-    this.#exact.clear();
-    this.#read = { traceId: "", positions: 0 };
+    this.#weights.clear();
+    this.#turnTo(null, 0);
     this.refreshRecording();
   }
 
@@ -77,22 +94,15 @@ export class Tensors {
   refreshRecording(): void {
     this.#frames.flush();
     const { trace } = this.#store.getState();
-    const now = { traceId: trace?.id ?? "", positions: trace?.positions ?? 0 };
-    const before = this.#read;
-    if (now.traceId !== before.traceId) {
-      const { anatomy } = this.#store.getState();
-      for (const name of this.#exact.keys()) if (!findWeight(anatomy, name)) this.#exact.delete(name);
-      this.#rows.clear();
-      this.#complete.clear();
-      this.#epoch += 1;
-    } else if (now.positions !== before.positions) {
-      for (const { name, level } of this.#wanted) {
-        const isComplete = level === 0 && this.#hasRows(name, before.positions, now.positions);
-        if (isComplete && !this.#complete.has(name)) this.#complete.set(name, this.#epoch);
-      }
-      this.#epoch += 1;
+    // What a recording has taken over comes with its first positions; until then the one before it stands for it.
+    const isAwaited = trace?.positions === 0 && sharedPrefix(this.#shown, trace) > 0;
+    if (trace?.id === this.#shown?.id) {
+      this.#shown = trace;
+      if (trace && trace.positions !== this.#askedAt) this.#askAnew(trace);
+    } else if (!isAwaited) {
+      this.#turnTo(trace, trace ? sharedRows(this.#shown, trace) : 0);
     }
-    this.#read = now;
+    if (this.#owes && this.#shown && isEnded(this.#shown)) this.#askAnew(this.#shown);
     this.#ask();
   }
 
@@ -108,33 +118,39 @@ export class Tensors {
 
   /** The scene is another one, which has nothing yet. */
   fillScene(): void {
+    this.#delivered.clear();
     this.#queue.forget();
   }
 
-  /** Whether every row of a range came live, without a gap. */
-  #hasRows(name: string, start: number, stop: number): boolean {
-    let reached = start;
-    for (const rows of this.#rows.get(name) ?? []) {
-      if (rows.start > reached) return false;
-      reached = Math.max(reached, rows.stop);
+  #askAnew(trace: TraceState): void {
+    this.#epoch += 1;
+    this.#askedAt = trace.positions;
+    this.#owes = false;
+  }
+
+  #turnTo(trace: TraceState | null, kept: number): void {
+    this.reader.rows.turnTo(trace?.id ?? "", kept);
+    this.#shown = trace;
+    this.#keptCount = kept;
+    if (kept === 0) this.#delivered.clear();
+    if (trace && kept >= trace.prompt_count - 1) {
+      // The last token of a prompt is always read again: that row comes live, or with the rest when all is written.
+      this.#askedAt = trace.positions;
+      this.#owes = true;
+    } else if (trace) {
+      this.#askAnew(trace);
+    } else {
+      this.#askedAt = 0;
     }
-    return start > 0 && reached >= stop;
+    const early = this.#early;
+    this.#early = [];
+    if (trace) this.#takeFrames(early);
   }
 
   /** The cell's value if it is on the page already. */
-  valueAt(cell: Cell): number | null {
-    for (const rows of this.#rows.get(cell.address) ?? []) {
-      const row = cell.index[cell.index.length - 2] ?? 0;
-      if (row >= rows.start && row < rows.stop) {
-        return readCell(rows.values, rows.shape, [
-          ...cell.index.slice(0, -2),
-          row - rows.start,
-          cell.index.at(-1) ?? 0,
-        ]);
-      }
-    }
-    const matrix = this.#exact.get(cell.address);
-    return matrix ? readCell(matrix.values, matrix.shape, cell.index) : null;
+  valueAt({ address, index }: Cell): number | null {
+    const weight = this.#weights.get(address);
+    return weight ? readCell(weight.values, weight.shape, index) : this.reader.rows.valueAt(address, index);
   }
 
   #ask(): void {
@@ -143,20 +159,22 @@ export class Tensors {
     const wanted = this.#wanted.filter(
       ({ name, kind }) => (kind === "weight" ? findWeight(anatomy, name) : findSite(anatomy, name)) !== null,
     );
+    // What is known of the recording before stays wanted while this one has nothing yet.
+    const shown = this.#shown;
     this.#queue.want(
-      wanted.flatMap(({ name, kind, level }) => {
+      wanted.flatMap((one) => {
+        const { name, kind, level } = one;
         if (kind === "weight") {
           if (!anatomy) return [];
           const store = { kind: "weights", modelId: anatomy.model_id } as const;
           if (!this.reader.holds(store)) return [];
           const key = `weights ${anatomy.model_id} ${name} ${level}`;
-          return [{ key, read: (signal) => this.reader.read({ store, name, level }, signal) }];
+          return [{ key, read: (signal: AbortSignal) => this.reader.read({ store, name, level }, signal) }];
         }
-        if (!trace || trace.positions === 0) return [];
-        const store = { kind: "recording", traceId: trace.id, positions: trace.positions } as const;
-        const epoch = level === 0 ? (this.#complete.get(name) ?? this.#epoch) : this.#epoch;
-        const key = `recording ${trace.id} ${epoch} ${name} ${level}`;
-        return [{ key, read: (signal) => this.reader.read({ store, name, level }, signal) }];
+        if (!shown || this.#askedAt === 0) return [];
+        const store = { kind: "recording", traceId: shown.id, positions: this.#askedAt } as const;
+        const key = `recording ${this.#epoch} ${keyOf(one)}`;
+        return [{ key, read: (signal: AbortSignal) => this.#read(store, one, signal) }];
       }),
     );
     if (trace && (activity === "generating" || activity === "stopping")) {
@@ -167,34 +185,60 @@ export class Tensors {
     }
   }
 
-  #deliver(matrix: Matrix): void {
-    if (matrix.level === 0) this.#exact.set(matrix.address, matrix);
-    this.#scene().setMatrix(matrix);
-    // Rows that came live while the matrix was on its way are newer than it is.
-    const read = matrix.shape.at(-2) ?? 0;
-    for (const rows of this.#rows.get(matrix.address) ?? []) {
-      if (rows.stop > read) this.#scene().appendRows(matrix.address, rows.start, rows.stop, rows.values);
+  async #read(store: StoreAddress, wanted: Wanted, signal: AbortSignal): Promise<Arrival> {
+    const { name, level } = wanted;
+    if (level === 0 && this.#delivered.has(keyOf(wanted))) {
+      const added = await this.reader.fill({ store, name, level }, signal);
+      if (added) return { address: name, added };
+    }
+    const matrix = await this.reader.read({ store, name, level }, signal);
+    this.#delivered.add(keyOf(wanted));
+    return matrix;
+  }
+
+  #deliver(arrival: Arrival): void {
+    const { address } = arrival;
+    const { anatomy } = this.#store.getState();
+    if ("added" in arrival) {
+      this.#append(address, arrival.added);
+    } else {
+      if (arrival.level === 0 && findWeight(anatomy, address)) this.#weights.set(address, arrival);
+      this.#scene().setMatrix(arrival);
+      // Rows that came live while the matrix was on its way are newer than it is.
+      if (arrival.level === 0)
+        this.#append(address, this.reader.rows.after(address, arrival.shape.at(-2) ?? 0));
     }
     this.#onArrival();
   }
 
+  #append(address: string, added: readonly Rows[]): void {
+    for (const { start, stop, shape, values } of added) {
+      if (stop - start === shape.at(-2)) this.#scene().appendRows(address, start, stop, values);
+    }
+  }
+
   #takeFrames(frames: Frame[]): void {
-    const { trace } = this.#store.getState();
+    const { trace, anatomy } = this.#store.getState();
     const own = frames.filter((frame) => frame.traceId === trace?.id);
     if (!trace || own.length === 0) return;
+    if (trace.id !== this.#shown?.id) {
+      this.#early.push(...own);
+      return;
+    }
     const positions = Math.max(...own.map((frame) => frame.stop));
     if (positions > trace.positions) this.#store.setState({ trace: { ...trace, positions } });
     for (const { start, stop, arrays } of own) {
       for (const { address, shape, values } of arrays) {
-        const rows = this.#rows.get(address);
-        if (rows) rows.push({ start, stop, shape, values });
-        else this.#rows.set(address, [{ start, stop, shape, values }]);
+        const axes = findSite(anatomy, address)?.axes ?? [];
+        this.reader.rows.add(trace.id, address, axes, 0, { start, stop, shape, values, positions: stop });
         this.#scene().appendRows(address, start, stop, values);
       }
     }
     this.#onArrival();
   }
 }
+
+const keyOf = ({ name, level }: Wanted) => `${level} ${name}`;
 
 function readCell(values: Float32Array, shape: number[], index: number[]): number | null {
   let offset = 0;

@@ -5,6 +5,7 @@ import { createScene, type Scene } from "../scene/Scene";
 import type { AppState, Legend } from "../state/AppState";
 import type { AppStore } from "../state/createAppStore";
 import { hasRecording, isRecorded, isSettled, whyRefused } from "../state/selectors";
+import { sharedPrefix } from "../state/sharedPrefix";
 import { watch } from "../state/watch";
 import { LightPlayer } from "./LightPlayer";
 import { SceneHost } from "./SceneHost";
@@ -62,7 +63,7 @@ export function connectScene(
   function fill(made: Scene): void {
     const state = store.getState();
     made.setAnatomy(state.anatomy);
-    showTokens(state);
+    showTokens(state, state);
     made.setDistribution(state.distribution.value);
     made.select(state.selection);
     made.operands(operandCells(state.explanation.value));
@@ -114,8 +115,9 @@ export function connectScene(
     return legend && address !== null ? { ...legend, address } : null;
   }
 
-  function showTokens({ trace }: AppState): void {
-    scene.setTokens(trace?.tokens ?? [], trace?.prompt_count ?? 0, trace?.positions ?? 0);
+  function showTokens({ trace }: AppState, previous: AppState): void {
+    const kept = sharedPrefix(previous.trace, trace);
+    scene.setTokens(trace?.tokens ?? [], trace?.prompt_count ?? 0, trace?.positions ?? 0, kept);
   }
 
   watch(
@@ -129,8 +131,8 @@ export function connectScene(
   watch(
     store,
     (state) => [state.trace?.tokens, state.trace?.prompt_count, state.trace?.positions],
-    (state) => {
-      showTokens(state);
+    (state, previous) => {
+      showTokens(state, previous);
       if (state.activity === "generating") tensors.catchUp();
     },
   );
@@ -139,7 +141,8 @@ export function connectScene(
     (state) => [state.trace?.id, hasRecording(state), isSettled(state)],
     (state, previous) => {
       tensors.refreshRecording();
-      const isNew = state.trace?.id !== previous.trace?.id || !hasRecording(previous);
+      // A text that goes on from what is shown is no new one: its words glow as they come.
+      const isNew = tensors.isNew && (state.trace?.id !== previous.trace?.id || !hasRecording(previous));
       if (hasRecording(state) && isNew) playWhenThere();
     },
   );

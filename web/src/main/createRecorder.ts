@@ -39,8 +39,8 @@ const STEP_BATCH_MS = 40;
 export function createRecorder(store: AppStore, onLost: () => void): Recorder {
   let stopWatching: StopWatching = () => {};
   let attempt = 0;
-  /** The recording on the server that is this page's to delete. */
-  let ownTraceId: string | null = null;
+  /** The recordings on the server that are this page's to delete, the newest last. */
+  let ownTraceIds: string[] = [];
   const steps = new Batch<Step>(STEP_BATCH_MS, (batch) => store.setState((state) => addSteps(state, batch)));
 
   async function record(maxNewTokens: number, seed: number | null): Promise<void> {
@@ -68,8 +68,9 @@ export function createRecorder(store: AppStore, onLost: () => void): Recorder {
       }
       stopWatching();
       steps.flush();
-      releaseOwn();
-      ownTraceId = trace.id;
+      // The one before is kept until the next: what begins like it takes its first positions over.
+      releaseOwn(1);
+      ownTraceIds.push(trace.id);
       store.setState({
         connection: "online",
         activity: (request.max_new_tokens ?? 0) > 0 ? "generating" : "recording",
@@ -94,9 +95,11 @@ export function createRecorder(store: AppStore, onLost: () => void): Recorder {
     store.setState({ activity: "idle" });
   }
 
-  function releaseOwn(): void {
-    if (ownTraceId !== null) void discard(ownTraceId);
-    ownTraceId = null;
+  /** Deletes this page's recordings but for the newest `count`. */
+  function releaseOwn(count = 0): void {
+    const gone = ownTraceIds.slice(0, Math.max(0, ownTraceIds.length - count));
+    ownTraceIds = ownTraceIds.slice(gone.length);
+    for (const traceId of gone) void discard(traceId);
   }
 
   function follow(traceId: string): void {
@@ -196,7 +199,7 @@ export function createRecorder(store: AppStore, onLost: () => void): Recorder {
     },
     forget() {
       leave();
-      ownTraceId = null;
+      ownTraceIds = [];
       store.setState(({ trace }) => ({
         forgotten: trace !== null,
         trace: trace && { ...trace, status: isEnded(trace) ? trace.status : "stopped" },

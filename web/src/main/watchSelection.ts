@@ -1,9 +1,10 @@
 import { Latest } from "../data/Latest";
 import type { MatrixReader } from "../data/MatrixReader";
 import type { Source } from "../data/Source";
-import { EMPTY } from "../state/AppState";
+import { type AppState, EMPTY } from "../state/AppState";
 import type { AppStore } from "../state/createAppStore";
-import { findSite, hasRecording, isRecorded, isSettled, whyRefused } from "../state/selectors";
+import { findSite, hasRecording, isRecorded, isSettled, isTokenAxis, whyRefused } from "../state/selectors";
+import { sharedPrefix } from "../state/sharedPrefix";
 import { watch } from "../state/watch";
 import { describeFailure } from "./describeFailure";
 import { storeOf } from "./storeOf";
@@ -23,6 +24,8 @@ export function watchSelection(store: AppStore, source: Source, reader: MatrixRe
 
   async function readMatrix(): Promise<void> {
     const state = store.getState();
+    // A recording that goes on from the one shown has its first positions in a moment.
+    if (state.inspected.value !== null && state.trace?.positions === 0) return;
     const source = state.selection ? storeOf(state, state.selection.address) : null;
     if (!source || !state.selection) {
       matrices.cancel();
@@ -67,6 +70,7 @@ export function watchSelection(store: AppStore, source: Source, reader: MatrixRe
   async function explain(): Promise<void> {
     const state = store.getState();
     const { selection, trace, anatomy, explanation } = state;
+    if (explanation.value && trace?.positions === 0) return;
     const isKnown = selection && findSite(anatomy, selection.address) && isRecorded(state, selection);
     if (!trace || !isKnown || whyRefused(anatomy, selection.address) !== null) {
       explanations.cancel();
@@ -84,6 +88,18 @@ export function watchSelection(store: AppStore, source: Source, reader: MatrixRe
     }
   }
 
+  /** What was read in another recording holds in this one as far as they begin alike. */
+  function letGo(state: AppState, previous: AppState): void {
+    const kept = sharedPrefix(previous.trace, state.trace);
+    const { address, index } = state.selection ?? { address: "", index: [] };
+    const site = findSite(state.anatomy, address);
+    if (!site || state.trace?.id === previous.trace?.id) return;
+    if (kept < (previous.trace?.tokens.length ?? 0)) store.setState({ inspected: EMPTY });
+    if (index.some((each, axis) => isTokenAxis(site.axes[axis]) && each >= kept))
+      store.setState({ explanation: EMPTY, exactValue: null });
+  }
+
+  watch(store, (state) => [state.trace?.id], letGo);
   watch(
     store,
     // While tokens are being written the matrix stays as it was; reading it for each would never end.

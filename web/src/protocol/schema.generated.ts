@@ -8,6 +8,16 @@ export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         /**
+         * Adopted
+         * @description The first `positions` positions of a recording are those of another, copied: the same numbers to the bit.
+         */
+        Adopted: {
+            /** Positions */
+            positions: number;
+            /** Trace Id */
+            trace_id: string;
+        };
+        /**
          * Anatomy
          * @description The model as data: everything the page lays out, `explain` recomputes and the self-check runs.
          */
@@ -890,6 +900,11 @@ export interface components {
          */
         TraceState: {
             /**
+             * Adopted
+             * @description recordings this one begins with, the nearest first; known once positions are recorded
+             */
+            adopted?: components["schemas"]["Adopted"][];
+            /**
              * Batched Difference
              * @description largest difference between the residuals decoded and those of one whole forward
              * @default null
@@ -1005,6 +1020,7 @@ export interface components {
     headers: never;
     pathItems: never;
 }
+export type Adopted = components['schemas']['Adopted'];
 export type Anatomy = components['schemas']['Anatomy'];
 export type Block = components['schemas']['Block'];
 export type Candidate = components['schemas']['Candidate'];

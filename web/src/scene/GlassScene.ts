@@ -324,17 +324,20 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
       wanted.forget();
       relayout("anatomy");
     },
-    setTokens(next, prompt, recorded) {
-      const grew = next.length >= tokens.length && tokens.every((each, at) => each.id === next[at]?.id);
-      if (!grew || recorded < positions) store.clear((name) => !sites.has(name));
-      if (recorded !== positions) wanted.forget();
-      if (grew && recorded > positions && positions > 0) freshen(recorded - 1);
+    setTokens(next, prompt, recorded, kept) {
+      const grew = kept >= tokens.length;
+      if (!grew && kept > 0) store.keepRows(kept, (name) => sites.has(name));
+      else if (!grew) store.clear((name) => !sites.has(name));
+      // What is kept was computed alike for the recording that is shown now.
+      const known = Math.max(recorded, Math.min(kept, positions));
+      if (known !== positions) wanted.forget();
+      if (grew && known > positions && positions > 0) freshen(known - 1);
       if (grew && next.length === tokens.length + 1 && next.length > prompt && !fidelity.isSlow)
         light.arrive(next.length - 1);
       atlas.request(next.map((each) => each.text).join(""));
       tokens = next;
       promptCount = prompt;
-      positions = recorded;
+      positions = known;
       relayout("tokens");
     },
     setMatrix(matrix) {
@@ -414,6 +417,7 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
       drawCalls: renderer.info.render.calls,
       triangles: renderer.info.render.triangles,
       textureBytes: store.bytes + atlas.bytes,
+      tensors: store.size,
       labels: lineCount,
       lastReason: scheduler.lastReason,
     }),

@@ -35,14 +35,19 @@ export interface SceneStats {
   drawCalls: number;
   triangles: number;
   textureBytes: number;
+  /** How many tensors have values. */
+  tensors: number;
   labels: number;
   lastReason: string;
 }
 
 export interface Scene {
   setAnatomy(anatomy: Anatomy | null): void;
-  /** `positions` counts the tokens whose activations are recorded. */
-  setTokens(tokens: Token[], promptCount: number, positions: number): void;
+  /**
+   * `positions` counts the tokens whose activations are recorded; the values of the first `kept` tokens stay, also where
+   * they are another recording's that begins alike.
+   */
+  setTokens(tokens: Token[], promptCount: number, positions: number, kept: number): void;
   setMatrix(matrix: Matrix): void;
   /** Rows along `pos` (or `query`, whose rows have `stop` keys), in the site's axis order. */
   appendRows(address: string, start: number, stop: number, values: Float32Array): void;

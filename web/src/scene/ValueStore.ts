@@ -62,13 +62,39 @@ export class ValueStore {
 
   clear(keep: (name: string) => boolean = () => false): void {
     for (const [name, entry] of this.entries) {
-      if (keep(name)) continue;
-      this.free.push({ row: entry.row, rows: entry.rows });
-      this.entries.delete(name);
+      if (!keep(name)) this.drop(name, entry);
     }
     if (this.entries.size === 0) {
       this.free.length = 0;
       this.nextRow = 0;
+    }
+  }
+
+  get size(): number {
+    return this.entries.size;
+  }
+
+  /** Of sites, only the first `count` positions still hold; of a pool that reaches beyond them, nothing. */
+  keepRows(count: number, isSite: (name: string) => boolean): void {
+    for (const [name, entry] of this.entries) {
+      if (!isSite(name)) continue;
+      const isGrowing = (axis: number) => GROWING.includes(entry.axes[axis] as string);
+      const kept = entry.counts.map((size, axis) =>
+        isGrowing(axis) ? Math.min(size, (count >> entry.level) << entry.level) : size,
+      );
+      if (`${kept}` === `${entry.counts}`) continue;
+      if (kept.includes(0)) {
+        this.drop(name, entry);
+        continue;
+      }
+      entry.counts = kept;
+      const shape = kept.map((size, axis) =>
+        Math.ceil(size / (axis >= kept.length - 2 ? 2 ** entry.level : 1)),
+      );
+      const values = this.read(entry, shape);
+      this.data.fill(ABSENT, entry.row * ATLAS_SIDE, (entry.row + entry.rows) * ATLAS_SIDE);
+      copyStrided(values, shape, this.data, entry.row * ATLAS_SIDE, entry.strides);
+      this.dirty.push({ row: entry.row, rows: entry.rows });
     }
   }
 
@@ -78,8 +104,7 @@ export class ValueStore {
     for (const [name, entry] of this.entries) {
       if (rows <= BUDGET_ROWS) return;
       if (wanted.has(name)) continue;
-      this.free.push({ row: entry.row, rows: entry.rows });
-      this.entries.delete(name);
+      this.drop(name, entry);
       rows -= entry.rows;
     }
   }
@@ -124,7 +149,7 @@ export class ValueStore {
       (size, axis) => GROWING.includes(axes[axis] as string) && size < stop,
     );
     if (!entry || tooSmall) {
-      const kept = entry && this.read(entry);
+      const kept = entry && this.read(entry, entry.counts);
       const capacity = axes.map((axis, at) =>
         GROWING.includes(axis) ? Math.max(columns, stop) : (sizes[at] as number),
       );
@@ -238,16 +263,22 @@ export class ValueStore {
     return row;
   }
 
-  private read(entry: Stored): Float32Array {
-    const size = entry.counts.reduce((product, count) => product * count, 1);
+  private drop(name: string, entry: Stored): void {
+    this.free.push({ row: entry.row, rows: entry.rows });
+    this.entries.delete(name);
+  }
+
+  /** The cells of an entry within `shape`, at its level. */
+  private read(entry: Stored, shape: readonly number[]): Float32Array {
+    const size = shape.reduce((product, count) => product * count, 1);
     const values = new Float32Array(size);
     const from = this.data.subarray(entry.row * ATLAS_SIDE);
     const walk = (axis: number, source: number, target: number): number => {
-      if (axis === entry.counts.length) {
+      if (axis === shape.length) {
         values[target] = from[source] as number;
         return target + 1;
       }
-      for (let index = 0; index < (entry.counts[axis] as number); index++) {
+      for (let index = 0; index < (shape[axis] as number); index++) {
         target = walk(axis + 1, source + index * (entry.strides[axis] as number), target);
       }
       return target;

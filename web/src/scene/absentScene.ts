@@ -27,6 +27,7 @@ export const ABSENT_SCENE: Scene = {
     drawCalls: 0,
     triangles: 0,
     textureBytes: 0,
+    tensors: 0,
     labels: 0,
     lastReason: "",
   }),

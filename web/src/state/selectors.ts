@@ -99,6 +99,10 @@ function indexOf(anatomy: Anatomy): AnatomyIndex {
 
 const TOKEN_AXES = new Set(["pos", "query", "key"]);
 
+export function isTokenAxis(axis: string | undefined): boolean {
+  return TOKEN_AXES.has(axis ?? "");
+}
+
 /** Whether a cell has a value: a weight's always, a site's once its position is recorded. */
 export function isRecorded(state: AppState, cell: Cell): boolean {
   const site = findSite(state.anatomy, cell.address);

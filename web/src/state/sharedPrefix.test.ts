@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { sharedPrefix } from "./sharedPrefix";
+import { sharedPrefix, sharedRows } from "./sharedPrefix";
 import { tinyTrace } from "./tinyTrace";
 
 const longer = {
@@ -20,4 +20,14 @@ test("what was computed otherwise shares nothing", () => {
   expect(sharedPrefix(tinyTrace, { ...longer, model_id: "other" })).toBe(0);
   const changed = { address: "resid_post.0", operation: "zero" as const };
   expect(sharedPrefix(tinyTrace, { ...longer, interventions: [changed as never] })).toBe(0);
+});
+
+test("rows are shared as far as they were taken over, in whichever line", () => {
+  const heir = { ...longer, adopted: [{ trace_id: tinyTrace.id, positions: 2 }] };
+  expect(sharedRows(tinyTrace, heir)).toBe(2);
+  expect(sharedRows(tinyTrace, longer)).toBe(0);
+  expect(sharedRows(null, heir)).toBe(0);
+  // Two that took over from a third, which may be gone.
+  const sibling = { ...longer, id: "c", adopted: [{ trace_id: tinyTrace.id, positions: 1 }] };
+  expect(sharedRows(heir, sibling)).toBe(1);
 });

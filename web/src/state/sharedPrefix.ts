@@ -12,3 +12,19 @@ export function sharedPrefix(one: TraceState | null, other: TraceState | null): 
   const differs = one.tokens.findIndex((token, at) => token.id !== other.tokens[at]?.id);
   return differs < 0 ? one.tokens.length : differs;
 }
+
+/**
+ * How many positions of `shown` another recording has to the bit, because one of them, or both, took them over: of a
+ * recording that the page holds, these need not be read again.
+ */
+export function sharedRows(shown: TraceState | null, other: TraceState): number {
+  if (!shown) return 0;
+  const lineOf = (trace: TraceState) =>
+    new Map([
+      [trace.id, Number.POSITIVE_INFINITY],
+      ...(trace.adopted ?? []).map(({ trace_id, positions }) => [trace_id, positions] as const),
+    ]);
+  const own = lineOf(shown);
+  const common = [...lineOf(other)].map(([id, count]) => Math.min(count, own.get(id) ?? 0));
+  return Math.min(Math.max(...common), sharedPrefix(shown, other));
+}

@@ -1,0 +1,209 @@
+import type { Matrix } from "../layout/Matrix";
+import { ByteLru } from "./ByteLru";
+
+/** Rows `start` to `stop` of a tensor at one level, as read when `positions` were recorded. */
+export interface Rows {
+  start: number;
+  stop: number;
+  shape: number[];
+  values: Float32Array;
+  positions: number;
+}
+
+interface Held {
+  axes: string[];
+  level: number;
+  /** Oldest first: where two hold the same row, the newer counts. */
+  parts: Rows[];
+}
+
+/** A matrix of at most this many cells a side has no further level; as `tiles/level.py`. */
+const SMALLEST_SIDE = 64;
+
+/**
+ * What the page knows of the recording on screen: rows that came from its store, live, or with a recording that it begins
+ * like. Nothing is held twice, and what is missing is known, so that nothing has to be read twice either.
+ *
+ * Rows run along the last axis but one (`pos` or `query`); where the last is `key`, a row has as many keys as were there.
+ */
+export class RecordedRows {
+  readonly #held: ByteLru<Held>;
+  #traceId = "";
+  /** Recordings whose first positions are those of the one on screen, and how many. */
+  #kin = new Map<string, number>();
+
+  constructor(budgetBytes: number) {
+    this.#held = new ByteLru(budgetBytes, ({ parts }) =>
+      parts.reduce((sum, part) => sum + part.values.byteLength, 0),
+    );
+  }
+
+  /** Another recording is on screen; its first `kept` positions are those of the last one. */
+  turnTo(traceId: string, kept: number): void {
+    const kin = [...this.#kin, [this.#traceId, kept] as const];
+    this.#kin = new Map(kin.map(([id, count]): [string, number] => [id, Math.min(count, kept)]));
+    this.#traceId = traceId;
+    for (const [key, held] of [...this.#held.entries()]) {
+      const parts = held.parts.flatMap((part) => cut(part, held.level, kept));
+      if (parts.length > 0) this.#held.set(key, { ...held, parts });
+      else this.#held.delete(key);
+    }
+  }
+
+  /** Takes in rows of a recording: all that is of the one on screen too. */
+  add(traceId: string, name: string, axes: string[], level: number, rows: Rows): void {
+    const shared = traceId === this.#traceId ? Number.POSITIVE_INFINITY : (this.#kin.get(traceId) ?? 0);
+    const parts = cut(rows, level, shared);
+    if (parts.length === 0 || !hasRows(axes)) return;
+    const key = keyOf(name, level);
+    const before = this.#held.get(key)?.parts ?? [];
+    this.#held.set(key, { axes, level, parts: [...before, ...parts] });
+  }
+
+  /** All of a tensor, if every row of it is here; `level` as it is wanted, which may be past the last there is. */
+  find(traceId: string, name: string, level: number, positions: number): Matrix | null {
+    const held = this.#find(traceId, name, level, positions);
+    if (!held || gapsOf(held, positions).length > 0) return null;
+    const whole = join(held, positions);
+    // From here on it is one part, and the same memory.
+    const rest = held.parts.filter((part) => part.stop > whole.stop);
+    this.#held.set(keyOf(name, held.level), { ...held, parts: [whole, ...rest] });
+    return { address: name, axes: held.axes, shape: whole.shape, level: held.level, values: whole.values };
+  }
+
+  /** The level and the positions that are missing of a tensor; null if all of it is. */
+  gaps(
+    traceId: string,
+    name: string,
+    level: number,
+    positions: number,
+  ): { level: number; axes: string[]; rowCells: number; gaps: [number, number][] } | null {
+    const held = this.#find(traceId, name, level, positions);
+    if (!held) return null;
+    const factor = 2 ** held.level;
+    const [{ shape }] = held.parts as [Rows];
+    const rowCells = shape.reduce(
+      (product, size, axis) => product * (axis === shape.length - 2 ? 1 : size),
+      1,
+    );
+    const gaps = gapsOf(held, positions).map(([start, stop]): [number, number] => [
+      start * factor,
+      Math.min(stop * factor, positions),
+    ]);
+    return { level: held.level, axes: held.axes, rowCells, gaps };
+  }
+
+  /** Rows of level 0 from a position on, oldest first. */
+  after(name: string, position: number): Rows[] {
+    return (this.#held.get(keyOf(name, 0))?.parts ?? []).filter((part) => part.stop > position);
+  }
+
+  /** A cell's value, if its row is here. */
+  valueAt(name: string, index: readonly number[]): number | null {
+    const row = index.at(-2) ?? 0;
+    const part = this.#held
+      .get(keyOf(name, 0))
+      ?.parts.findLast(({ start, stop }) => row >= start && row < stop);
+    if (!part) return null;
+    let offset = 0;
+    for (const [axis, size] of part.shape.entries()) {
+      const at = axis === part.shape.length - 2 ? row - part.start : (index[axis] ?? 0);
+      if (at < 0 || at >= size) return null;
+      offset = offset * size + at;
+    }
+    return part.values[offset] ?? null;
+  }
+
+  #find(traceId: string, name: string, level: number, positions: number): Held | null {
+    if (traceId !== this.#traceId) return null;
+    const exact = this.#held.get(keyOf(name, 0));
+    // What is held exactly tells how many levels there are.
+    const there = exact ? Math.min(level, lastLevel(sizesAt(exact, positions))) : level;
+    return this.#held.get(keyOf(name, there)) ?? null;
+  }
+}
+
+const keyOf = (name: string, level: number) => `${level} ${name}`;
+
+function hasRows(axes: string[]): boolean {
+  return axes.at(-2) === "pos" || axes.at(-2) === "query";
+}
+
+/** What still holds of rows when only the first `count` positions do: of the last pool, nothing. */
+function cut(rows: Rows, level: number, count: number): Rows[] {
+  if (count >= rows.positions) return [rows];
+  const stop = Math.min(rows.stop, Math.floor(count / 2 ** level));
+  return stop > rows.start ? [{ ...rows, stop, positions: Math.min(rows.positions, count) }] : [];
+}
+
+/** Which rows of a level hold at a number of positions: a pool that has grown since is another. */
+function heldStop(part: Rows, level: number, positions: number): number {
+  return part.positions >= positions
+    ? part.stop
+    : Math.min(part.stop, Math.floor(part.positions / 2 ** level));
+}
+
+/** Runs of rows that no part holds, in rows of the level. */
+function gapsOf({ parts, level }: Held, positions: number): [number, number][] {
+  const rows = Math.ceil(positions / 2 ** level);
+  const gaps: [number, number][] = [];
+  let reached = 0;
+  for (const part of parts.toSorted((one, other) => one.start - other.start)) {
+    if (part.start >= rows) break;
+    if (part.start > reached) gaps.push([reached, part.start]);
+    reached = Math.max(reached, heldStop(part, level, positions));
+  }
+  if (reached < rows) gaps.push([reached, rows]);
+  return gaps;
+}
+
+function sizesAt({ axes, parts }: Held, positions: number): number[] {
+  const [{ shape }] = parts as [Rows];
+  return shape.map((size, axis) => (isGrowing(axes[axis]) ? positions : size));
+}
+
+function isGrowing(axis: string | undefined): boolean {
+  return axis === "pos" || axis === "query" || axis === "key";
+}
+
+/** The last level of an array of that shape: the first to fit `SMALLEST_SIDE` on both of its last axes. */
+function lastLevel(shape: readonly number[]): number {
+  let side = Math.max(...shape.slice(-2));
+  let level = 0;
+  for (; side > SMALLEST_SIDE; level++) side = Math.ceil(side / 2);
+  return level;
+}
+
+/** One part of all that is held. */
+function join(held: Held, positions: number): Rows {
+  const { axes, level, parts } = held;
+  const [first] = parts as [Rows];
+  const rows = Math.ceil(positions / 2 ** level);
+  const growsAcross = isGrowing(axes.at(-1));
+  const width = growsAcross ? rows : (first.shape.at(-1) ?? 1);
+  const shape = [...first.shape.slice(0, -2), rows, width];
+  if (parts.length === 1 && `${first.shape}` === `${shape}` && first.start === 0)
+    return { ...first, positions };
+  const leads = shape.slice(0, -2).reduce((product, size) => product * size, 1);
+  const values = new Float32Array(leads * rows * width);
+  // Keys that come after a query are masked, whichever number stands for that.
+  if (growsAcross) values.fill(maskOf(parts));
+  for (const part of parts) {
+    const [partRows, partWidth] = part.shape.slice(-2) as [number, number];
+    const stop = Math.min(heldStop(part, level, positions), rows);
+    for (let lead = 0; lead < leads; lead++) {
+      for (let row = part.start; row < stop; row++) {
+        const from = (lead * partRows + row - part.start) * partWidth;
+        const to = (lead * rows + row) * width;
+        values.set(part.values.subarray(from, from + Math.min(partWidth, width)), to);
+      }
+    }
+  }
+  return { start: 0, stop: rows, shape, values, positions };
+}
+
+/** What stands for a masked cell: the first query cannot see the last key. */
+function maskOf(parts: readonly Rows[]): number {
+  const whole = parts.find(({ start, shape }) => start === 0 && (shape.at(-1) ?? 0) > 1);
+  return whole?.values[(whole.shape.at(-1) ?? 1) - 1] ?? Number.NaN;
+}
