@@ -176,11 +176,27 @@ class Settings(BaseSettings):
             return [part.strip() for part in value.split(",") if part.strip()]
         return value
 
+    @field_validator("api_keys", mode="before")
+    @classmethod
+    def refuse_empty_keys(cls, value: object) -> object:
+        """Who gives a key of nothing, an empty variable perhaps, would be left with a server that asks for none."""
+        if isinstance(value, str):
+            is_empty = not value.replace(",", "").strip()
+        else:
+            is_empty = isinstance(value, list) and any(
+                isinstance(key, str) and not key.strip() for key in value
+            )
+        if is_empty:
+            raise ValueError("an API key is empty; leave the setting out to ask for none")
+        return value
+
     @field_validator("api_keys")
     @classmethod
     def refuse_short_keys(cls, keys: list[SecretStr]) -> list[SecretStr]:
         if any(len(key.get_secret_value()) < 8 for key in keys):
             raise ValueError("an API key has at least 8 characters")
+        if any(key.get_secret_value() != key.get_secret_value().strip() for key in keys):
+            raise ValueError("an API key has no spaces at its ends")
         if not all(key.get_secret_value().isascii() and key.get_secret_value().isprintable() for key in keys):
             raise ValueError("an API key consists of printable ASCII characters")
         return keys

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import httpx
@@ -16,6 +17,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from glassformer.cli import SINGULAR, app, read_settings
+from glassformer.server.start import take_port
 from glassformer.settings import Settings
 
 COMMAND = [sys.executable, "-c", "from glassformer.cli import app; app()"]
@@ -74,6 +76,65 @@ def test_a_port_in_use() -> None:
         taken.listen()
         port = taken.getsockname()[1]
         check_refusal(run("serve", "--offline", "--port", str(port)), rf"Port {port} is in use")
+
+
+def test_a_port_in_use_is_noticed_before_anything_is_loaded() -> None:
+    """In a process of its own: neither a library nor a model has been read when it ends."""
+    code = """
+import sys
+from glassformer.cli import app
+try:
+    app(sys.argv[1:])
+finally:
+    print([name for name in ("torch", "transformers") if name in sys.modules])
+"""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        command = [sys.executable, "-c", code, "serve", "--offline", "--port", port]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert (
+        done.stderr == f"glassformer: Port {port} is in use by another program; choose another with --port.\n"
+    )
+    assert done.stdout == "[]\n"
+
+
+def test_a_port_in_use_at_another_address_of_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`localhost` is 127.0.0.1 and ::1 on many machines, and a browser may take either."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.2", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        places = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"127.0.0.{n}", port)) for n in (1, 2)]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: places)
+        check_refusal(run("serve", "--offline", "--port", str(port)), rf"Port {port} is in use")
+    # An address that the machine does not have is none that a browser could take.
+    places[1] = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", port))
+    with take_port(Settings(port=port)) as listener:
+        assert listener.getsockname() == ("127.0.0.1", port)
+
+
+def test_the_version_is_told() -> None:
+    done = run("--version")
+    assert done.exit_code == 0
+    assert done.stdout == f"glassformer {version('glassformer')}\n"
+
+
+def test_an_api_key_of_nothing_is_refused() -> None:
+    for key in ("", "   ", " " * 12, "\t"):
+        check_refusal(
+            run("serve", "--offline", "--api-key", key), "^glassformer: api_keys: an API key is empty"
+        )
+    for keys in ("", "  ", " , ", ","):
+        check_refusal(
+            run("serve", "--offline", GLASSFORMER_API_KEYS=keys),
+            "^glassformer: api_keys: an API key is empty",
+        )
+    two = ["--api-key", "a-long-enough-key", "--api-key", "        "]
+    check_refusal(run("serve", "--offline", *two), "^glassformer: api_keys: an API key is empty")
+    check_refusal(run("serve", "--offline", "--api-key", " long-enough"), "^glassformer: api_keys: .* space")
 
 
 def test_listening_beyond_this_machine() -> None:

@@ -8,6 +8,7 @@ import socket
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 
@@ -64,8 +65,24 @@ def take_port(settings: Settings) -> socket.socket:
         )
     except OSError as exc:
         raise StartError(f"There is no address {settings.host!r} to listen on.", field="host") from exc
-    family, kind, protocol, _, address = found[0]
-    listener = socket.socket(family, kind, protocol)
+    # A name may stand for several addresses, and a browser takes any of them: no other program may be behind one.
+    for other in found[1:]:
+        try:
+            open_listener(other, settings).close()
+        except PortInUse:
+            raise
+        except StartError:  # one of a kind that this machine does not have
+            continue
+    return open_listener(found[0], settings)
+
+
+def open_listener(place: tuple[Any, ...], settings: Settings) -> socket.socket:
+    """A listening socket at one of the places that `getaddrinfo` found. Raises PortInUse or StartError."""
+    family, kind, protocol, _, address = place
+    try:
+        listener = socket.socket(family, kind, protocol)
+    except OSError as exc:
+        raise StartError(f"{settings.host} is not an address of this machine.", field="host") from exc
     try:
         if os.name == "posix":
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
