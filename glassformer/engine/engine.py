@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from glassformer.engine.forward import PackedForward, Part, SoloForward
+from glassformer.engine.pace import Pace
 from glassformer.engine.prefix import PrefixCache
 from glassformer.engine.request import DecodedToken
 from glassformer.engine.sequence import TokenSequence
@@ -30,12 +31,9 @@ log = logging.getLogger(__name__)
 
 # How long a step may take that reads prompts: while others wait for their next token, and when nobody does.
 SHARED_SECS, ALONE_SECS = 0.1, 0.5
-FEWEST_ROWS, MOST_ROWS = 16, 4096
 # How long the thread of an idle engine stays. It takes the library's own threads along when it ends, which otherwise
 # would slow the engine of another model (docs/decisions/0007).
 IDLE_SECS = 2.0
-# Rows from which the time of a step says something about the time of a row.
-TELLING_ROWS = 32
 
 
 @dataclass(eq=False)
@@ -74,7 +72,7 @@ class Engine:
         self._stores: dict[TokenSequence, KeyValueStore] = {}
         self._solos: dict[TokenSequence, SoloForward] = {}
         self._prefixes = PrefixCache(prefix_bytes)
-        self._secs_per_row = 0.0
+        self._pace = Pace()
 
     def __len__(self) -> int:
         """Sessions running and waiting."""
@@ -171,7 +169,7 @@ class Engine:
             if session.sequence in self._solos:
                 self._run_alone(session, session.sequence.pending)
             elif session.sequence.is_alone:
-                self._run_alone(session, min(session.sequence.pending, self._count_rows(SHARED_SECS)))
+                self._run_alone(session, min(session.sequence.pending, self._pace.count_rows(SHARED_SECS)))
             else:
                 together.append(session)
         if together:
@@ -185,18 +183,17 @@ class Engine:
             if solo is not None:
                 logits = solo.run()
             else:
-                (logits,) = self._packed.run([Part(sequence, count)], self._stores)
+                (logits,) = self._run_packed([Part(sequence, count)], allowed=count)
         except Exception as exc:
             self._end(session, exc)
         else:
             self._draw(session, logits)
 
     def _run_together(self, sessions: list[Session]) -> None:
-        parts = self._plan([session.sequence for session in sessions])
+        parts, allowed = self._plan([session.sequence for session in sessions])
         by_sequence = {session.sequence: session for session in sessions}
-        started = time.perf_counter()
         try:
-            found = self._packed.run(parts, self._stores)
+            found = self._run_packed(parts, allowed=allowed)
         except Exception as exc:
             # One of them may be at fault, or all of them together too large: each alone shows which.
             log.warning("a step of %d generations failed (%s)", len(parts), type(exc).__name__)
@@ -205,33 +202,34 @@ class Engine:
             return
         for part, logits in zip(parts, found, strict=True):
             self._draw(by_sequence[part.sequence], logits)
-        self._learn_pace(sum(part.count for part in parts), time.perf_counter() - started)
 
-    def _plan(self, sequences: list[TokenSequence]) -> list[Part]:
-        """What the next step computes: of the rows for prompts the oldest gets half, then the shortest come first."""
+    def _run_packed(self, parts: list[Part], *, allowed: int) -> list[Tensor | Exception | None]:
+        """One packed forward, of which the pace is learnt where it reads a prompt."""
+        started = time.perf_counter()
+        found = self._packed.run(parts, self._stores)
+        rows = sum(part.count for part in parts)
+        if rows > len(parts):
+            self._pace.learn(rows, time.perf_counter() - started, allowed=allowed)
+        return found
+
+    def _plan(self, sequences: list[TokenSequence]) -> tuple[list[Part], int]:
+        """What the next step computes, and how many rows it might have had.
+
+        Of the rows for prompts the oldest gets half, then the shortest come first.
+        """
         writing = [Part(sequence, 1) for sequence in sequences if sequence.pending == 1]
         reading = [sequence for sequence in sequences if sequence.pending > 1]
         if not reading:
-            return writing
-        budget = self._count_rows(choose_secs(len(reading), len(writing)))
+            return writing, len(writing)
+        budget = self._pace.count_rows(choose_secs(len(reading), len(writing)))
         counts = {reading[0]: min(reading[0].pending, budget // 2)}
         left = budget - counts[reading[0]]
         for sequence in sorted(reading, key=lambda sequence: sequence.pending):
             count = min(sequence.pending, counts.get(sequence, 0) + left)
             left -= count - counts.get(sequence, 0)
             counts[sequence] = count
-        return [*writing, *(Part(sequence, count) for sequence, count in counts.items() if count)]
-
-    def _count_rows(self, secs: float) -> int:
-        """How many rows a step of `secs` computes."""
-        if self._secs_per_row == 0:
-            return FEWEST_ROWS * 4
-        return min(MOST_ROWS, max(FEWEST_ROWS, int(secs / self._secs_per_row)))
-
-    def _learn_pace(self, rows: int, secs: float) -> None:
-        if rows >= TELLING_ROWS:
-            known = self._secs_per_row or secs / rows
-            self._secs_per_row = 0.7 * known + 0.3 * secs / rows
+        parts = [*writing, *(Part(sequence, count) for sequence, count in counts.items() if count)]
+        return parts, budget + len(writing)
 
     def _draw(self, session: Session, logits: Tensor | Exception | None) -> None:
         if session.sequence.cancelled.is_set():

@@ -3,13 +3,15 @@
 import random
 import threading
 import time
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 
 import pytest
 import torch
 
 from glassformer.engine import engine as engines
+from glassformer.engine import pace as paces
 from glassformer.engine.engine import Engine, Session
 from glassformer.engine.generation import decode
 from glassformer.engine.request import DecodedToken, GenerationRequest
@@ -114,9 +116,9 @@ def test_the_thread_of_an_idle_engine_ends_and_another_takes_over(
     engine.join(1)
 
 
-def test_a_long_prompt_does_not_stall_the_others(llama: LoadedModel) -> None:
+def test_a_long_prompt_does_not_stall_the_others(llama: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paces, "MOST_ROWS", paces.FEWEST_ROWS)  # as on a machine as slow as there is
     engine = Engine(llama, max_running=4, max_waiting=0)
-    engine._secs_per_row = 1.0  # as slow a machine as there is: the fewest rows a step
     writing = start(engine, GenerationRequest([3, 4, 5], GREEDY, max_new_tokens=4000))
     assert writing[1].begun.wait(60)
     prompt = [random.Random(1).randrange(2, llama.vocab) for _ in range(600)]
@@ -128,6 +130,35 @@ def test_a_long_prompt_does_not_stall_the_others(llama: LoadedModel) -> None:
     assert len(writing[1].tokens) - before > 20
     writing[0].cancel()
     assert writing[1].ended.wait(60)
+    engine.close()
+
+
+@pytest.mark.parametrize("changes", [[], [Intervention(address="mlp_out.0", operation="scale", value=2.0)]])
+def test_one_stalled_step_does_not_make_the_rest_of_a_prompt_slow(
+    llama: LoadedModel, changes: list[Intervention]
+) -> None:
+    """In packed steps, and in those that a changed run has for itself."""
+    structure = Structure(llama.model, llama.tokenizer)
+    spans: list[int] = []
+
+    class Stalling(Recording):
+        @contextmanager
+        def watch(self, rows: slice, start: int, stop: int) -> Iterator[None]:
+            spans.append(stop - start)
+            with super().watch(rows, start, stop):
+                yield
+                if len(spans) == 1:
+                    time.sleep(3)
+
+    prompt = [random.Random(1).randrange(2, llama.vocab) for _ in range(2000)]
+    recording = Stalling(structure, "stalled")
+    watcher = Intervened(recording, structure, changes) if changes else recording
+    engine = Engine(llama, max_running=4, max_waiting=0)
+    start(engine, GenerationRequest(prompt, GREEDY, max_new_tokens=1), watcher)[1].wait()
+    reading = [span for span in spans if span > 1]
+    assert sum(reading) == len(prompt)
+    # 64 rows in three seconds, then the fewest there are; believed for good, that is 121 steps more.
+    assert len(reading) < 20
     engine.close()
 
 
@@ -327,7 +358,9 @@ def test_an_engine_survives_that_what_was_read_cannot_be_kept(
     engine.close()
 
 
-def test_a_changed_run_reads_a_long_prompt_in_pieces(llama: LoadedModel) -> None:
+def test_a_changed_run_reads_a_long_prompt_in_pieces(
+    llama: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Like any other, so that it neither stalls the rest nor differs from one forward."""
     structure = Structure(llama.model, llama.tokenizer)
     change = Intervention(address="mlp_out.0", operation="scale", value=-2.0, index={"pos": {"start": 20}})
@@ -339,8 +372,8 @@ def test_a_changed_run_reads_a_long_prompt_in_pieces(llama: LoadedModel) -> None
             spans.append(stop - start)
             return super().watch(rows, start, stop)
 
+    monkeypatch.setattr(paces, "MOST_ROWS", paces.FEWEST_ROWS)  # as on a machine as slow as there is
     engine = Engine(llama, max_running=4, max_waiting=4)
-    engine._secs_per_row = 1.0  # as slow a machine as there is: the fewest rows a step
     recording = Recording(structure, "pieces")
     tokens = start(engine, request, Seen(recording, structure, [change]))[1].wait()
     assert max(spans) < len(request.token_ids)
