@@ -78,7 +78,7 @@ def make_model(
 ) -> Path:
     """Write a random model of `family` into `folder`."""
     tokenizer = tokenizer or make_tokenizer()
-    shape = {**SHAPES[family], "vocab_size": len(tokenizer), "bos_token_id": tokenizer.bos_token_id}
+    shape = {**SHAPES.get(family, {}), "vocab_size": len(tokenizer), "bos_token_id": tokenizer.bos_token_id}
     shape |= {"eos_token_id": tokenizer.eos_token_id, **changes}
     torch.manual_seed(7)
     auto: Any = AutoModelForCausalLM

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from glassformer.model.candidate import Candidates
 from glassformer.model.capture import split_address
+from glassformer.model.dimension import BLOCKS, D_HEAD, HEADS, KV_HEADS, WIDTH
+from glassformer.model.field import first_number
 from glassformer.model.latex import write_latex
 from glassformer.model.load import LoadedModel
 from glassformer.model.quantize import find_whole_shape, name_format
@@ -112,18 +114,18 @@ def build_anatomy(loaded: LoadedModel, on_fraction: Callable[[float], None] | No
 def _describe_unread(loaded: LoadedModel, reason: str) -> Anatomy:
     """What can be said of a model that cannot be looked into."""
     config = loaded.config.get_text_config()
-    heads = int(getattr(config, "num_attention_heads", None) or 1)
-    d_model = int(getattr(config, "hidden_size", None) or 1)
+    heads = first_number(config, HEADS) or 1
+    d_model = first_number(config, WIDTH) or 1
     return Anatomy(
         **_describe_facts(loaded),
         architecture=type(loaded.model).__name__,
         dimensions=Dimensions(
             d_model=d_model,
             vocab=loaded.vocab,
-            blocks=int(getattr(config, "num_hidden_layers", None) or 1),
+            blocks=first_number(config, BLOCKS) or 1,
             heads=heads,
-            kv_heads=int(getattr(config, "num_key_value_heads", None) or heads),
-            d_head=int(getattr(config, "head_dim", None) or d_model // heads),
+            kv_heads=first_number(config, KV_HEADS) or heads,
+            d_head=first_number(config, D_HEAD) or d_model // heads,
             context=loaded.context,
         ),
         before=[],

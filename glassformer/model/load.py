@@ -30,6 +30,8 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 from glassformer import fault
 from glassformer.errors import BadValue, GlassformerError, ModelFailed, ModelRefused
 from glassformer.model import quantize as quantizing
+from glassformer.model.causal import sees_later_tokens
+from glassformer.model.field import first_number
 from glassformer.model.memory import list_gpu_bytes, spread_over_gpus
 from glassformer.model.options import LoadOptions
 from glassformer.model.packing import find_packing_fault
@@ -295,7 +297,9 @@ def load_model(
         log.warning("loading %s failed", source.model_id, exc_info=exc)
         raise ModelFailed(f"The model could not be loaded: {fault.describe(exc, folder=folder)}") from exc
     log.debug("read %d weight files of %s", len(weights), source.model_id)
-    return wrap_model(source, model, tokenizer, quantize=method or plan.quantize)
+    loaded = wrap_model(source, model, tokenizer, quantize=method or plan.quantize)
+    refuse_leaking(loaded)
+    return loaded
 
 
 def count_skeleton_bytes(config: Any, dtype: torch.dtype | str) -> int:
@@ -405,6 +409,22 @@ def refuse_unless_causal(config: Any) -> None:
         )
 
 
+def refuse_leaking(loaded: LoadedModel) -> None:
+    """Raise ModelRefused for a model that sees later tokens, whatever its class is called."""
+    if not sees_later_tokens(loaded.model, vocab=loaded.vocab):
+        return
+    kind = loaded.config.model_type
+    if getattr(loaded.config, "is_decoder", None) is False:
+        raise ModelRefused(
+            f"This {kind!r} model is an encoder: it fills in masked words and sees later tokens, so it does not "
+            "predict the next token."
+        )
+    raise ModelRefused(
+        f"This {kind!r} model sees later tokens: what it expects at the beginning of a text changes with the end, so "
+        "it does not predict the next token."
+    )
+
+
 def refuse_incomplete(info: Any) -> None:
     """Raise ModelRefused where weights were missing: transformers fills them with random numbers."""
     missing = sorted(info.get("missing_keys") or [])
@@ -460,8 +480,4 @@ def find_eos_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> 
 def find_context(config: Any) -> int:
     """The longest sequence the model was made for, in tokens."""
     text_config = config.get_text_config()
-    for key in CONTEXT_KEYS:
-        value = getattr(text_config, key, None)
-        if isinstance(value, int) and value > 0:
-            return value
-    return FALLBACK_CONTEXT
+    return first_number(text_config, CONTEXT_KEYS) or FALLBACK_CONTEXT

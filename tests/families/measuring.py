@@ -21,6 +21,7 @@ from transformers import PreTrainedModel
 from glassformer.errors import UnknownAddress
 from glassformer.model.anatomy import build_anatomy
 from glassformer.model.attention import select_attention
+from glassformer.model.causal import sees_later_tokens
 from glassformer.model.equation import evaluate
 from glassformer.model.load import LoadedModel, wrap_model
 from glassformer.model.selfcheck import Measurement
@@ -104,6 +105,9 @@ def measure_model(family: str, model: PreTrainedModel) -> Row:
     if not row.served:
         row.wrong.append("logits")
     row.refused = anatomy.refused
+    if sees_later_tokens(model, vocab=loaded.vocab):
+        row.served, row.refused = False, "not loaded: it sees later tokens"
+        return row
     if anatomy.refused is None:
         row.blocks = len(anatomy.blocks)
         list_sites_of(row, anatomy)

@@ -17,7 +17,7 @@ MEASURED_WITH = re.search(r"of transformers ([\d.]+)", PAGE.read_text(encoding="
 def test_family(family: str) -> None:
     row = measure(family)
     assert row.wrong == []
-    assert row.served or row.not_built
+    assert row.served or row.not_built or "sees later tokens" in (row.refused or "")
     assert all(row.reasons), "a refused site has no reason"
     if is_measured_version():
         assert render_row(row) in LINES, "docs/families.md is stale: run python tests/families/table.py"
@@ -27,7 +27,7 @@ def test_the_goals_of_the_table_hold() -> None:
     """What the page claims at its top, counted from its rows."""
     rows = [line.split(" | ") for line in LINES if re.match(r"\| [\w-]+ \| (yes|no) \| ", line)]
     assert len(rows) > 150
-    assert all(row[1] == "yes" for row in rows)
+    assert {row[0] for row in rows if row[1] != "yes"} == {"| cpmant", "| prophetnet"}
     assert sum(row[3] == "exact" for row in rows) >= 115
     assert any("**0 silently wrong**" in line for line in LINES)
 
