@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Protocol
 
 import torch
@@ -76,10 +76,7 @@ class Trace:
         self.loaded = loaded
         self.token_ids = list(token_ids)
         self.prompt_count = prompt_count
-        # As it was given: what the ids of a text read as need not be the text.
-        self.prompt = (
-            loaded.decode(self.token_ids[:prompt_count], keep_special=True) if prompt is None else prompt
-        )
+        self._prompt = prompt
         self.messages = None if messages is None else list(messages)
         self.recording = Recording(loaded.structure, trace_id)
         self.interventions = tuple(interventions)
@@ -98,6 +95,13 @@ class Trace:
         self.sites: dict[str, Site] = {site.address: site for site in sites}
         check_interventions(loaded.structure, self.sites, self.interventions, context=loaded.context)
         self.watcher = self._watch_with(self.recording)
+
+    @cached_property
+    def prompt(self) -> str:
+        """The text it was given, which need not be what its ids read as; decoded from those where there was none."""
+        if self._prompt is not None:
+            return self._prompt
+        return self.loaded.decode(self.token_ids[: self.prompt_count], keep_special=True)
 
     @property
     def positions(self) -> int:

@@ -61,6 +61,7 @@ async def create_trace(body: TraceRequest, services: ServicesOf) -> Response:
         prompt=body.prompt,
         messages=body.messages,
     )
+    await services.quick(lambda: trace.prompt)  # here, so that the event loop never waits for a tokenizer
     run = TraceRun(services, trace)
     await run.start(
         GenerationRequest(token_ids, body.sampling, max_new_tokens=body.max_new_tokens, stop=tuple(body.stop))
