@@ -258,6 +258,9 @@ class Step(Message):
     token: Token
     probability: float = Field(description="its probability under the distribution it was drawn from")
     model_probability: float = Field(description="its probability under the model's own distribution")
+    text: str = Field(
+        description="what became certain of the text with it: nothing while a character is unfinished, joined the whole"
+    )
 
 
 TraceStatus = Literal["queued", "running", "done", "stopped", "failed"]

@@ -21,6 +21,7 @@ def describe_step(loaded: LoadedModel, token: DecodedToken) -> Step:
         token=loaded.token(token.token_id),
         probability=token.probability,
         model_probability=min(1.0, math.exp(token.logprob)),
+        text=token.text,
     )
 
 

@@ -59,7 +59,8 @@ def test_greedy_tokens_are_those_of_generate(client: httpx.Client, reference: An
     assert state["tokens_per_sec"] > 0
 
 
-def test_events_tell_the_run_and_resume(client: httpx.Client) -> None:
+def test_events_tell_the_run_and_resume(client: httpx.Client, reference: Any) -> None:
+    tokenizer, _ = reference
     state = record(client, max_new_tokens=6, sampling={"seed": 2, "temperature": 1})
     path = f"/api/traces/{state['id']}/events"
     events = read_events(client.get(path).text)
@@ -72,6 +73,9 @@ def test_events_tell_the_run_and_resume(client: httpx.Client) -> None:
     assert [step["pos"] for step in steps] == list(range(state["prompt_count"], len(state["tokens"])))
     assert [step["token"] for step in steps] == state["tokens"][state["prompt_count"] :]
     assert all(0 < step["model_probability"] <= 1 for step in steps)
+    ids = [token["id"] for token in state["tokens"]]
+    whole, prompt = (tokenizer.decode(some) for some in (ids, ids[: state["prompt_count"]]))
+    assert prompt + "".join(step["text"] for step in steps) == whole
     resumed = read_events(client.get(path, headers={"Last-Event-ID": "3"}).text)
     assert resumed == events[4:]
     assert read_events(client.get(path, headers={"Last-Event-ID": "nonsense"}).text) == events

@@ -17,7 +17,7 @@ import { SceneNotice } from "./SceneNotice";
 import { Sheets } from "./Sheets";
 import { Timeline } from "./Timeline";
 import { Toolbar } from "./Toolbar";
-import { NARROW, useMediaQuery } from "./useMediaQuery";
+import { SHEETS, SIDE, useMediaQuery } from "./useMediaQuery";
 import { useShortcuts } from "./useShortcuts";
 
 /** Everything around the scene. Knows the store and the commands, nothing of the server or three.js. */
@@ -31,10 +31,11 @@ export function App({ store, commands }: { store: AppStore; commands: Commands }
 
 function Page() {
   useShortcuts();
-  const narrow = useMediaQuery(NARROW);
+  const inSheets = useMediaQuery(SHEETS);
+  const beside = useMediaQuery(SIDE);
   return (
     <>
-      {narrow ? <NarrowPage /> : <WidePage />}
+      {beside ? <SidePage /> : inSheets ? <NarrowPage /> : <WidePage />}
       <PartBoundary>
         <SceneNotice />
       </PartBoundary>
@@ -52,7 +53,7 @@ function WidePage() {
   const selected = useApp((state) => state.selection !== null);
   return (
     <>
-      <aside className="column column-left" data-inset="left" aria-label={t("sheet.label")}>
+      <aside className="column column-left" data-inset="left" aria-label={t("sheet.column")}>
         <Masthead />
         <ConnectionNotice />
         <PartBoundary>
@@ -88,6 +89,28 @@ function WidePage() {
   );
 }
 
+function SidePage() {
+  const { t } = useTranslation();
+  return (
+    <>
+      <aside className="side" data-inset="left" aria-label={t("sheet.column")}>
+        <Masthead />
+        <ConnectionNotice />
+        <Sheets />
+      </aside>
+      <div className="narrow-row" data-inset="top">
+        <Legend />
+        <Toolbar />
+      </div>
+      <footer className="side-strip" data-inset="bottom">
+        <PartBoundary>
+          <Timeline />
+        </PartBoundary>
+      </footer>
+    </>
+  );
+}
+
 function NarrowPage() {
   return (
     <>
@@ -99,7 +122,7 @@ function NarrowPage() {
           <Toolbar />
         </div>
       </header>
-      <Sheets />
+      <Sheets overScene />
     </>
   );
 }

@@ -2,7 +2,7 @@ import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import type { Distribution } from "../protocol/schema.generated";
 import type { ShownDistribution } from "../state/AppState";
-import { shownPosition } from "../state/selectors";
+import { shownPosition, writtenText } from "../state/selectors";
 import { useApp } from "./AppContext";
 import { formatCount, formatNumber, formatPercent } from "./formatNumber";
 import { StageStrip } from "./StageStrip";
@@ -12,7 +12,7 @@ import { useMediaQuery } from "./useMediaQuery";
 
 const SHOWN_CANDIDATES = 8;
 /** A window of a laptop's height shows the whole panel, with the tokens that are not listed summed up in its last row. */
-const LOW = { query: "(max-height: 940px)", candidates: 6 };
+const LOW = { query: "(max-height: 940px)", candidates: 6, belowText: 4 };
 
 /** The next-token distribution at the shown position: the model's own, what each filter makes of it, and what is left. */
 export function DistributionChart() {
@@ -59,7 +59,9 @@ function DistributionHeading({ distribution }: { distribution: ShownDistribution
 function Bars({ distribution, filter }: { distribution: Distribution; filter: FilterName | null }) {
   const { t } = useTranslation();
   const isLow = useMediaQuery(LOW.query);
-  const { rows, rest } = stageRows(distribution, filter, isLow ? LOW.candidates : SHOWN_CANDIDATES);
+  const belowText = useApp((state) => writtenText(state) !== "");
+  const shownCandidates = !isLow ? SHOWN_CANDIDATES : belowText ? LOW.belowText : LOW.candidates;
+  const { rows, rest } = stageRows(distribution, filter, shownCandidates);
   const largest = Math.max(...rows.flatMap((row) => [row.before, row.after]), 1e-9);
   return (
     <table className="bars">

@@ -13,6 +13,8 @@ const PATHS = {
   minus: "M4 10h12",
   left: "M12.5 4.5L7 10l5.5 5.5",
   right: "M7.5 4.5L13 10l-5.5 5.5",
+  copy: "M7 7h9v10H7zM4 13V3h9",
+  check: "M4 10.5l4 4 8-9",
   target: "M10 5a5 5 0 1 0 0 10 5 5 0 0 0 0-10zM10 1.5v4M10 14.5v4M1.5 10h4M14.5 10h4",
   prompt: "M3 4h14v9H9l-4 3.5V13H3z",
   sampling: "M4 17V9M8 17V4M12 17v-6M16 17v-3",

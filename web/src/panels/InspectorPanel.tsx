@@ -2,6 +2,7 @@ import { useTranslation } from "react-i18next";
 import { useApp, useAppStore, useCommands } from "./AppContext";
 import { Icon } from "./Icon";
 import { lazyPart } from "./lazyPart";
+import { useReturnFocus } from "./useReturnFocus";
 
 const Inspector = lazyPart(() => import("./inspector/Inspector"), { coming: () => <Coming /> });
 
@@ -16,6 +17,7 @@ export function InspectorPanel() {
   const store = useAppStore();
   const commands = useCommands();
   const address = useApp((state) => state.selection?.address ?? null);
+  useReturnFocus();
   if (address === null) return null;
   return (
     <section className="panel inspector" data-testid="inspector" aria-label={t("inspector.title")}>

@@ -1,22 +1,19 @@
 import { useTranslation } from "react-i18next";
+import type { Anatomy } from "../protocol/schema.generated";
 import { useApp } from "./AppContext";
 import { formatLarge } from "./formatNumber";
+import { isLoopback } from "./isLoopback";
 import { ModelName, ModelPicker } from "./ModelPicker";
-
-const LOCAL_HOSTS = new Set(["localhost", "127.0.0.1", "[::1]", "::1"]);
 
 /** What this is: the product, the model, how big it is and where it runs. */
 export function Masthead() {
   const { t } = useTranslation();
   const anatomy = useApp((state) => state.anatomy);
   const connection = useApp((state) => state.connection);
-  const host = window.location.hostname;
   const { exported, damaged } = useApp((state) => ({
     exported: state.origin === "exported",
     damaged: state.damage !== null,
   }));
-  const live = LOCAL_HOSTS.has(host) ? t("about.here") : t("about.server", { host });
-  const place = exported ? t("exported.place") : live;
   return (
     <section className="masthead panel">
       <div className="masthead-row">
@@ -24,21 +21,38 @@ export function Masthead() {
         {exported ? <ModelName /> : <ModelPicker />}
       </div>
       <p className="about" data-testid="about">
-        {anatomy
-          ? [anatomy.title, t("about.parameters", { size: formatLarge(anatomy.parameters) }), place].join(
-              " · ",
-            )
-          : t(
-              damaged
-                ? "exported.unreadable"
-                : connection === "connecting"
-                  ? "connection.connecting"
-                  : "about.none",
-            )}
+        {anatomy ? (
+          <AboutModel anatomy={anatomy} exported={exported} />
+        ) : (
+          t(
+            damaged
+              ? "exported.unreadable"
+              : connection === "connecting"
+                ? "connection.connecting"
+                : "about.none",
+          )
+        )}
       </p>
       {anatomy?.refused && (
         <p className="hint hint-warning">{t("about.refused", { reason: anatomy.refused })}</p>
       )}
     </section>
+  );
+}
+
+/** One line for whoever has never seen this: that it is a language model, how big it is, and where it runs. */
+function AboutModel({ anatomy, exported }: { anatomy: Anatomy; exported: boolean }) {
+  const { t } = useTranslation();
+  const host = window.location.hostname;
+  const here = isLoopback(host) ? t("about.here") : t("about.server", { host });
+  return (
+    <>
+      <strong>{anatomy.title}</strong>{" "}
+      {t("about.model", {
+        size: formatLarge(anatomy.parameters),
+        count: anatomy.blocks.length,
+        place: exported ? t("exported.place") : here,
+      })}
+    </>
   );
 }

@@ -4,6 +4,7 @@ import { shownPosition } from "../state/selectors";
 import { useApp, useAppStore, useCommands } from "./AppContext";
 import { Icon } from "./Icon";
 import { buildOutline, type OutlineNode, type OutlineRow, visibleRows } from "./outlineNodes";
+import { useReturnFocus } from "./useReturnFocus";
 
 export function OutlinePanel() {
   const { t } = useTranslation();
@@ -40,6 +41,7 @@ export function OutlineTree() {
   const [focused, setFocused] = useState<string>("model");
   const treeRef = useRef<HTMLDivElement>(null);
   const choose = useChoose();
+  useReturnFocus();
   if (!root) return <p className="hint">{t("outline.empty")}</p>;
 
   const rows = visibleRows(root, open);

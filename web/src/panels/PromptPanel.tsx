@@ -1,4 +1,4 @@
-import { useEffect, useId, useRef } from "react";
+import { type ReactNode, useEffect, useId, useRef } from "react";
 import { useTranslation } from "react-i18next";
 import { countRun, isBusy, whyNotRun } from "../state/selectors";
 import { useApp, useAppStore, useCommands } from "./AppContext";
@@ -7,6 +7,7 @@ import { NumberField } from "./NumberField";
 import { Panel } from "./Panel";
 import { PromptTokens } from "./PromptTokens";
 import { RunStatus } from "./RunStatus";
+import { WrittenText } from "./WrittenText";
 
 const MAX_NEW_TOKENS = 4096;
 
@@ -19,32 +20,40 @@ export function PromptPanel() {
   );
 }
 
-/** The prompt box, its tokens and what can be done with them; also the content of the narrow page's prompt sheet. */
-export function PromptForm() {
+/** The prompt box, its tokens and what can be done with them. `count` stands beside the status, where no title carries it. */
+export function PromptForm({ count }: { count?: ReactNode }) {
   const exported = useApp((state) => state.origin === "exported");
-  if (exported) return <ExportedPrompt />;
+  if (exported) return <ExportedPrompt count={count} />;
   return (
     <div className="prompt-form">
       <SamplePrompts />
       <PromptBox />
       <PromptTokens />
       <RunButtons />
-      <RunStatus />
+      <div className="status-row">
+        <RunStatus />
+        {count}
+      </div>
+      <WrittenText />
     </div>
   );
 }
 
 /** Of an export: what was read, and where a prompt of one's own can be run. */
-function ExportedPrompt() {
+function ExportedPrompt({ count }: { count?: ReactNode }) {
   const { t } = useTranslation();
   const prompt = useApp((state) => state.prompt);
   return (
     <div className="prompt-form">
-      <p className="exported-prompt" data-testid="prompt">
+      <p className="exported-prompt" dir="auto" data-testid="prompt">
         {prompt}
       </p>
       <PromptTokens />
-      <RunStatus />
+      <div className="status-row">
+        <RunStatus />
+        {count}
+      </div>
+      <WrittenText />
       <p className="hint">
         {t("exported.own")} <code className="install mono">pip install glassformer</code>
       </p>
@@ -73,10 +82,13 @@ function PromptBox() {
   const store = useAppStore();
   const prompt = useApp((state) => state.prompt);
   const ref = useRef<HTMLTextAreaElement>(null);
+  const ready = useApp((state) => state.anatomy !== null);
   useEffect(() => {
+    // Until there is a model to write for, keys are the page's; and whoever took the focus meanwhile keeps it.
+    if (!ready || document.activeElement !== document.body) return;
     // On a touch screen focus would raise the keyboard over the picture.
     if (window.matchMedia("(pointer: fine)").matches) ref.current?.focus({ preventScroll: true });
-  }, []);
+  }, [ready]);
   return (
     <textarea
       ref={ref}
@@ -88,6 +100,7 @@ function PromptBox() {
       title={`${t("prompt.label")} (/)`}
       rows={3}
       spellCheck={false}
+      dir="auto"
       value={prompt}
       onChange={(event) => store.setState({ prompt: event.target.value })}
     />

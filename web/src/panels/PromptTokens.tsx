@@ -1,7 +1,9 @@
+import { useRef } from "react";
 import { useTranslation } from "react-i18next";
 import type { PromptToken } from "../protocol/PromptToken";
 import { useApp } from "./AppContext";
 import { TokenText } from "./TokenText";
+import { useScrollStop } from "./useScrollStop";
 
 /** More chips than this slow typing down; the count above stays exact. */
 const SHOWN_TOKENS = 400;
@@ -9,6 +11,8 @@ const SHOWN_TOKENS = 400;
 /** The prompt as the model will see it, as it is typed. */
 export function PromptTokens() {
   const { t } = useTranslation();
+  const ref = useRef<HTMLOListElement>(null);
+  useScrollStop(ref);
   // The tokenizer's answer may not say which ids are control tokens; the recording's tokens do.
   const specialIds = useApp((state) =>
     (state.trace?.tokens ?? []).filter((token) => token.special).map((token) => token.id),
@@ -22,7 +26,13 @@ export function PromptTokens() {
   if (status === "failed" && !stale) return <p className="hint hint-warning">{error}</p>;
   return (
     <>
-      <ol className="token-list" data-testid="tokens" data-stale={stale} aria-label={t("prompt.tokens")}>
+      <ol
+        ref={ref}
+        className="token-list"
+        data-testid="tokens"
+        data-stale={stale}
+        aria-label={t("prompt.tokens")}
+      >
         {(tokens ?? []).slice(0, SHOWN_TOKENS).map((token, at) => (
           // biome-ignore lint/suspicious/noArrayIndexKey: a token is its place in the prompt
           <TokenChip key={at} token={specialIds.includes(token.id) ? { ...token, special: true } : token} />

@@ -12,24 +12,29 @@ import { Timeline } from "./Timeline";
 
 const SHEETS: Exclude<SheetName, "none">[] = ["prompt", "sampling", "inspector", "outline"];
 
-/** The panels of a narrow screen: one at a time, over the lower part of the scene. */
-export function Sheets() {
+/** The panels of a small window: one at a time, beside the scene or over the lower part of it. */
+export function Sheets({ overScene = false }: { overScene?: boolean }) {
+  const inset = overScene ? "bottom" : undefined;
   const { t } = useTranslation();
   const store = useAppStore();
   const { sheet, guideOpen } = useApp((state) => ({ sheet: state.sheet, guideOpen: state.panels.guide }));
   // The guide takes the place of the sheets, so that the scene it speaks of stays in view.
   if (guideOpen) {
     return (
-      <div className="sheets" data-inset="bottom">
+      <div className="sheets" data-inset={inset}>
         <GuideHost />
       </div>
     );
   }
   return (
-    <div className="sheets" data-inset="bottom">
-      {(sheet === "prompt" || sheet === "sampling" || sheet === "none") && <Timeline />}
+    <div className="sheets" data-inset={inset}>
+      {overScene && (sheet === "prompt" || sheet === "sampling" || sheet === "none") && <Timeline />}
       {sheet !== "none" && (
-        <section className="sheet panel" data-sheet={sheet} aria-label={t(`sheet.${sheet}`)}>
+        <section
+          className="sheet panel"
+          data-sheet={sheet}
+          aria-label={t("sheet.open", { sheet: t(`sheet.${sheet}`) })}
+        >
           <PartBoundary>
             <SheetContent sheet={sheet} />
           </PartBoundary>
@@ -58,12 +63,7 @@ function SheetContent({ sheet }: { sheet: SheetName }) {
   const selected = useApp((state) => state.selection !== null);
   switch (sheet) {
     case "prompt":
-      return (
-        <>
-          <TokenCount />
-          <PromptForm />
-        </>
-      );
+      return <PromptForm count={<TokenCount />} />;
     case "sampling":
       return <SamplingForm />;
     case "outline":

@@ -5,6 +5,7 @@ import { shownPosition } from "../state/selectors";
 import { useApp, useAppStore } from "./AppContext";
 import { formatPercent } from "./formatNumber";
 import { TokenText } from "./TokenText";
+import { useRoving } from "./useRoving";
 
 /** Every token of the recording, prompt and written; choosing one shows what the model expected after it. */
 export function Timeline() {
@@ -19,6 +20,7 @@ export function Timeline() {
     follows: state.position === null,
   }));
   const count = tokens?.length ?? 0;
+  const { stop, onKeyDown, onFocus } = useRoving(listRef, count, shown ?? 0);
 
   useEffect(() => {
     const list = listRef.current;
@@ -30,7 +32,14 @@ export function Timeline() {
   if (!tokens) return null;
   return (
     <section className="timeline panel" aria-label={t("timeline.title")}>
-      <ol ref={listRef} className="timeline-list" data-testid="timeline">
+      <ol
+        ref={listRef}
+        className="timeline-list"
+        data-testid="timeline"
+        title={t("timeline.keys")}
+        onKeyDown={onKeyDown}
+        onFocus={onFocus}
+      >
         {tokens.map((token, position) => (
           <TimelineToken
             // biome-ignore lint/suspicious/noArrayIndexKey: a token is its position
@@ -41,6 +50,7 @@ export function Timeline() {
             generated={position >= promptCount}
             recorded={position < positions}
             current={position === shown}
+            tabStop={position === stop}
           />
         ))}
       </ol>
@@ -55,11 +65,12 @@ interface TimelineTokenProps {
   generated: boolean;
   recorded: boolean;
   current: boolean;
+  tabStop: boolean;
 }
 
 /** Memoised: while tokens are written, only the newest ones change. */
 const TimelineToken = memo(function TimelineToken(props: TimelineTokenProps) {
-  const { token, position, step, generated, recorded, current } = props;
+  const { token, position, step, generated, recorded, current, tabStop } = props;
   const { t } = useTranslation();
   const store = useAppStore();
   const select = () =>
@@ -79,6 +90,7 @@ const TimelineToken = memo(function TimelineToken(props: TimelineTokenProps) {
         data-generated={generated || undefined}
         data-recorded={recorded}
         aria-pressed={current}
+        tabIndex={tabStop ? 0 : -1}
         title={title.join(" · ")}
         style={{ "--probability": step?.probability ?? 0 } as React.CSSProperties}
         onClick={select}

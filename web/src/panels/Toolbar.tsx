@@ -2,6 +2,7 @@ import { useTranslation } from "react-i18next";
 import type { PanelName, ThemeChoice } from "../state/AppState";
 import { useApp, useAppStore, useCommands } from "./AppContext";
 import { Icon, type IconName } from "./Icon";
+import { toggleOutline } from "./openOutline";
 
 const NEXT_THEME: Record<ThemeChoice, ThemeChoice> = { system: "dark", dark: "light", light: "system" };
 
@@ -40,7 +41,7 @@ export function Toolbar() {
         shortcut="O"
         pressed={panels.outline}
         testId="outline-toggle"
-        onClick={() => toggle("outline")}
+        onClick={() => toggleOutline(store)}
       />
       <Tool
         icon={themeChoice}

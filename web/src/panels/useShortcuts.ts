@@ -3,6 +3,7 @@ import type { PanelName } from "../state/AppState";
 import type { Commands } from "../state/Commands";
 import type { AppStore } from "../state/createAppStore";
 import { useAppStore, useCommands } from "./AppContext";
+import { toggleOutline } from "./openOutline";
 
 /** The page's keys. Letters work outside of text fields; Ctrl (or Cmd) combinations everywhere. */
 export function useShortcuts(): void {
@@ -10,7 +11,8 @@ export function useShortcuts(): void {
   const commands = useCommands();
   useEffect(() => {
     const onKeyDown = (event: KeyboardEvent) => {
-      if (event.defaultPrevented) return;
+      // A key that composes a letter belongs to the letter; behind a dialog the page has no keys.
+      if (event.defaultPrevented || event.isComposing || document.querySelector("dialog[open]")) return;
       const done =
         event.ctrlKey || event.metaKey
           ? runCombination(event, commands)
@@ -40,7 +42,7 @@ function runLetter(event: KeyboardEvent, store: AppStore, commands: Commands): b
   if (isTyping(event.target)) return false;
   const toggle = (name: PanelName) =>
     store.setState(({ panels }) => ({ panels: { ...panels, [name]: !panels[name] } }));
-  switch (event.key) {
+  switch (event.key.toLowerCase()) {
     case "/":
       focusPrompt(store);
       return true;
@@ -49,7 +51,7 @@ function runLetter(event: KeyboardEvent, store: AppStore, commands: Commands): b
       toggle("guide");
       return true;
     case "o":
-      toggle("outline");
+      toggleOutline(store);
       return true;
     case "f":
       commands.fit();

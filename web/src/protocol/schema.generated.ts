@@ -787,6 +787,11 @@ export interface components {
              * @description its probability under the distribution it was drawn from
              */
             probability: number;
+            /**
+             * Text
+             * @description what became certain of the text with it: nothing while a character is unfinished, joined the whole
+             */
+            text: string;
             token: components["schemas"]["Token"];
         };
         /**

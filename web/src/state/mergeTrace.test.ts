@@ -10,6 +10,7 @@ const step = (pos: number): Step => ({
   token: { id: pos, text: ` ${pos}`, special: false },
   probability: 0.5,
   model_probability: 0.4,
+  text: ` ${pos}`,
 });
 
 test("steps add tokens in order, and each says that what came before is recorded", () => {

@@ -17,6 +17,21 @@ export function hasRecording(state: AppState): boolean {
   return (state.trace?.positions ?? 0) > 0;
 }
 
+const TEXTS = new WeakMap<AppState["steps"], string>();
+
+/** What the model wrote, whole characters only; not the tokens joined, which a character may be spread over. */
+export function writtenText({ steps }: AppState): string {
+  let text = TEXTS.get(steps);
+  if (text === undefined) {
+    // In the order of their positions, as every object keeps such keys.
+    text = Object.values(steps)
+      .map((step) => step.text)
+      .join("");
+    TEXTS.set(steps, text);
+  }
+  return text;
+}
+
 export function isEnded(trace: TraceState): boolean {
   return trace.status !== "queued" && trace.status !== "running";
 }
