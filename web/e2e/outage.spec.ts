@@ -1,8 +1,11 @@
 import type { Browser, Page } from "playwright-core";
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from "vitest";
 import { launchBrowser, openPage } from "./browser.ts";
 import { readState, waitForFullPicture, waitForRecording, waitForState } from "./drive.ts";
 import { type RunningServer, startServer } from "./server.ts";
+
+/** Servers are started and stopped here, which takes its time on a busy machine. */
+vi.setConfig({ testTimeout: 300_000 });
 
 let browser: Browser;
 let server: RunningServer;
@@ -46,6 +49,29 @@ test("with the server gone a click leaves every panel standing, and what it aske
   expect(await value.evaluate((element) => getComputedStyle(element).fontSize)).toBe("24px");
   expect(await page.getByTestId("part-failure").count()).toBe(0);
   expect(complaints.filter((each) => each.startsWith("uncaught"))).toEqual([]);
+});
+
+test("what was asked for while the network was away comes when it is back", async () => {
+  const { page } = await openPage(browser, server.url, { reducedMotion: true });
+  await waitForFullPicture(page);
+  const select = (address: string, index: number[]) =>
+    page.evaluate((selection) => window.glassformer.store.setState({ selection }), { address, index });
+  await select("resid_post.1", [3, 5]);
+  await waitForState(page, (state) => state.explanation.status === "ready");
+  const before = await readState(page, (state) => state.trace?.id);
+
+  await page.context().setOffline(true);
+  await select("attn_scores.1", [1, 8, 2]);
+  await page.evaluate(() => window.glassformer.store.setState({ position: 4 }));
+  await page.getByTestId("prompt").fill("Tom has a cup.");
+  for (const part of ["explanation", "distribution", "liveTokens"] as const) {
+    await page.waitForFunction((part) => window.glassformer.store.getState()[part].status === "failed", part);
+  }
+  await page.context().setOffline(false);
+  for (const part of ["inspected", "explanation", "distribution", "liveTokens"] as const) {
+    await page.waitForFunction((part) => window.glassformer.store.getState()[part].status === "ready", part);
+  }
+  expect(await readState(page, (state) => [state.connection, state.trace?.id])).toEqual(["online", before]);
 });
 
 test("a server started anew while a text is written: the text, its seed and its settings are kept", async () => {

@@ -44,3 +44,33 @@ test("reads in the order wanted, four at a time, and cancels what is no longer w
   queue.want(["a", "b"].map(job));
   expect(asked).toHaveLength(6);
 });
+
+test("what failed is read again when that is asked for, and only then", async () => {
+  const failed: string[] = [];
+  const arrived: string[] = [];
+  let isAway = true;
+  const job = (key: string) => ({
+    key,
+    read: async (): Promise<Matrix> => {
+      if (isAway) throw new Error("away");
+      return { address: key, axes: [], shape: [], level: 0, values: new Float32Array() };
+    },
+  });
+  const queue = new MatrixQueue<Matrix>({
+    onResult: (key) => arrived.push(key),
+    onFailure: (key) => failed.push(key),
+  });
+  const settle = () => new Promise((resolve) => setTimeout(resolve));
+  queue.want(["a", "b"].map(job));
+  await settle();
+  queue.want(["a", "b"].map(job));
+  await settle();
+  expect(failed).toEqual(["a", "b"]);
+  isAway = false;
+  queue.retry();
+  await settle();
+  expect(arrived).toEqual(["a", "b"]);
+  queue.retry();
+  await settle();
+  expect(arrived).toHaveLength(2);
+});

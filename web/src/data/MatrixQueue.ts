@@ -21,6 +21,7 @@ export class MatrixQueue<Result> {
   readonly #listener: QueueListener<Result>;
   readonly #running = new Map<string, AbortController>();
   readonly #settled = new Set<string>();
+  readonly #failed = new Set<string>();
   #wanted: Job<Result>[] = [];
 
   constructor(listener: QueueListener<Result>) {
@@ -50,6 +51,13 @@ export class MatrixQueue<Result> {
     this.#settled.clear();
   }
 
+  /** Reads again what failed, where it is still wanted. */
+  retry(): void {
+    for (const key of this.#failed) this.#settled.delete(key);
+    this.#failed.clear();
+    this.#fill();
+  }
+
   #fill(): void {
     for (const job of this.#wanted) {
       if (this.#running.size >= PARALLEL) return;
@@ -68,6 +76,7 @@ export class MatrixQueue<Result> {
     } catch (error) {
       if (controller.signal.aborted || isAbort(error)) return;
       this.#settled.add(job.key);
+      this.#failed.add(job.key);
       this.#listener.onFailure(job.key, error);
     } finally {
       if (this.#running.get(job.key) === controller) this.#running.delete(job.key);

@@ -13,6 +13,7 @@ import type { AppStore } from "../state/createAppStore";
 import { findSite, findWeight, isEnded } from "../state/selectors";
 import { sharedPrefix, sharedRows } from "../state/sharedPrefix";
 import { describeFailure } from "./describeFailure";
+import { whenBack } from "./whenBack";
 
 /** As often as a screen shows a frame; a fast model takes several steps in that time. */
 const FRAME_BATCH_MS = 16;
@@ -63,6 +64,7 @@ export class Tensors {
         onArrival();
       },
     });
+    whenBack(store, () => this.#queue.retry());
   }
 
   /** Whether everything that is wanted has come, as far as it can. */

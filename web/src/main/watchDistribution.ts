@@ -6,6 +6,7 @@ import { shownPosition } from "../state/selectors";
 import { sharedPrefix } from "../state/sharedPrefix";
 import { watch } from "../state/watch";
 import { describeFailure } from "./describeFailure";
+import { whenBack } from "./whenBack";
 
 /** What a distribution is asked for; another answer is right as soon as one of these is another. */
 function questionOf(state: AppState) {
@@ -43,6 +44,9 @@ export function watchDistribution(store: AppStore, source: Source): void {
     }
   }
 
+  whenBack(store, () => {
+    if (store.getState().distribution.status === "failed") serial.run(refresh);
+  });
   watch(store, questionOf, (state, previous) => {
     const { value } = state.distribution;
     // What was read in another recording still holds where that began with the same text.

@@ -4,6 +4,7 @@ import type { AppStore } from "../state/createAppStore";
 import { linkedTokens } from "../state/selectors";
 import { watch } from "../state/watch";
 import { describeFailure } from "./describeFailure";
+import { whenBack } from "./whenBack";
 
 /** Typing faster than this asks once. */
 const DEBOUNCE_MS = 120;
@@ -36,6 +37,9 @@ export function watchPrompt(store: AppStore): void {
     }
   }
 
+  whenBack(store, () => {
+    if (store.getState().liveTokens.status === "failed") void refresh();
+  });
   watch(
     store,
     (state) => [state.prompt, state.anatomy?.model_id, state.linkedPrompt],

@@ -8,6 +8,7 @@ import { sharedPrefix } from "../state/sharedPrefix";
 import { watch } from "../state/watch";
 import { describeFailure } from "./describeFailure";
 import { storeOf } from "./storeOf";
+import { whenBack } from "./whenBack";
 
 /** A held arrow key moves the cell about thirty times a second; explain it where it comes to rest. */
 const EXPLAIN_DEBOUNCE_MS = 80;
@@ -99,6 +100,11 @@ export function watchSelection(store: AppStore, source: Source, reader: MatrixRe
       store.setState({ explanation: EMPTY, exactValue: null });
   }
 
+  whenBack(store, () => {
+    const { inspected, explanation } = store.getState();
+    if (inspected.status === "failed") void readMatrix();
+    if (explanation.status === "failed") void explain();
+  });
   watch(store, (state) => [state.trace?.id], letGo);
   watch(
     store,

@@ -1,0 +1,11 @@
+import type { AppStore } from "../state/createAppStore";
+import { watch } from "../state/watch";
+
+/** Calls back when the server answers after it was out of reach: what failed meanwhile can be asked for again. */
+export function whenBack(store: AppStore, ask: () => void): void {
+  watch(
+    store,
+    (state) => [state.connection === "online"],
+    ({ connection }) => connection === "online" && ask(),
+  );
+}
