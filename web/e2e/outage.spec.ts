@@ -91,7 +91,7 @@ test("a server started anew while a text is written: the text, its seed and its 
   await restart();
   const notice = page.getByTestId("forgotten");
   await notice.waitFor({ timeout: 60_000 });
-  expect(await notice.innerText()).toMatch(/started anew.*seed, 8/);
+  expect(await notice.innerText()).toMatch(/started anew.*seed \(8\)/);
   expect(await readWritten(page)).toEqual(written);
   expect(await readState(page, (state) => [state.activity, state.drawnSeed, state.tracePrompt])).toEqual([
     "idle",

@@ -36,9 +36,7 @@ function Page() {
   return (
     <>
       {beside ? <SidePage /> : inSheets ? <NarrowPage /> : <WidePage />}
-      <PartBoundary>
-        <SceneNotice />
-      </PartBoundary>
+      {(beside || !inSheets) && <SceneNotice />}
       <PartBoundary fallback={null}>
         <HoverCard />
       </PartBoundary>
@@ -121,6 +119,7 @@ function NarrowPage() {
           <Legend />
           <Toolbar />
         </div>
+        <SceneNotice />
       </header>
       <Sheets overScene />
     </>

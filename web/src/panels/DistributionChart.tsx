@@ -12,7 +12,7 @@ import { useMediaQuery } from "./useMediaQuery";
 
 const SHOWN_CANDIDATES = 8;
 /** A window of a laptop's height shows the whole panel, with the tokens that are not listed summed up in its last row. */
-const LOW = { query: "(max-height: 940px)", candidates: 6, belowText: 4 };
+const LOW = { query: "(max-height: 940px)", candidates: 5, belowText: 4 };
 
 /** The next-token distribution at the shown position: the model's own, what each filter makes of it, and what is left. */
 export function DistributionChart() {
