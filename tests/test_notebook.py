@@ -2,6 +2,7 @@
 
 import gc
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -288,8 +289,15 @@ def test_a_cell_is_explained_by_the_names_of_its_axes(trace: gf.Trace) -> None:
     assert explained == trace.explain("mlp_act.1", [last, 12])
     assert repr(explained).startswith(f"mlp_act.1[pos={last}, d_mlp=12] = ")
     assert "computed again" in repr(explained)
+    assert "each term: SiLU(mlp_pre.1) × mlp_pre_linear.1" in repr(explained)
     many = trace.explain("q.0", head=1, pos=2, d_head=3)
+    assert "each term: attn_in.0 × (q_proj.weight × cos + q_proj.weight × −sin)" in repr(many)
     assert "the sum of" in repr(many)
+    lines = re.findall(r"^ +(\S+)  feature \d+: (.+)$", repr(many), re.MULTILINE)
+    assert len(lines) == 8
+    for shown, formula in lines:
+        found = eval(formula.replace("×", "*").replace("÷", "/"))  # noqa: S307
+        assert found == pytest.approx(float(shown), rel=1e-3)
     assert many._repr_latex_().startswith("$$")
     assert many._repr_html_().count("<tr>") == len(many.terms) + 1
     everything = sum(term.contribution for term in many.terms) + many.rest_sum
@@ -354,6 +362,16 @@ def test_the_lens_ends_in_the_models_own_prediction(trace: gf.Trace, expected: A
 
 
 # --- running -----------------------------------------------------------------------------------------
+
+
+def test_the_lens_of_three_words_lists_three() -> None:
+    recording = gf.load("sorter").trace("CBABBC", max_new_tokens=3)
+    for lens in (recording.logit_lens(), recording.logit_lens(top=100)):
+        assert dict(lens.sizes) == {"block": 4, "pos": 9, "rank": 3}
+        assert np.allclose(lens.probability.sum("rank"), 1, atol=1e-5)
+    with pytest.raises(BadValue, match="top must be at least 1"):
+        recording.logit_lens(top=0)
+    assert len(recording.distribution(top=100)) == 3
 
 
 def test_prompts_messages_and_token_ids(model: gf.Model) -> None:

@@ -292,7 +292,7 @@ def route(logits: Tensor, correction: Tensor | None, attributes: dict[str, Any])
     alone ("softmax_chosen", "sigmoid_chosen"); a correction takes part in choosing and not in the weights (DeepSeek-AI
     2024, section 2.1.2).
     """
-    wide = logits.float()
+    wide = logits if logits.dtype == torch.float64 else logits.float()
     score = str(attributes["score"])
     scores = wide.softmax(-1) if score == "softmax" else wide.sigmoid() if score == "sigmoid" else wide
     ranked = scores if correction is None else scores + correction

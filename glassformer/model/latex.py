@@ -88,6 +88,9 @@ def _write(equation: Equation, roles: dict[str, str]) -> str:
             seen = r"j \le i" if window is None else rf"i - {window} < j \le i"
             return rf"\begin{{cases}}{parts[0]} & {seen} \\ -\infty & \text{{otherwise}}\end{{cases}}"
         case "softmax":
+            if len(parts) > 1:
+                sink = r"\exp(b_{\mathrm{sink}})"
+                return rf"\frac{{\exp({{{parts[0]}}}_j)}}{{\sum_k \exp({{{parts[0]}}}_k) + {sink}}}"
             return rf"\operatorname{{softmax}}_j\left({parts[0]}\right)"
         case "weighted_sum":
             return rf"\sum_j {parts[0]}_{{j}}\,{parts[1]}_{{j}}"

@@ -1,4 +1,5 @@
-"""The JSON messages of the native surface (`/api`), as pydantic models; those of the anatomy are in `anatomy.py`.
+"""The JSON messages of the native surface (`/api`), as pydantic models; those of the anatomy are in `anatomy.py`,
+those of an explained cell in `explanation.py`.
 
 The same words stand in Python, on the wire, in the generated TypeScript and on the page. Shapes are
 lists in the order of `axes`; `None` in a shape is the axis that grows with the recorded positions.
@@ -10,7 +11,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from glassformer.protocol.anatomy import Axis, Equation, Provenance
 from glassformer.protocol.message import Message
 from glassformer.protocol.text import MOST_STOPS, check_stops
 
@@ -336,44 +336,6 @@ class Lens(Message):
     """The logit lens (nostalgebraist 2020): from the embeddings to the model's own prediction."""
 
     rows: list[LensRow]
-
-
-# --- explain -------------------------------------------------------------------------------------
-
-
-class Operand(Message):
-    """A cell that took part: of a site or of a weight."""
-
-    kind: Literal["site", "weight"]
-    name: str
-    index: list[int]
-    value: float | None
-
-
-class Term(Message):
-    """One addend of an explained cell; `label` names the axis value it stands for."""
-
-    label: str
-    contribution: float
-    operands: list[Operand]
-
-
-class Explanation(Message):
-    """One cell: its value, what it was computed from, and the same computed again."""
-
-    address: str
-    axes: list[Axis]
-    index: list[int]
-    value: float | None = Field(description="None where the value is not finite (a masked score)")
-    provenance: Provenance
-    equation: Equation | None
-    latex: str = Field(description="the equation with this cell's numbers")
-    recomputed: float | None
-    difference: float | None
-    terms: list[Term] = Field(description="largest magnitude first")
-    rest_count: int = 0
-    rest_sum: float = 0.0
-    note: str = ""
 
 
 # --- live frames ---------------------------------------------------------------------------------

@@ -1,15 +1,16 @@
 """Where one cell comes from: its equation with the real operands, term by term, and the same computed again.
 
 Walks the anatomy's equation of the site; sums are done in float64, so the difference shown is the model's rounding.
-Every operation is linear in what it sums over (or a product), so each cell is a list of addends, except softmax
-and activations, which say so in the note.
+Each term brings the formula that computes it from its operands (`formula.py`), and the explanation the one that makes
+the cell of the terms: their sum, unless it says otherwise.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,13 +19,22 @@ from glassformer.errors import UnknownAddress
 from glassformer.model.equation import (
     allowed,
     rotary_partner,
-    route,
     spread_table,
 )
 from glassformer.protocol.anatomy import Equation, EquationInput, Input, Site, SiteInput, WeightInput
-from glassformer.protocol.messages import Explanation, Operand, Term
-from glassformer.trace.operand import Operands
-from glassformer.trace.term import bracket, label_of, merged_terms, number, scaled
+from glassformer.protocol.explanation import (
+    Explanation,
+    FunctionPart,
+    Operand,
+    Part,
+    SumPart,
+    TermPart,
+)
+from glassformer.trace.cell import Cell, cell_of
+from glassformer.trace.formula import FIRST, PAIR, TOTAL, add_up, named, product, times
+from glassformer.trace.operand import Operands, weight_operand
+from glassformer.trace.share import share_experts, share_row
+from glassformer.trace.term import Addend, bracket, distinct, label_of, merged_terms, number, scaled
 
 if TYPE_CHECKING:
     from glassformer.trace.trace import Trace
@@ -33,24 +43,15 @@ if TYPE_CHECKING:
 LISTED_TERMS = 16
 
 
-@dataclass(slots=True)
-class Cell:
-    """A value on the way: what it is, the addends it is made of, and how it reads with numbers."""
-
-    value: float
-    terms: list[Term] = field(default_factory=list)
-    latex: str = ""
-    note: str = ""
-
-
 def explain_cell(trace: Trace, site: Site, index: list[int]) -> Explanation:
     """Explain one cell of a recording; `index` is in the site's axis order and in range."""
     value = trace.value(site.address, index)
     cell = _Walk(trace).equation(site.equation, index) if site.equation is not None else None
-    terms = sorted(cell.terms, key=lambda term: -abs(term.contribution)) if cell else []
-    rest = terms[LISTED_TERMS:]
+    listed, rest = list_terms(cell) if cell else ([], [])
     finite = math.isfinite(value)
     recomputed = cell.value if cell is not None and math.isfinite(cell.value) else None
+    rest_sum = add_up([term.contribution for term in rest])
+    note = cell.note if cell else ""
     return Explanation(
         address=site.address,
         axes=site.axes,
@@ -61,11 +62,35 @@ def explain_cell(trace: Trace, site: Site, index: list[int]) -> Explanation:
         latex=cell.latex if cell else "",
         recomputed=recomputed,
         difference=abs(value - recomputed) if finite and recomputed is not None else None,
-        terms=terms[:LISTED_TERMS],
+        terms=[term.message() for term in listed],
         rest_count=len(rest),
-        rest_sum=math.fsum(term.contribution for term in rest),
-        note=cell.note if cell else "",
+        rest_sum=rest_sum if math.isfinite(rest_sum) else None,
+        result=cell.result if cell and cell.result else TOTAL,
+        note=note if finite or note else describe_overflow(trace, value),
     )
+
+
+def list_terms(cell: Cell) -> tuple[list[Addend], list[Addend]]:
+    """The terms to list, largest first and the one that the cell is among them, and the others."""
+
+    def order(term: Addend) -> float:
+        return -math.inf if math.isnan(term.contribution) else -abs(term.contribution)
+
+    terms = sorted(cell.terms, key=order)
+    own = cell.result.label if isinstance(cell.result, TermPart) else None
+    late = [term for term in terms[LISTED_TERMS:] if term.label == own]
+    kept = LISTED_TERMS - len(late)
+    return [*terms[:kept], *late], [term for term in terms[kept:] if term.label != own]
+
+
+def describe_overflow(trace: Trace, value: float) -> str:
+    """What to say of a cell that is infinite or not a number."""
+    what = "not a number (NaN)" if math.isnan(value) else "minus infinity" if value < 0 else "infinity"
+    text = f"This cell is {what}."
+    dtype = trace.loaded.dtype
+    if dtype == torch.float16:
+        text += f" float16 holds numbers up to {torch.finfo(dtype).max:,.0f}; bfloat16 and float32 hold larger ones."
+    return text
 
 
 class _Walk:
@@ -84,24 +109,24 @@ class _Walk:
             "dot": self._dot,
             "softcap": self._softcap,
             "mask": self._mask,
-            "softmax": self._softmax,
+            "softmax": partial(share_row, self._operands),
             "weighted_sum": self._weighted_sum,
             "activation": self._activation,
             "multiply": self._multiply,
-            "route": self._route,
+            "route": partial(share_experts, self._operands),
             "sum_experts": self._sum_experts,
         }
 
     def equation(self, equation: Equation, index: list[int]) -> Cell:
-        return self._operations[equation.operation](equation, index)
+        cell = self._operations[equation.operation](equation, index)
+        cell.terms = distinct(cell.terms)
+        return cell
 
     def _input(self, given: Input, index: list[int]) -> Cell:
         """One cell of an input, as a single term where it is a site or a weight."""
         if isinstance(given, EquationInput):
             return self.equation(given.equation, index)
-        operand = self._operands.of(given, index)
-        value = math.nan if operand.value is None else operand.value
-        return Cell(value, [Term(label=operand.name, contribution=value, operands=[operand])], number(value))
+        return cell_of(*self._operands.read(given, index))
 
     # --- operations --------------------------------------------------------------------------------
 
@@ -110,26 +135,26 @@ class _Walk:
         row = self._operands.row_of_table(equation, pos)
         table = equation.inputs[0]
         assert isinstance(table, WeightInput)
-        operand = self._operands.weight(table, [row, feature])
-        value = operand.value or 0.0
-        return Cell(value, [Term(label=f"row {row}", contribution=value, operands=[operand])], number(value))
+        return cell_of(*self._operands.read(table, [row, feature]), label=f"row {row}")
 
     def _add(self, equation: Equation, index: list[int]) -> Cell:
         cells = [self._input(given, index) for given in equation.inputs]
-        total = math.fsum(cell.value for cell in cells)
-        terms = [term for cell in cells for term in cell.terms]
+        total = add_up([cell.value for cell in cells])
+        terms: list[Addend] = []
+        for given, cell in zip(equation.inputs, cells, strict=True):
+            name = given.equation.operation if isinstance(given, EquationInput) else "part"
+            terms += cell.terms if cell.result is None else [cell.as_one(name)]
         body = " + ".join(bracket(number(cell.value)) for cell in cells)
         return Cell(total, terms, f"{number(total)} = {body}")
 
     def _scale(self, equation: Equation, index: list[int]) -> Cell:
         inner = self._input(equation.inputs[0], index)
         factor = float(equation.attributes["factor"])
-        value = factor * inner.value
-        return Cell(
-            value,
-            scaled(inner.terms, factor),
-            rf"{number(value)} = {number(factor)} \cdot {bracket(number(inner.value))}",
-        )
+        value, scale = factor * inner.value, named(factor, "scale")
+        latex = rf"{number(value)} = {number(factor)} \cdot {bracket(number(inner.value))}"
+        if inner.result is not None:
+            return Cell(value, inner.terms, latex, inner.note, times(inner.result, scale))
+        return Cell(value, scaled(inner.terms, factor, scale), latex, inner.note)
 
     def _norm(self, equation: Equation, index: list[int]) -> Cell:
         given, eps = equation.inputs[0], float(equation.attributes["eps"])
@@ -137,30 +162,40 @@ class _Walk:
         inner = self._input(given, place)
         layer = equation.attributes["norm"] == "layer"
         mean = float(row.mean()) if layer else 0.0
-        size = math.sqrt(float((row - mean).pow(2).mean()) + eps)
-        gain, gain_operands = 1.0, []
-        if len(equation.inputs) > 1 and isinstance(equation.inputs[1], WeightInput):
-            operand = self._operands.weight(
-                equation.inputs[1], self._operands.gain_index(equation, index, feature)
-            )
-            gain, gain_operands = (
-                (operand.value or 0.0) + float(equation.attributes.get("offset", 0.0)),
-                [operand],
-            )
-        terms = scaled(inner.terms, gain / size)
-        for term in terms[:1]:
-            term.operands += gain_operands
+        size = math.sqrt(float((row - mean).pow(2).mean()) + eps) or math.nan
+        over = [named(size, "standard deviation" if layer else "root mean square")]
+        gain, operands, factors = self._gain(equation, index, feature)
+        terms = scaled(
+            inner.terms if inner.result is None else [inner.as_one("input")],
+            gain / size,
+            *factors,
+            over=over,
+            operands=operands,
+        )
         top = f"{number(inner.value)} - {bracket(number(mean))}" if layer else number(inner.value)
         latex = rf"\frac{{{top}}}{{{number(size)}}} \cdot {bracket(number(gain))}"
         if layer:
-            terms.append(Term(label="mean", contribution=-mean * gain / size, operands=[]))
+            centre = Addend("mean", -mean, (), named(-mean, "−mean"))
+            terms += scaled([centre], gain / size, *factors, over=over, operands=operands)
         value = (inner.value - mean) * gain / size
         if len(equation.inputs) > 2 and isinstance(equation.inputs[2], WeightInput):
-            bias = self._operands.weight(equation.inputs[2], [feature])
-            terms.append(Term(label="bias", contribution=bias.value or 0.0, operands=[bias]))
-            value += bias.value or 0.0
-            latex += f" + {bracket(number(bias.value or 0.0))}"
+            bias = cell_of(*self._operands.read(equation.inputs[2], [feature]), label="norm bias")
+            terms += bias.terms
+            value += bias.value
+            latex += f" + {bracket(bias.latex)}"
         return Cell(value, terms, f"{number(value)} = {latex}")
+
+    def _gain(
+        self, equation: Equation, index: list[int], feature: int
+    ) -> tuple[float, list[Operand], list[Part]]:
+        """A norm's gain at one feature: its value, its cell and its formula; one, where it has none."""
+        if len(equation.inputs) < 2 or not isinstance(equation.inputs[1], WeightInput):
+            return 1.0, [], []
+        cell = self._operands.gain_index(equation, index, feature)
+        operand, value = self._operands.read(equation.inputs[1], cell)
+        offset = float(equation.attributes.get("offset", 0.0))
+        factor: Part = SumPart(parts=[named(offset, "offset"), FIRST]) if offset else FIRST
+        return value + offset, [operand], [factor]
 
     def _matmul(self, equation: Equation, index: list[int]) -> Cell:
         heads, transposed = equation.attributes.get("heads"), bool(equation.attributes.get("transposed"))
@@ -176,25 +211,26 @@ class _Walk:
             source.address, pos, merged=bool(equation.attributes.get("merge_heads"))
         )
         row = weight[out].double().cpu()
-        products = x * row
+        products = (x * row).tolist()
         terms = [
-            Term(
-                label=label_of(place),
-                contribution=float(products[j]),
-                operands=[
+            Addend(
+                label_of(place),
+                products[j],
+                (
                     self._operands.site(source.address, place, float(x[j])),
                     _weight_operand(maps[0], [places[out], j], float(row[j]), transposed=transposed),
-                ],
+                ),
+                PAIR,
             )
             for j, place in enumerate(features)
         ]
-        total = math.fsum(products.tolist())
+        total = add_up(products)
         body = r"\sum_j x_j w_j"
         if len(maps) > 1:
-            bias = self._operands.weight(WeightInput(name=maps[1].name), [places[out]])
-            terms.append(Term(label="bias", contribution=bias.value or 0.0, operands=[bias]))
-            total += bias.value or 0.0
-            body += f" + {bracket(number(bias.value or 0.0))}"
+            bias = cell_of(*self._operands.read(WeightInput(name=maps[1].name), [places[out]]), label="bias")
+            terms += bias.terms
+            total += bias.value
+            body += f" + {bracket(bias.latex)}"
         return Cell(total, terms, f"{number(total)} = {body}")
 
     def _rotary(self, equation: Equation, index: list[int]) -> Cell:
@@ -212,9 +248,11 @@ class _Walk:
         value = own.value * c + other.value * s
         products = [(own.value, c), (other.value, s)]
         body = " + ".join(rf"{bracket(number(x))} \cdot {bracket(number(y))}" for x, y in products)
-        return Cell(
-            value, merged_terms(scaled(own.terms, c), scaled(other.terms, s)), f"{number(value)} = {body}"
-        )
+        turned = [
+            scaled(cell.terms if cell.result is None else [cell.as_one("input")], factor, named(factor, name))
+            for cell, factor, name in ((own, c, "cos"), (other, s, "sin" if sign > 0 else "−sin"))
+        ]
+        return Cell(value, merged_terms(*turned), f"{number(value)} = {body}")
 
     def _dot(self, equation: Equation, index: list[int]) -> Cell:
         head, query, key = index
@@ -224,25 +262,34 @@ class _Walk:
         kv_head = self._operands.kv_head(head, first, second)
         q = self._operands.row(first, [head, query])
         k = self._operands.row(second, [kv_head, key])
+        products = (q * k).tolist()
         terms = [
-            Term(
-                label=f"d_head {j}",
-                contribution=float(q[j] * k[j]),
-                operands=[
+            Addend(
+                f"d_head {j}",
+                products[j],
+                (
                     self._operands.site(first.address, [head, query, j], float(q[j])),
                     self._operands.site(second.address, [kv_head, key, j], float(k[j])),
-                ],
+                ),
+                PAIR,
             )
             for j in range(len(q))
         ]
-        total = math.fsum((q * k).tolist())
+        total = add_up(products)
         return Cell(total, terms, rf"{number(total)} = \sum_d q_d k_d")
 
     def _softcap(self, equation: Equation, index: list[int]) -> Cell:
         inner, cap = self._input(equation.inputs[0], index), float(equation.attributes["cap"])
-        value = cap * math.tanh(inner.value / cap)
+        value, limit = cap * math.tanh(inner.value / cap), named(cap, "cap")
         latex = rf"{number(value)} = {number(cap)}\tanh\left(\frac{{{number(inner.value)}}}{{{number(cap)}}}\right)"
-        return Cell(value, inner.terms, latex, f"The terms sum to {inner.value:.4g}, before the soft cap.")
+        bent = FunctionPart(function="tanh", of=product([inner.result or TOTAL], [limit]))
+        return Cell(
+            value,
+            inner.terms,
+            latex,
+            f"The terms sum to {inner.value:.4g}, before the soft cap.",
+            product([limit, bent]),
+        )
 
     def _mask(self, equation: Equation, index: list[int]) -> Cell:
         window, chunk = (equation.attributes.get(name) for name in ("window", "chunk"))
@@ -264,33 +311,6 @@ class _Walk:
             )
         return self._input(equation.inputs[0], index)
 
-    def _softmax(self, equation: Equation, index: list[int]) -> Cell:
-        head, query, key = index
-        source = equation.inputs[0]
-        assert isinstance(source, SiteInput)
-        scores = self._operands.row(source, [head, query])
-        shares = torch.softmax(scores, dim=0)
-        if len(equation.inputs) > 1 and isinstance(equation.inputs[1], WeightInput):
-            sink = self._operands.weight(equation.inputs[1], [head]).value or 0.0
-            shares = torch.softmax(torch.cat([scores, torch.tensor([sink], dtype=torch.float64)]), dim=0)[:-1]
-        terms = [
-            Term(
-                label=f"key {j}",
-                contribution=float(shares[j]),
-                operands=[self._operands.site(source.address, [head, query, j], float(scores[j]))],
-            )
-            for j in range(len(scores))
-            if math.isfinite(float(scores[j]))
-        ]
-        value = float(shares[key])
-        latex = rf"{number(value)} = \frac{{e^{{{number(float(scores[key]))}}}}}{{\sum_j e^{{s_j}}}}"
-        return Cell(
-            value,
-            terms,
-            latex,
-            "The terms are the shares of all keys in this row, which the softmax makes sum to one.",
-        )
-
     def _weighted_sum(self, equation: Equation, index: list[int]) -> Cell:
         head, pos, feature = index
         first, second = equation.inputs
@@ -302,65 +322,46 @@ class _Walk:
             second.address, (slice(kv_head, kv_head + 1), slice(0, len(weights)), slice(feature, feature + 1))
         )
         values = torch.from_numpy(column.copy()).double().reshape(-1)
+        products = (weights * values).tolist()
         terms = [
-            Term(
-                label=f"key {j}",
-                contribution=float(weights[j] * values[j]),
-                operands=[
+            Addend(
+                f"key {j}",
+                products[j],
+                (
                     self._operands.site(first.address, [head, pos, j], float(weights[j])),
                     self._operands.site(second.address, [kv_head, j, feature], float(values[j])),
-                ],
+                ),
+                PAIR,
             )
             for j in range(pos + 1)
         ]
-        total = math.fsum((weights * values).tolist())
+        total = add_up(products)
         return Cell(total, terms, rf"{number(total)} = \sum_j a_j v_j")
 
     def _activation(self, equation: Equation, index: list[int]) -> Cell:
         inner = self._input(equation.inputs[0], index)
         value = float(self._operands.activate(equation, torch.tensor([inner.value], dtype=torch.float64)))
-        name = rf"\operatorname{{{equation.attributes['function']}}}"
-        latex = rf"{number(value)} = {name}\left({number(inner.value)}\right)"
-        terms = [
-            Term(label=term.label, contribution=value, operands=term.operands) for term in inner.terms[:1]
-        ]
-        return Cell(value, terms, latex)
+        function = str(equation.attributes["function"])
+        latex = rf"{number(value)} = \operatorname{{{function}}}\left({number(inner.value)}\right)"
+        if inner.result is None and len(inner.terms) == 1:
+            term = inner.terms[0]
+            formula = FunctionPart(function=function, of=term.formula)
+            return Cell(value, [Addend(term.label, value, term.operands, formula)], latex)
+        result = FunctionPart(function=function, of=inner.result or TOTAL)
+        return Cell(value, inner.terms, latex, inner.note, result)
 
     def _multiply(self, equation: Equation, index: list[int]) -> Cell:
         places = [index, [*index[:-1], 0] if equation.attributes.get("broadcast") else index]
         first, second = (self._input(given, at) for given, at in zip(equation.inputs, places, strict=True))
         value = first.value * second.value
-        operands = [operand for cell in (first, second) for term in cell.terms for operand in term.operands]
-        term = Term(label="product", contribution=value, operands=operands)
         shown = first.latex.split(" = ")[-1]
-        return Cell(value, [term], rf"{number(value)} = {shown} \cdot {bracket(number(second.value))}")
-
-    def _route(self, equation: Equation, index: list[int]) -> Cell:
-        """The weight of one expert: what its logits, and those of the others at this position, leave it."""
-        pos, expert = index
-        source = equation.inputs[0]
-        assert isinstance(source, SiteInput)
-        logits = self._operands.row(source, [pos])
-        correction = None
-        if len(equation.inputs) > 1 and isinstance(equation.inputs[1], WeightInput):
-            correction = self._trace.loaded.structure.parameter(equation.inputs[1].name).double().cpu()
-        weights = route(logits[None], correction, equation.attributes)[0]
-        terms = [
-            Term(
-                label=f"expert {j}",
-                contribution=float(weights[j]),
-                operands=[self._operands.site(source.address, [pos, j], float(logits[j]))],
-            )
-            for j in range(len(logits))
-            if float(weights[j]) != 0.0
-        ]
-        value = float(weights[expert])
-        note = f"The terms are the weights of the {len(terms)} experts chosen at this position; the others have none."
+        latex = rf"{number(value)} = {shown} \cdot {bracket(number(second.value))}"
+        # One of the two is a factor of every term of the other.
+        many, one = (second, first) if second.is_sum and not first.is_sum else (first, second)
+        factor = one.as_one("factor")
+        terms = many.terms if many.is_sum else [replace(many.as_one("product"), label="product")]
         return Cell(
-            value,
-            terms,
-            rf"{number(value)} = \operatorname{{route}}\left({number(float(logits[expert]))}\right)",
-            note,
+            value, scaled(terms, factor.contribution, factor.formula, operands=factor.operands), latex
         )
 
     def _sum_experts(self, equation: Equation, index: list[int]) -> Cell:
@@ -371,21 +372,31 @@ class _Walk:
         structure = self._trace.loaded.structure
         x = self._operands.vector(source, [pos]).to(structure.model.device, structure.model.dtype)[None]
         shares = self._operands.row(weights, [pos])
-        terms = []
-        for expert in (int(j) for j in shares.nonzero()[:, 0]):
+        terms, note = [], "Each term is one expert's output times its weight, the expert run alone."
+
+        def run(expert: int, weight: float) -> torch.Tensor:
             chosen = torch.tensor([[expert]], device=x.device)
-            share = float(shares[expert])
             with torch.inference_mode():
-                given = torch.tensor([[share]], device=x.device, dtype=x.dtype)
+                given = torch.tensor([[weight]], device=x.device, dtype=x.dtype)
                 out = structure.run_module(str(equation.attributes["module"]), x, chosen, given)
+            return out[0].double().cpu()
+
+        for expert in (int(j) for j in shares.nonzero()[:, 0]):
+            share = float(shares[expert])
             operand = self._operands.site(weights.address, [pos, expert], share)
-            terms.append(
-                Term(label=f"expert {expert}", contribution=float(out[0, feature]), operands=[operand])
-            )
-        total = math.fsum(term.contribution for term in terms)
-        note = "Each term is one expert's output times its weight, the expert run alone."
+            weighted, alone = run(expert, share), run(expert, 1.0)
+            formula: Part = product([FIRST, named(float(alone[feature]), "expert's output")])
+            contribution = share * float(alone[feature])
+            # Some experts are given their weight on the way in, which what they give back need not follow.
+            off = float((weighted - share * alone).abs().max())
+            if off > 1e3 * torch.finfo(x.dtype).eps * float(weighted.abs().max()):
+                contribution = float(weighted[feature])
+                formula = named(contribution, "expert's weighted output")
+                note = "Each term is what one expert gives at its weight, the expert run alone."
+            terms.append(Addend(f"expert {expert}", contribution, (operand,), formula))
+        total = add_up([term.contribution for term in terms])
         return Cell(total, terms, rf"{number(total)} = \sum_e w_e\, E_e(x)", note)
 
 
 def _weight_operand(given: WeightInput, stored: list[int], value: float, *, transposed: bool) -> Operand:
-    return Operand(kind="weight", name=given.name, index=stored[::-1] if transposed else stored, value=value)
+    return weight_operand(given.name, stored[::-1] if transposed else stored, value)

@@ -82,7 +82,10 @@ def read_lens_table(
     stop: int | None = None,
     top: int = 5,
 ) -> LensTable:
-    """The `top` tokens at positions `start` to `stop`. Raises BadValue for what is not there."""
+    """The `top` tokens (at most the vocabulary) at positions `start` to `stop`.
+
+    Raises BadValue for what is not there.
+    """
     chosen = list_lens_addresses(trace) if addresses is None else list(addresses)
     blocks = [count_blocks(trace, address) for address in chosen]
     last = trace.positions if stop is None else stop
@@ -92,10 +95,9 @@ def read_lens_table(
         raise BadValue(
             f"pos must be from 0 to {trace.positions - 1}, the positions recorded so far.", field="pos"
         )
-    if not 1 <= top <= trace.loaded.vocab:
-        raise BadValue(
-            f"top must be from 1 to {trace.loaded.vocab}, the size of the vocabulary.", field="top"
-        )
+    if top < 1:
+        raise BadValue("top must be at least 1.", field="top")
+    top = min(top, trace.loaded.vocab)
     found = [summarise_site(trace, address, start, last, top) for address in chosen]
     ids, logits, probabilities, entropy = (torch.stack(parts) for parts in zip(*found, strict=True))
     return LensTable(chosen, blocks, ids, logits, probabilities, entropy)

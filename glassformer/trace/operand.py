@@ -11,7 +11,7 @@ import torch
 from glassformer.errors import UnknownAddress
 from glassformer.model.equation import FUNCTIONS, cut_weight, list_rows
 from glassformer.protocol.anatomy import Equation, EquationInput, Input, SiteInput, WeightInput
-from glassformer.protocol.messages import Operand
+from glassformer.protocol.explanation import Operand
 
 if TYPE_CHECKING:
     from glassformer.trace.trace import Trace
@@ -24,23 +24,21 @@ class Operands:
         self._trace = trace
         self._evaluate = evaluate
 
-    def of(self, given: Input, index: list[int]) -> Operand:
+    def read(self, given: Input, index: list[int]) -> tuple[Operand, float]:
+        """One cell of a site or a weight, and its value, which the message leaves out where it is not finite."""
         if isinstance(given, SiteInput):
-            return self.site(given.address, index)
+            value = self._trace.value(given.address, index)
+            return self.site(given.address, index, value), value
         assert isinstance(given, WeightInput)
-        return self.weight(given, index)
-
-    def site(self, address: str, index: list[int], value: float | None = None) -> Operand:
-        found = self._trace.value(address, index) if value is None else value
-        return Operand(kind="site", name=address, index=index, value=found if math.isfinite(found) else None)
-
-    def weight(self, given: WeightInput, index: list[int], *, transposed: bool = False) -> Operand:
-        """A weight's cell by [d_out, d_in] index within the run that the input names; reported as stored."""
         stored = [index[0] + (given.start or 0), *index[1:]]
-        if transposed:
-            stored.reverse()
-        value = float(self._trace.loaded.structure.parameter(given.name)[tuple(stored)])
-        return Operand(kind="weight", name=given.name, index=stored, value=value)
+        value = float(self.parameter(given.name)[tuple(stored)])
+        return weight_operand(given.name, stored, value), value
+
+    def parameter(self, name: str) -> torch.Tensor:
+        return self._trace.loaded.structure.parameter(name)
+
+    def site(self, address: str, index: list[int], value: float) -> Operand:
+        return Operand(kind="site", name=address, index=index, value=value if math.isfinite(value) else None)
 
     def vector(self, given: Input, index: list[int]) -> torch.Tensor:
         """All values along the last axis of any input at `index` (which leaves that axis out), in float64."""
@@ -171,10 +169,16 @@ class Operands:
         return float(call.scores(slice(query, query + 1), slice(head, head + 1))[0, 0, key])
 
     def activate(self, equation: Equation, given: torch.Tensor) -> torch.Tensor:
-        """An activation of float64 values; the block's own module is run in float32."""
+        """An activation of float64 values, by the block's own module where it has one."""
         if "block" not in equation.attributes:
             return FUNCTIONS[str(equation.attributes["function"])](given)
+        structure, block = self._trace.loaded.structure, int(equation.attributes["block"])
         with torch.inference_mode():
-            x = given.float().to(self._trace.loaded.device)
-            block = int(equation.attributes["block"])
-            return self._trace.loaded.structure.activate(block, x).double().cpu()
+            try:
+                return structure.activate(block, given.to(self._trace.loaded.device)).double().cpu()
+            except (TypeError, RuntimeError, NotImplementedError):  # a device or a module without float64
+                return structure.activate(block, given.float().to(self._trace.loaded.device)).double().cpu()
+
+
+def weight_operand(name: str, stored: list[int], value: float) -> Operand:
+    return Operand(kind="weight", name=name, index=stored, value=value if math.isfinite(value) else None)

@@ -3,26 +3,94 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
-from glassformer.protocol.messages import Term
+from glassformer.protocol.explanation import Operand, Part, Term
+from glassformer.trace.formula import moved, plus, times
 
 
-def scaled(terms: list[Term], factor: float) -> list[Term]:
-    """Terms of a sum after multiplying the sum by a constant."""
-    return [term.model_copy(update={"contribution": term.contribution * factor}, deep=True) for term in terms]
+@dataclass(frozen=True, slots=True)
+class Addend:
+    """A term on the way: what it adds, the cells that took part, and how it comes out of them."""
+
+    label: str
+    contribution: float
+    operands: tuple[Operand, ...]
+    formula: Part
+
+    def message(self) -> Term:
+        finite = math.isfinite(self.contribution)
+        return Term(
+            label=self.label,
+            contribution=self.contribution if finite else None,
+            operands=list(self.operands),
+            formula=self.formula,
+        )
 
 
-def merged_terms(first: list[Term], second: list[Term]) -> list[Term]:
-    """Terms of two sums over the same things, added label by label."""
+def scaled(
+    terms: Iterable[Addend],
+    factor: float,
+    *parts: Part,
+    over: Sequence[Part] = (),
+    operands: Sequence[Operand] = (),
+) -> list[Addend]:
+    """Terms of a sum after multiplying it by `factor`, which is `parts` over `over`; `operands` are theirs."""
+    # Terms of one sum mostly share one formula.
+    made: dict[tuple[int, int], Part] = {}
+    found = []
+    for term in terms:
+        key = (id(term.formula), len(term.operands))
+        if key not in made:
+            places = [len(term.operands) + at for at in range(len(operands))]
+            made[key] = times(
+                term.formula,
+                *(moved(part, places) for part in parts),
+                over=[moved(part, places) for part in over],
+            )
+        found.append(Addend(term.label, term.contribution * factor, (*term.operands, *operands), made[key]))
+    return found
+
+
+def merged_terms(first: Sequence[Addend], second: Sequence[Addend]) -> list[Addend]:
+    """Terms of two sums over the same things, added label by label; the labels of each are distinct."""
     merged = {term.label: term for term in first}
     for term in second:
         held = merged.get(term.label)
-        if held is None:
-            merged[term.label] = term
-            continue
-        held.contribution += term.contribution
-        held.operands += [operand for operand in term.operands if operand not in held.operands]
+        merged[term.label] = term if held is None else _added(held, term)
     return [*merged.values()]
+
+
+def _added(held: Addend, term: Addend) -> Addend:
+    operands, places = list(held.operands), []
+    for operand in term.operands:
+        if operand not in operands:
+            operands.append(operand)
+        places.append(operands.index(operand))
+    formula = plus(held.formula, moved(term.formula, places))
+    return Addend(held.label, held.contribution + term.contribution, tuple(operands), formula)
+
+
+def distinct(terms: Sequence[Addend]) -> list[Addend]:
+    """The same terms, none labelled as another is: where two are, each says what it is of."""
+    shared = {label for label, count in Counter(term.label for term in terms).items() if count > 1}
+    if not shared:
+        return [*terms]
+    named = [
+        replace(term, label=f"{term.label} of {term.operands[-1].name}")
+        if term.label in shared and term.operands
+        else term
+        for term in terms
+    ]
+    taken: Counter[str] = Counter()
+    found = []
+    for term in named:
+        taken[term.label] += 1
+        count = taken[term.label]
+        found.append(term if count == 1 else replace(term, label=f"{term.label} ({count})"))
+    return found
 
 
 def label_of(place: list[int]) -> str:
@@ -32,6 +100,8 @@ def label_of(place: list[int]) -> str:
 
 def number(value: float) -> str:
     """Four significant digits in LaTeX."""
+    if math.isnan(value):
+        return r"\mathrm{NaN}"
     if not math.isfinite(value):
         return r"-\infty" if value < 0 else r"\infty"
     text = f"{value:.4g}"

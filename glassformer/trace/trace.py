@@ -20,7 +20,8 @@ from glassformer.model.load import LoadedModel
 from glassformer.model.packing import find_rope_types
 from glassformer.model.rerun import rerun_final_norm, rerun_tail, run_blocks
 from glassformer.protocol.anatomy import Anatomy, Site
-from glassformer.protocol.messages import ChatMessage, Explanation, Intervention
+from glassformer.protocol.explanation import Explanation
+from glassformer.protocol.messages import ChatMessage, Intervention
 from glassformer.tiles.level import Array, Region, count_levels, level_shape, read_level
 from glassformer.tiles.store import ArrayView, ZarrReply, ZarrStore
 from glassformer.trace.explain import explain_cell
@@ -278,6 +279,7 @@ class Trace:
             ranges = ", ".join(f"{axis} 0..{size - 1}" for axis, size in zip(site.axes, shape, strict=True))
             raise BadValue(f"{address} takes the indices {ranges}.", field="index")
         explanation = explain_cell(self, site, index)
+        explanation.batched_difference = self.batched_difference
         changes = [given.operation for given in self.interventions if given.address == address]
         if changes:
             note = f"An intervention changed it ({', '.join(changes)}); the terms are what the model computed before."

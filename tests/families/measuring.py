@@ -8,12 +8,15 @@ every accepted site against one whole forward under hooks, and against its own e
 import random
 import re
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
+from adding_up import find_slip
 from building import NotBuilt, build, make_prompt
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -31,6 +34,8 @@ from glassformer.trace.store import TraceStore
 from glassformer.trace.trace import Trace
 
 POSITIONS = 20
+# Cells of each point that are explained.
+CELLS = 3
 # Rounding of float32 sums, relative to the largest magnitude of the tensor.
 TOLERANCE = 1e-4
 LOGIT_TOLERANCE = 1e-3
@@ -202,7 +207,7 @@ def compare_recording(row: Row, loaded: LoadedModel, reference: Reference, token
             row.wrong.append(f"{address}: {type(exc).__name__}: {exc}")
     compare_with_transformers(row, values, reference)
     compare_with_one_forward(row, loaded, accepted, values, token_ids)
-    compare_explanations(row, trace, accepted, values)
+    compare_explanations(row, loaded, trace, accepted, values)
 
 
 def record(loaded: LoadedModel, token_ids: Tensor) -> Trace:
@@ -263,33 +268,36 @@ def compare_with_one_forward(
 
 
 def compare_explanations(
-    row: Row, trace: Trace, accepted: dict[str, Site], values: dict[str, Tensor]
+    row: Row, loaded: LoadedModel, trace: Trace, accepted: dict[str, Site], values: dict[str, Tensor]
 ) -> None:
-    """Explain one cell of each point: what is recomputed from the operands is what the model computed."""
+    """Explain some cells of each point: what is shown computes what is recomputed, and that is the model's value."""
     choose = random.Random(7)
-    explained: set[str] = set()
+    explained: Counter[str] = Counter()
     for address, site in accepted.items():
-        if site.point in explained or site.equation is None or address not in values:
+        if explained[site.point] == CELLS or site.equation is None or address not in values:
             continue
-        explained.add(site.point)
+        explained[site.point] += 1
         index = [choose.randrange(size) for size in values[address].shape]
         if site.axes[-1] == "key":
             index[-1] = choose.randrange(index[-2] + 1)
-        try:
-            explanation = trace.explain(address, index)
-        except Exception as exc:
-            row.wrong.append(f"{address} cannot be explained: {type(exc).__name__}: {exc}")
-            continue
-        size = max(
-            float(values[address][tuple(index)].abs()),
-            float(values[address].nan_to_num(neginf=0.0).abs().max()) * 0.1,
-        )
-        if explanation.value is None:
-            continue
-        if explanation.difference is None or explanation.difference > 1e-3 * size:
-            row.wrong.append(
-                f"{address} at {index} is explained as {explanation.recomputed}, not {explanation.value}"
-            )
+        wrong = find_fault(loaded, trace, site, index, values[address])
+        if wrong is not None:
+            row.wrong.append(f"{address} at {index} {wrong}")
+
+
+def find_fault(loaded: LoadedModel, trace: Trace, site: Site, index: list[int], values: Tensor) -> str | None:
+    """What is wrong with the explanation of one cell."""
+    try:
+        explanation = trace.explain(site.address, index)
+    except Exception as exc:
+        return f"cannot be explained: {type(exc).__name__}: {exc}"
+    slip = find_slip(explanation, partial(loaded.structure.activate, site.block or 0))
+    if slip is not None or explanation.value is None:
+        return slip and f"does not add up: {slip}"
+    size = max(float(values[tuple(index)].abs()), float(values.nan_to_num(neginf=0.0).abs().max()) * 0.1)
+    if explanation.difference is None or explanation.difference > 1e-3 * size:
+        return f"is explained as {explanation.recomputed}, not {explanation.value}"
+    return None
 
 
 def is_close(ours: Tensor, theirs: Tensor, tolerance: float = TOLERANCE) -> bool:

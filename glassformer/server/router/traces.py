@@ -11,9 +11,9 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from glassformer.errors import UnknownTrace
+from glassformer.protocol.explanation import Explanation
 from glassformer.protocol.messages import (
     Distribution,
-    Explanation,
     Lens,
     Sampling,
     TraceList,

@@ -1,3 +1,4 @@
+import type { Part } from "../protocol/formulaParts";
 import type {
   Anatomy,
   Equation,
@@ -10,6 +11,21 @@ import type {
   WeightInput,
 } from "../protocol/schema.generated";
 import { activations } from "./activations";
+import {
+  apply,
+  contributionOf,
+  distinct,
+  FIRST,
+  finite,
+  merged,
+  named,
+  PAIR,
+  product,
+  scaled,
+  TOTAL,
+  times,
+  withTotal,
+} from "./formula";
 
 /** A place along each axis, or null for all of the axis. */
 export type Selection = (number | null)[];
@@ -37,10 +53,14 @@ interface Cell {
   terms: Term[];
   latex: string;
   note?: string;
+  /** Gives the value from the terms; left out where it is their sum. */
+  result?: Part;
 }
 
 /** As many as the server lists. */
 const LISTED_TERMS = 16;
+/** Exponentials of larger scores are taken relative to the largest. */
+const LARGEST_EXPONENT = 30;
 /** Further off than rounding can bring two ways of computing a cell: then this is not how the model computed it. */
 const TOLERANCE = 1e-3;
 
@@ -77,8 +97,7 @@ export async function explainCell(
   const difference = recomputed !== null && Number.isFinite(value) ? Math.abs(value - recomputed) : null;
   if (difference !== null && difference > TOLERANCE * (1 + Math.abs(value)))
     throw new NotFollowedError(site.address);
-  const terms = (cell?.terms ?? []).toSorted((a, b) => Math.abs(b.contribution) - Math.abs(a.contribution));
-  const rest = terms.slice(LISTED_TERMS);
+  const { listed, rest } = listTerms(cell);
   return {
     address: site.address,
     axes: site.axes,
@@ -89,10 +108,26 @@ export async function explainCell(
     latex: cell?.latex ?? "",
     recomputed,
     difference,
-    terms: terms.slice(0, LISTED_TERMS),
+    terms: listed,
     rest_count: rest.length,
-    rest_sum: rest.reduce((sum, term) => sum + term.contribution, 0),
+    rest_sum: finite(sumOf(rest)),
+    result: cell?.result ?? TOTAL,
     note: cell?.note ?? "",
+    batched_difference: null,
+  };
+}
+
+/** The terms to list, largest first and the one that the cell is among them, and the others. */
+function listTerms(cell: Cell | null): { listed: Term[]; rest: Term[] } {
+  const terms = (cell?.terms ?? []).toSorted(
+    (a, b) => Math.abs(contributionOf(b)) - Math.abs(contributionOf(a)),
+  );
+  const own = cell?.result?.kind === "term" ? cell.result.label : null;
+  const late = terms.slice(LISTED_TERMS).filter((term) => term.label === own);
+  const kept = LISTED_TERMS - late.length;
+  return {
+    listed: [...terms.slice(0, kept), ...late],
+    rest: terms.slice(kept).filter((term) => term.label !== own),
   };
 }
 
@@ -109,7 +144,12 @@ class Walk {
     this.#sites = new Map(sites.map((site) => [site.address, site]));
   }
 
-  follow(equation: Equation, index: number[]): Promise<Cell> {
+  async follow(equation: Equation, index: number[]): Promise<Cell> {
+    const cell = await this.#operate(equation, index);
+    return { ...cell, terms: distinct(cell.terms) };
+  }
+
+  #operate(equation: Equation, index: number[]): Promise<Cell> {
     const { operation } = equation;
     const known = KNOWN_ATTRIBUTES[operation];
     const isKnown = known && Object.keys(equation.attributes ?? {}).every((name) => known.includes(name));
@@ -148,12 +188,7 @@ class Walk {
     if (given?.kind === "equation") return this.follow(given.equation, index);
     const operand =
       given?.kind === "weight" ? await this.#weight(given, index) : await this.#site(given, index);
-    const value = operand.value ?? Number.NaN;
-    return {
-      value,
-      terms: [{ label: operand.name, contribution: value, operands: [operand] }],
-      latex: number(value),
-    };
+    return cellOf(operand);
   }
 
   async #site(given: Input | undefined, index: number[]): Promise<Operand> {
@@ -178,20 +213,15 @@ class Walk {
   async #lookup({ inputs, attributes }: Equation, [pos = 0, feature = 0]: number[]): Promise<Cell> {
     const byToken = attributes?.by === "token_ids";
     const row = byToken ? (this.#operands.tokenIds[pos] ?? 0) : pos + Number(attributes?.first ?? 0);
-    const operand = await this.#weight(weightOf(inputs[0]), [row, feature]);
-    const value = operand.value ?? 0;
-    return {
-      value,
-      terms: [{ label: `row ${row}`, contribution: value, operands: [operand] }],
-      latex: number(value),
-    };
+    return cellOf(await this.#weight(weightOf(inputs[0]), [row, feature]), `row ${row}`);
   }
 
   async #add({ inputs }: Equation, index: number[]): Promise<Cell> {
     const cells = await Promise.all(inputs.map((given) => this.#input(given, index)));
     const value = cells.reduce((sum, cell) => sum + cell.value, 0);
     const body = cells.map((cell) => bracket(number(cell.value))).join(" + ");
-    return { value, terms: cells.flatMap((cell) => cell.terms), latex: `${number(value)} = ${body}` };
+    const terms = cells.flatMap((cell) => (cell.result ? [asOne(cell, "part")] : cell.terms));
+    return { value, terms, latex: `${number(value)} = ${body}` };
   }
 
   async #scale({ inputs, attributes }: Equation, index: number[]): Promise<Cell> {
@@ -199,7 +229,9 @@ class Walk {
     const factor = Number(attributes?.factor);
     const value = factor * inner.value;
     const latex = `${number(value)} = ${number(factor)} \\cdot ${bracket(number(inner.value))}`;
-    return { value, terms: scaled(inner.terms, factor), latex };
+    const scale = named(factor, "scale");
+    if (inner.result) return { ...inner, value, latex, result: times(inner.result, [scale]) };
+    return { ...inner, value, terms: scaled(inner.terms, factor, [scale]), latex };
   }
 
   async #norm({ inputs, attributes }: Equation, index: number[]): Promise<Cell> {
@@ -219,18 +251,31 @@ class Walk {
     const size = Math.sqrt(meanOf(row, (x) => (x - mean) ** 2) + Number(attributes?.eps));
     const gainOperand = gainInput ? await this.#weight(weightOf(gainInput), [feature]) : null;
     const gain = gainOperand ? (gainOperand.value ?? 0) + Number(attributes?.offset ?? 0) : 1;
-    const terms = scaled(inner.terms, gain / size);
-    if (gainOperand) terms[0]?.operands.push(gainOperand);
+    const layer = attributes?.norm === "layer";
+    const offset = Number(attributes?.offset ?? 0);
+    const operands = gainOperand ? [gainOperand] : [];
+    const shifted: Part = offset ? { kind: "sum", parts: [named(offset, "offset"), FIRST] } : FIRST;
+    const factors = gainOperand ? [shifted] : [];
+    const over = [named(size, layer ? "standard deviation" : "root mean square")];
+    const terms = scaled(
+      inner.result ? [asOne(inner, "input")] : inner.terms,
+      gain / size,
+      factors,
+      over,
+      operands,
+    );
     let value = ((inner.value - mean) * gain) / size;
     const top = mean === 0 ? number(inner.value) : `${number(inner.value)} - ${bracket(number(mean))}`;
     let latex = `\\frac{${top}}{${number(size)}} \\cdot ${bracket(number(gain))}`;
-    if (attributes?.norm === "layer")
-      terms.push({ label: "mean", contribution: (-mean * gain) / size, operands: [] });
+    if (layer) {
+      const centre = { label: "mean", contribution: -mean, operands: [], formula: named(-mean, "−mean") };
+      terms.push(...scaled([centre], gain / size, factors, over, operands));
+    }
     if (biasInput) {
-      const bias = await this.#weight(weightOf(biasInput), [feature]);
-      terms.push({ label: "bias", contribution: bias.value ?? 0, operands: [bias] });
-      value += bias.value ?? 0;
-      latex += ` + ${bracket(number(bias.value ?? 0))}`;
+      const bias = cellOf(await this.#weight(weightOf(biasInput), [feature]), "norm bias");
+      terms.push(...bias.terms);
+      value += bias.value;
+      latex += ` + ${bracket(bias.latex)}`;
     }
     return { value, terms, latex: `${number(value)} = ${latex}` };
   }
@@ -261,14 +306,15 @@ class Walk {
           operandOf("site", address, place, each),
           operandOf("weight", map.name, storedIndex(map, [out, at], transposed), weight),
         ],
+        formula: PAIR,
       };
     });
     let body = "\\sum_j x_j w_j";
     if (inputs[2]) {
-      const bias = await this.#weight(weightOf(inputs[2]), [out]);
-      terms.push({ label: "bias", contribution: bias.value ?? 0, operands: [bias] });
-      value += bias.value ?? 0;
-      body += ` + ${bracket(number(bias.value ?? 0))}`;
+      const bias = cellOf(await this.#weight(weightOf(inputs[2]), [out]), "bias");
+      terms.push(...bias.terms);
+      value += bias.value;
+      body += ` + ${bracket(bias.latex)}`;
     }
     return { value, terms, latex: `${number(value)} = ${body}` };
   }
@@ -293,7 +339,9 @@ class Walk {
       [own.value, c],
       [other.value, s],
     ].map(([x = 0, y = 0]) => `${bracket(number(x))} \\cdot ${bracket(number(y))}`);
-    const terms = merged(scaled(own.terms, c), scaled(other.terms, s));
+    const turn = (cell: Cell, factor: number, name: string) =>
+      scaled(cell.result ? [asOne(cell, "input")] : cell.terms, factor, [named(factor, name)]);
+    const terms = merged(turn(own, c, "cos"), turn(other, s, isFirst ? "−sin" : "sin"));
     return { value, terms, latex: `${number(value)} = ${body.join(" + ")}` };
   }
 
@@ -305,7 +353,7 @@ class Walk {
       this.#operands.readSite(second, [kvHead, key, null]),
     ]);
     const terms = Array.from(q, (each, at) =>
-      product(`d_head ${at}`, first, [head, query, at], each, second, [kvHead, key, at], k[at] ?? 0),
+      pairOf(`d_head ${at}`, first, [head, query, at], each, second, [kvHead, key, at], k[at] ?? 0),
     );
     const value = sumOf(terms);
     return { value, terms, latex: `${number(value)} = \\sum_d q_d k_d` };
@@ -314,12 +362,14 @@ class Walk {
   async #softcap({ inputs, attributes }: Equation, index: number[]): Promise<Cell> {
     const inner = await this.#input(inputs[0], index);
     const cap = Number(attributes?.cap);
+    const limit = named(cap, "cap");
     const value = cap * Math.tanh(inner.value / cap);
     return {
       value,
       terms: inner.terms,
       latex: `${number(value)} = ${number(cap)}\\tanh\\left(\\frac{${number(inner.value)}}{${number(cap)}}\\right)`,
       note: `The terms sum to ${significant(inner.value)}, before the soft cap.`,
+      result: product([limit, apply("tanh", product([inner.result ?? TOTAL], [limit]))]),
     };
   }
 
@@ -341,28 +391,38 @@ class Walk {
   async #softmax({ inputs }: Equation, [head = 0, query = 0, key = 0]: number[]): Promise<Cell> {
     const { address } = siteOf(inputs[0]);
     const scores = Array.from(await this.#operands.readSite(address, [head, query, null]));
-    const sink = inputs[1] ? ((await this.#weight(weightOf(inputs[1]), [head])).value ?? 0) : null;
-    const all = sink === null ? scores : [...scores, sink];
-    const largest = Math.max(...all);
-    const total = all.reduce((sum, score) => sum + Math.exp(score - largest), 0);
-    const terms = scores.flatMap((score, at) => {
-      if (!Number.isFinite(score)) return [];
-      const contribution = Math.exp(score - largest) / total;
-      return [
-        {
-          label: `key ${at}`,
-          contribution,
-          operands: [operandOf("site", address, [head, query, at], score)],
-        },
-      ];
-    });
+    const rows = scores.map((score, at) => ({
+      label: `key ${at}`,
+      score,
+      operand: operandOf("site", address, [head, query, at], score),
+    }));
+    const sink = inputs[1] ? await this.#weight(weightOf(inputs[1]), [head]) : null;
+    if (sink) rows.push({ label: "sink", score: sink.value ?? Number.NEGATIVE_INFINITY, operand: sink });
+    const largest = Math.max(...rows.map((row) => row.score));
+    const shift = Math.abs(largest) <= LARGEST_EXPONENT ? 0 : largest;
+    const total = rows.reduce((sum, row) => sum + Math.exp(row.score - shift), 0);
+    const exponent: Part = shift ? { kind: "sum", parts: [FIRST, named(-shift, "−largest score")] } : FIRST;
+    const formula = times(apply("exp", exponent), [], [named(total, "sum of exponentials")]);
+    const terms = rows
+      .filter((row) => row.score !== Number.NEGATIVE_INFINITY)
+      .map(({ label, score, operand }) => ({
+        label,
+        contribution: finite(Math.exp(score - shift) / total),
+        operands: [operand],
+        formula,
+      }));
     const own = scores[key] ?? Number.NEGATIVE_INFINITY;
-    const value = Math.exp(own - largest) / total;
+    const value = Math.exp(own - shift) / total;
+    const below = `\\sum_j e^{s_j}${sink ? ` + e^{${number(rows.at(-1)?.score ?? 0)}}` : ""}`;
+    const isThere = terms.some((term) => term.label === `key ${key}`);
     return {
       value,
       terms,
-      latex: `${number(value)} = \\frac{e^{${number(own)}}}{\\sum_j e^{s_j}}`,
-      note: "The terms are the shares of all keys in this row, which the softmax makes sum to one.",
+      latex: `${number(value)} = \\frac{e^{${number(own)}}}{${below}}`,
+      note: sink
+        ? describeSink(Math.exp((rows.at(-1)?.score ?? 0) - shift) / total)
+        : "The terms are the shares of all keys in this row, which the softmax makes sum to one.",
+      result: isThere ? { kind: "term", label: `key ${key}` } : named(value, "share"),
     };
   }
 
@@ -374,7 +434,7 @@ class Walk {
       this.#operands.readSite(second, [kvHead, null, feature]),
     ]);
     const terms = Array.from({ length: pos + 1 }, (_, at) =>
-      product(
+      pairOf(
         `key ${at}`,
         first,
         [head, pos, at],
@@ -394,20 +454,27 @@ class Walk {
     if (!activate) throw new NotFollowedError(name);
     const inner = await this.#input(inputs[0], index);
     const value = activate(inner.value);
-    const terms = inner.terms.slice(0, 1).map((term) => ({ ...term, contribution: value }));
     const latex = `${number(value)} = \\operatorname{${name}}\\left(${number(inner.value)}\\right)`;
-    return { value, terms, latex };
+    const [only] = inner.terms;
+    if (!only || !isSingle(inner))
+      return { ...inner, value, latex, result: apply(name, inner.result ?? TOTAL) };
+    const term = { ...only, contribution: finite(value), formula: apply(name, only.formula) };
+    return { value, terms: [term], latex };
   }
 
   async #multiply({ inputs }: Equation, index: number[]): Promise<Cell> {
     const first = await this.#input(inputs[0], index);
     const second = await this.#input(inputs[1], index);
     const value = first.value * second.value;
-    const operands = [first, second].flatMap((cell) => cell.terms.flatMap((term) => term.operands));
     const shown = first.latex.split(" = ").at(-1);
+    // One of the two is a factor of every term of the other.
+    const isSum = (cell: Cell) => !cell.result && !isSingle(cell);
+    const [many, one] = isSum(second) && !isSum(first) ? [second, first] : [first, second];
+    const factor = asOne(one, "factor");
+    const terms = isSum(many) ? many.terms : [{ ...asOne(many, "product"), label: "product" }];
     return {
       value,
-      terms: [{ label: "product", contribution: value, operands }],
+      terms: scaled(terms, contributionOf(factor), [factor.formula], [], factor.operands),
       latex: `${number(value)} = ${shown} \\cdot ${bracket(number(second.value))}`,
     };
   }
@@ -437,7 +504,7 @@ function operandOf(kind: Operand["kind"], name: string, index: number[], value: 
   return { kind, name, index, value: value !== undefined && Number.isFinite(value) ? value : null };
 }
 
-function product(
+function pairOf(
   label: string,
   first: string,
   firstIndex: number[],
@@ -447,11 +514,11 @@ function product(
   y: number,
 ): Term {
   const operands = [operandOf("site", first, firstIndex, x), operandOf("site", second, secondIndex, y)];
-  return { label, contribution: x * y, operands };
+  return { label, contribution: finite(x * y), operands, formula: PAIR };
 }
 
 function sumOf(terms: Term[]): number {
-  return terms.reduce((sum, term) => sum + term.contribution, 0);
+  return terms.reduce((sum, term) => sum + contributionOf(term), 0);
 }
 
 function meanOf(row: ArrayLike<number>, of: (value: number) => number): number {
@@ -471,28 +538,32 @@ function spread(row: number[], kept: string, pairing: string): number[] {
   return pairing === "halves" ? [...angles, ...angles] : angles.flatMap((angle) => [angle, angle]);
 }
 
-function scaled(terms: Term[], factor: number): Term[] {
-  return terms.map((term) => ({
-    ...term,
-    operands: [...term.operands],
-    contribution: term.contribution * factor,
-  }));
+function cellOf(operand: Operand, label = operand.name): Cell {
+  const value = operand.value ?? Number.NaN;
+  const term = { label, contribution: finite(value), operands: [operand], formula: FIRST };
+  return { value, terms: [term], latex: number(value) };
 }
 
-/** Terms of two sums over the same things, added label by label. */
-function merged(first: Term[], second: Term[]): Term[] {
-  const all = new Map(first.map((term) => [term.label, term]));
-  for (const term of second) {
-    const held = all.get(term.label);
-    if (!held) {
-      all.set(term.label, term);
-      continue;
-    }
-    held.contribution += term.contribution;
-    const known = new Set(held.operands.map(({ name, index }) => `${name}:${index}`));
-    held.operands.push(...term.operands.filter(({ name, index }) => !known.has(`${name}:${index}`)));
-  }
-  return [...all.values()];
+function isSingle(cell: Cell): boolean {
+  return !cell.result && cell.terms.length === 1;
+}
+
+/** The value as one term: its only one, the one it is, or one that names what the others come to. */
+function asOne(cell: Cell, label: string): Term {
+  const { result, terms } = cell;
+  const own = result?.kind === "term" ? terms.find((term) => term.label === result.label) : terms[0];
+  if (own && (isSingle(cell) || result?.kind === "term")) return own;
+  const formula = withTotal(result ?? TOTAL, named(sumOf(terms), "sum"));
+  return { label, contribution: finite(cell.value), operands: [], formula };
+}
+
+function describeSink(share: number): string {
+  const percent = (part: number) => `${(100 * part).toFixed(1)}%`;
+  return (
+    "The terms are the shares of all keys in this row and of its learned sink, which stands in the softmax like " +
+    `one more key and carries nothing: ${percent(share)} of this row went to the sink, and the keys share the ` +
+    `other ${percent(1 - share)}.`
+  );
 }
 
 /** Four significant digits, as Python's `.4g` writes them. */
@@ -505,6 +576,7 @@ function significant(value: number): string {
 
 /** The same in LaTeX. */
 function number(value: number): string {
+  if (Number.isNaN(value)) return "\\mathrm{NaN}";
   if (!Number.isFinite(value)) return value < 0 ? "-\\infty" : "\\infty";
   const [mantissa = "", power] = significant(value).split("e");
   return power === undefined ? mantissa : `${mantissa} \\cdot 10^{${power}}`;

@@ -10,3 +10,19 @@ test("the walk speaks only of what the model has", () => {
     { name: "next", addresses: ["lm_head"] },
   ]);
 });
+
+test("shares add up to one only where no sink takes some", () => {
+  const withSink = structuredClone(tinyAnatomy);
+  const site = withSink.blocks[0]?.sites.find(({ point }) => point === "attn_probs");
+  if (!site) throw new Error("no attention");
+  site.equation = {
+    operation: "softmax",
+    inputs: [
+      { kind: "site", address: "attn_scores.0" },
+      { kind: "weight", name: "sinks", start: null, stop: null },
+    ],
+    attributes: {},
+    latex: "",
+  };
+  expect(guideSteps(withSink)[1]?.name).toBe("attentionSink");
+});

@@ -1,6 +1,15 @@
 import type { Anatomy } from "../protocol/schema.generated";
 
-export type GuideStepName = "tokens" | "spine" | "norm" | "attention" | "values" | "mlp" | "logits" | "next";
+export type GuideStepName =
+  | "tokens"
+  | "spine"
+  | "norm"
+  | "attention"
+  | "attentionSink"
+  | "values"
+  | "mlp"
+  | "logits"
+  | "next";
 
 export interface GuideStep {
   name: GuideStepName;
@@ -28,7 +37,7 @@ export function guideSteps(anatomy: Anatomy): GuideStep[] {
     },
     { name: "norm", addresses: [`attn_in.${block}`] },
     {
-      name: "attention",
+      name: hasSink(anatomy) ? "attentionSink" : "attention",
       addresses: [`q.${block}`, `k.${block}`, `attn_scores.${block}`, `attn_probs.${block}`],
     },
     { name: "values", addresses: [`v.${block}`, `z.${block}`, `attn_out.${block}`] },
@@ -42,4 +51,11 @@ export function guideSteps(anatomy: Anatomy): GuideStep[] {
   return steps
     .map((step) => ({ ...step, addresses: step.addresses.filter((address) => known.has(address)) }))
     .filter((step) => step.addresses.length > 0);
+}
+
+/** Whether a learned sink takes a share of rows of attention, so that those of the keys sum to less than one. */
+function hasSink(anatomy: Anatomy): boolean {
+  return anatomy.blocks.some((block) =>
+    block.sites.some(({ equation }) => equation?.operation === "softmax" && equation.inputs.length > 1),
+  );
 }

@@ -310,6 +310,12 @@ export interface components {
             address: string;
             /** Axes */
             axes: ("batch" | "pos" | "query" | "key" | "head" | "kv_head" | "d_head" | "d_model" | "d_mlp" | "expert" | "channel" | "vocab" | "row" | "column")[];
+            /**
+             * Batched Difference
+             * @description largest difference met between what was decoded token by token and the same in one forward
+             * @default null
+             */
+            batched_difference: number | null;
             /** Difference */
             difference: number | null;
             equation: components["schemas"]["Equation"] | null;
@@ -339,9 +345,15 @@ export interface components {
             rest_count: number;
             /**
              * Rest Sum
+             * @description None where it is not finite
              * @default 0
              */
-            rest_sum: number;
+            rest_sum: number | null;
+            /**
+             * Result
+             * @description how the terms give the recomputed value
+             */
+            result: components["schemas"]["OperandPart"] | components["schemas"]["NumberPart"] | components["schemas"]["SumPart"] | components["schemas"]["ProductPart"] | components["schemas"]["FunctionPart"] | components["schemas"]["TotalPart"] | components["schemas"]["TermPart"];
             /**
              * Terms
              * @description largest magnitude first
@@ -381,6 +393,21 @@ export interface components {
             stop: number;
             /** Trace Id */
             trace_id: string;
+        };
+        /**
+         * FunctionPart
+         * @description A function of one number: exp, tanh, or an activation by its name in the anatomy.
+         */
+        FunctionPart: {
+            /** Function */
+            function: string;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "function";
+            /** Of */
+            of: components["schemas"]["OperandPart"] | components["schemas"]["NumberPart"] | components["schemas"]["SumPart"] | components["schemas"]["ProductPart"] | components["schemas"]["FunctionPart"] | components["schemas"]["TotalPart"] | components["schemas"]["TermPart"];
         };
         /**
          * Intervention
@@ -596,6 +623,27 @@ export interface components {
             title: string;
         };
         /**
+         * NumberPart
+         * @description A number that is no cell of its own: a constant of the equation, or what a whole row came to.
+         */
+        NumberPart: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "number";
+            /**
+             * Name
+             * @description a word for it: cos, rms, scale, sum of exponentials, ...
+             */
+            name: string;
+            /**
+             * Value
+             * @description None where it is not finite
+             */
+            value: number | null;
+        };
+        /**
          * Operand
          * @description A cell that took part: of a site or of a weight.
          */
@@ -609,8 +657,39 @@ export interface components {
             kind: "site" | "weight";
             /** Name */
             name: string;
-            /** Value */
+            /**
+             * Value
+             * @description None where it is not finite
+             */
             value: number | null;
+        };
+        /**
+         * OperandPart
+         * @description An operand of the term, by its place among them.
+         */
+        OperandPart: {
+            /** At */
+            at: number;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "operand";
+        };
+        /**
+         * ProductPart
+         * @description The product of its parts, divided by each of `divisors`.
+         */
+        ProductPart: {
+            /** Divisors */
+            divisors: (components["schemas"]["OperandPart"] | components["schemas"]["NumberPart"] | components["schemas"]["SumPart"] | components["schemas"]["ProductPart"] | components["schemas"]["FunctionPart"] | components["schemas"]["TotalPart"] | components["schemas"]["TermPart"])[];
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "product";
+            /** Parts */
+            parts: (components["schemas"]["OperandPart"] | components["schemas"]["NumberPart"] | components["schemas"]["SumPart"] | components["schemas"]["ProductPart"] | components["schemas"]["FunctionPart"] | components["schemas"]["TotalPart"] | components["schemas"]["TermPart"])[];
         };
         /**
          * Sampling
@@ -811,16 +890,47 @@ export interface components {
             type: "subscribe";
         };
         /**
+         * SumPart
+         * @description The sum of its parts.
+         */
+        SumPart: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "sum";
+            /** Parts */
+            parts: (components["schemas"]["OperandPart"] | components["schemas"]["NumberPart"] | components["schemas"]["SumPart"] | components["schemas"]["ProductPart"] | components["schemas"]["FunctionPart"] | components["schemas"]["TotalPart"] | components["schemas"]["TermPart"])[];
+        };
+        /**
          * Term
-         * @description One addend of an explained cell; `label` names the axis value it stands for.
+         * @description One addend of an explained cell; `label` names the axis value it stands for, and is no other term's.
          */
         Term: {
-            /** Contribution */
-            contribution: number;
+            /**
+             * Contribution
+             * @description what `formula` gives; None where that is not finite
+             */
+            contribution: number | null;
+            /** Formula */
+            formula: components["schemas"]["OperandPart"] | components["schemas"]["NumberPart"] | components["schemas"]["SumPart"] | components["schemas"]["ProductPart"] | components["schemas"]["FunctionPart"] | components["schemas"]["TotalPart"] | components["schemas"]["TermPart"];
             /** Label */
             label: string;
             /** Operands */
             operands: components["schemas"]["Operand"][];
+        };
+        /**
+         * TermPart
+         * @description One of the terms, by its label.
+         */
+        TermPart: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "term";
+            /** Label */
+            label: string;
         };
         /**
          * Token
@@ -844,6 +954,17 @@ export interface components {
              * @description as it reads in the middle of a text; U+FFFD for what is no whole character
              */
             text: string;
+        };
+        /**
+         * TotalPart
+         * @description The sum of all terms, those that are not listed too.
+         */
+        TotalPart: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "total";
         };
         /** TraceList */
         TraceList: {
@@ -1039,6 +1160,7 @@ export type EquationInput = components['schemas']['EquationInput'];
 export type Explanation = components['schemas']['Explanation'];
 export type FrameArray = components['schemas']['FrameArray'];
 export type FrameHeader = components['schemas']['FrameHeader'];
+export type FunctionPart = components['schemas']['FunctionPart'];
 export type Intervention = components['schemas']['Intervention'];
 export type Lens = components['schemas']['Lens'];
 export type LensCandidate = components['schemas']['LensCandidate'];
@@ -1047,7 +1169,10 @@ export type LoadProgress = components['schemas']['LoadProgress'];
 export type LoadRequest = components['schemas']['LoadRequest'];
 export type ModelList = components['schemas']['ModelList'];
 export type ModelSummary = components['schemas']['ModelSummary'];
+export type NumberPart = components['schemas']['NumberPart'];
 export type Operand = components['schemas']['Operand'];
+export type OperandPart = components['schemas']['OperandPart'];
+export type ProductPart = components['schemas']['ProductPart'];
 export type Sampling = components['schemas']['Sampling'];
 export type Site = components['schemas']['Site'];
 export type SiteInput = components['schemas']['SiteInput'];
@@ -1055,8 +1180,11 @@ export type Span = components['schemas']['Span'];
 export type Stage = components['schemas']['Stage'];
 export type Step = components['schemas']['Step'];
 export type Subscribe = components['schemas']['Subscribe'];
+export type SumPart = components['schemas']['SumPart'];
 export type Term = components['schemas']['Term'];
+export type TermPart = components['schemas']['TermPart'];
 export type Token = components['schemas']['Token'];
+export type TotalPart = components['schemas']['TotalPart'];
 export type TraceList = components['schemas']['TraceList'];
 export type TraceRequest = components['schemas']['TraceRequest'];
 export type TraceState = components['schemas']['TraceState'];
