@@ -8,7 +8,7 @@ import type { Palette } from "./palette";
 import type { Slab } from "./SlabMesh";
 import { skylineBars } from "./skylineBars";
 import type { TextLine } from "./TextMesh";
-import { tileText } from "./tileText";
+import { tileTexts } from "./tileText";
 
 /** Even a certain word leaves room above its bar. */
 const FULL = 0.94;
@@ -33,7 +33,9 @@ export function buildSkyline(
   const ground = corner[1] - height;
   const last = layout.towers.length - 1;
   const source: Vec3 = [columnAt(layout, distribution.pos, last), layout.towers[last]?.bottom ?? 0, 2];
-  for (const { candidate, lit, slot, apart } of skylineBars(distribution, bars)) {
+  const shown = skylineBars(distribution, bars);
+  const words = tileTexts(shown.map(({ candidate }) => candidate.token.text));
+  for (const [index, { candidate, lit, slot, apart }] of shown.entries()) {
     const chosen = distribution.chosen === candidate.token.id;
     const pruned = candidate.pruned_by != null && !chosen;
     const own = pitch * 0.7;
@@ -52,7 +54,7 @@ export function buildSkyline(
       edge: chosen ? 1 : 0.25,
       order: 1.02,
     });
-    const word = tileText(candidate.token.text);
+    const word = words[index] ?? "";
     const room = pitch * 0.94;
     const em = Math.min(lit ? size * 1.25 : size, room / Math.max(0.1, atlas.measure(word)));
     const flat = { right: [em, 0, 0] as Vec3, up: [0, em, 0] as Vec3 };

@@ -8,3 +8,12 @@ export function tileText(text: string): string {
     .replace(/\t/g, "⇥")
     .replace(/\p{Cc}/gu, "·");
 }
+
+/** What tiles side by side show: where two would read alike, the one that begins with a space marks it. */
+export function tileTexts(texts: readonly string[]): string[] {
+  const shown = texts.map(tileText);
+  return shown.map((text, index) => {
+    const isDouble = shown.some((other, at) => at !== index && other === text);
+    return isDouble && texts[index]?.startsWith(" ") && !text.startsWith("␣") ? `·${text}` : text;
+  });
+}

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { formatCell } from "./Labeller";
 import { percent } from "./Skyline";
-import { tileText } from "./tileText";
+import { tileText, tileTexts } from "./tileText";
 
 test("cells have three digits and real minus signs", () => {
   expect(formatCell(-0.52249)).toBe("−0.522");
@@ -24,4 +24,8 @@ test("tiles show what cannot be seen", () => {
   expect(tileText("\n")).toBe("⏎");
   expect(tileText("")).toBe("∅");
   expect(tileText("a\u0007b")).toBe("a·b");
+});
+
+test("words that differ by their first space alone are told apart where they stand side by side", () => {
+  expect(tileTexts([" Tom", "Tom", " him", " ", "  "])).toEqual(["·Tom", "Tom", "him", "␣", "␣␣"]);
 });
