@@ -1,6 +1,6 @@
 # Everything a developer does, one target each. `make` lists them.
 #
-# Needs only Python 3.11 or newer and GNU make: Node comes from PATH when recent enough and otherwise from a
+# Needs only Python 3.11 to 3.13 and GNU make: Node comes from PATH when recent enough and otherwise from a
 # Python wheel, the browser for the tests is found or installed. State is kept in stamp files inside .venv and
 # web/node_modules, so that a second run starts in seconds. Python packages are installed in the very versions that were
 # tested together (`make lock` writes them down), Node's in those of web/package-lock.json.
@@ -92,8 +92,8 @@ clean: ## Remove everything that make made, .venv and node_modules included
 # --- What the targets above stand on --------------------------------------------------------------------------------
 
 $(VENV)/.made: $(TESTED)
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-	  echo "Glassformer needs Python 3.11 or newer, but '$(PYTHON)' is $$($(PYTHON) --version 2>&1); try: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null || { \
+	  echo "Glassformer needs Python 3.11 to 3.13, but '$(PYTHON)' is $$($(PYTHON) --version 2>&1); try: make PYTHON=python3.13" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { \
 	  echo "Python could not make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 	@$(BIN)/python -m pip install --quiet $(VERSIONS) --upgrade pip

@@ -51,7 +51,7 @@ def normalise(name: str) -> str:
 
 def main() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    oldest = project["project"]["requires-python"].removeprefix(">=")
+    oldest = project["project"]["requires-python"].partition(",")[0].removeprefix(">=")
     if ".".join(map(str, sys.version_info[:2])) != oldest:
         sys.exit(
             f"Versions are locked with Python {oldest}, the oldest that is supported, since newer ones may be offered "

@@ -11,6 +11,7 @@ from types import ModuleType
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 from test_packaging import load_hook
@@ -133,3 +134,34 @@ def test_the_log_says_at_the_start_what_is_newer(newer: Path) -> None:
         process.communicate()
     (line,) = [line for line in log.splitlines() if "newer than what was tested" in line]
     assert f"zarr 99.1 (tested: {read_tested()['zarr']})" in line
+
+
+def test_make_and_the_package_ask_for_the_same_pythons(tmp_path: Path) -> None:
+    """The newest Python is not enough where a dependency has none for it: one sentence, not a page of pip's."""
+    asked = SpecifierSet(PROJECT["project"]["requires-python"])
+    for version in ("3.10", "3.11", "3.12", "3.13", "3.14"):
+        python = tmp_path / f"python{version}"
+        numbers = tuple(map(int, version.split(".")))
+        # A Python that says it is of another version, and makes no environment.
+        python.write_text(
+            f'#!/bin/sh\n[ "$1" = --version ] && exec echo "Python {version}.0"\n[ "$1" = -c ] || exit 7\n'
+            f'exec {sys.executable} -c "import sys; sys.version_info = {numbers}; $2"\n'
+        )
+        python.chmod(0o755)
+        command = ["make", "-s", "-f", str(ROOT / "Makefile"), f"{tmp_path}/.made", f"VENV={tmp_path}"]
+        done = subprocess.run(
+            [*command, f"PYTHON={python}"],
+            cwd=ROOT,
+            # Not with what the make says that may be running this.
+            env={
+                name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))
+            },
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 2
+        assert (f"but '{python}' is Python {version}.0" in done.stderr) == (f"{version}.0" not in asked), (
+            done.stderr
+        )
