@@ -16,6 +16,7 @@ from torch import Tensor
 
 from glassformer.engine.sequence import TokenSequence
 from glassformer.model.capture import Capture
+from glassformer.model.computing import computing
 from glassformer.model.generate import ModuleState, make_first_arguments
 from glassformer.model.key_value import KeyValueStore
 from glassformer.model.key_value_batch import KeyValueBatches
@@ -94,7 +95,8 @@ class PackedForward:
                         stack.enter_context(part.sequence.watcher.watch(span.rows, part.start, part.stop))
                 capture = open_capture(self.loaded, parts, stack)
                 batches = self._batches.arrange(spans, self.loaded.device)
-                logits = compute_packed(self.loaded.model, ids, positions, spans, kept, batches)
+                with computing(len(ids)):
+                    logits = compute_packed(self.loaded.model, ids, positions, spans, kept, batches)
             found: list[Tensor | Exception | None] = []
             for part, span, rows in zip(parts, spans, logits.split(counts), strict=True):
                 try:
@@ -132,6 +134,7 @@ class SoloForward:
                     stack.enter_context(watcher.watch(rows, part.start, part.stop))
                 capture = open_capture(self.loaded, [part], stack)
                 stack.enter_context(self._state.lent())
+                stack.enter_context(computing(count))
                 outputs = model(**inputs, return_dict=True)
             self._kwargs = model._update_model_kwargs_for_generation(outputs, self._kwargs)
             logits: Tensor = outputs.logits[0]

@@ -41,8 +41,14 @@ log = logging.getLogger(__name__)
 Code = Callable[..., Sequence[Tensor]]
 """Compiled code: of the weights of a block and the tensors it is given, the tensors it gives back."""
 # Inductor's: no processes of its own, no look at sizes that `CallForm.match` has looked at, and what a product's loop
-# would compute anew for each output feature, a norm above all, is computed before it.
-OPTIONS = {"compile_threads": 1, "size_asserts": False, "realize_reads_threshold": 1}
+# would compute anew for each output feature, a norm above all, is computed before it. It asks when it runs how many
+# threads it has.
+OPTIONS = {
+    "compile_threads": 1,
+    "cpp.dynamic_threads": True,
+    "size_asserts": False,
+    "realize_reads_threshold": 1,
+}
 # Tracing and compiling change PyTorch's modules for the whole process, and put back what they found.
 one_at_a_time = threading.Lock()
 # Single-row steps that are compared with the model's own, and timed.

@@ -30,6 +30,14 @@ def make_first_arguments(model: Any, input_ids: Tensor) -> dict[str, Any]:
     return arguments
 
 
+def make_whole_arguments(model: Any, token_ids: Tensor) -> dict[str, Any]:
+    """The arguments of a whole forward of `token_ids` [pos] without a cache, at the positions of `generate()`."""
+    arguments: dict[str, Any] = {"input_ids": token_ids[None], "use_cache": False}
+    if takes_positions(type(model).forward):
+        arguments["position_ids"] = torch.arange(len(token_ids), device=token_ids.device)[None]
+    return arguments
+
+
 @cache
 def takes_positions(forward: Callable[..., Any]) -> bool:
     """Whether a model's forward can be told the positions of its tokens."""

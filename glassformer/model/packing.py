@@ -19,6 +19,7 @@ from transformers import Cache
 from transformers.cache_utils import DynamicSlidingWindowLayer
 
 from glassformer.model.attention import NAME
+from glassformer.model.computing import computing
 from glassformer.model.generate import make_first_arguments, takes_positions
 from glassformer.model.hooking import hook_input, hook_output
 from glassformer.model.key_value import KeyValueStore
@@ -96,13 +97,19 @@ def find_packing_fault(model: PreTrainedModel, *, vocab: int, context: int) -> s
     if context < max(map(sum, PROBES)):
         return "its context is too short to try"
     try:
-        fault = find_cache_fault(model, context=context)
-        if fault is not None:
-            return fault
-        difference, scale = measure_packing(model, vocab=vocab, lengths=find_lengths(model.config, context))
+        with computing(1, "probes"):
+            return try_packing(model, vocab=vocab, context=context)
     except Exception as exc:
         log.debug("a packed forward failed", exc_info=exc)
         return f"a packed forward fails ({type(exc).__name__})"
+
+
+def try_packing(model: PreTrainedModel, *, vocab: int, context: int) -> str | None:
+    """Run what shows whether sequences can share a forward. Raises what a packed forward raises."""
+    fault = find_cache_fault(model, context=context)
+    if fault is not None:
+        return fault
+    difference, scale = measure_packing(model, vocab=vocab, lengths=find_lengths(model.config, context))
     if not is_small(difference, scale, model.dtype):
         return f"a packed forward changes its logits by {difference:.2g}"
     return None

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from glassformer.model.anatomy import build_anatomy
 from glassformer.model.attention import install
 from glassformer.model.compiled import install_compiled
+from glassformer.model.computing import computing
 from glassformer.model.linear import install_products, remove_products
 from glassformer.model.load import LoadedModel
 from glassformer.model.selfcheck import keep_true_attention, make_check_prompt
@@ -43,7 +44,8 @@ def quicken_steps(loaded: LoadedModel, *, spare_bytes: int, compiles_blocks: boo
     """
     taken = 0
     try:
-        ways, taken = install_products(loaded.model, spare_bytes=spare_bytes)
+        with computing(1, "products"):
+            ways, taken = install_products(loaded.model, spare_bytes=spare_bytes)
         log.debug("linear layers of %s by rows: %s", loaded.model_id, ways)
     except Exception:
         log.exception("quickening %s failed", loaded.model_id)

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from glassformer.model.capture import Capture
+from glassformer.model.computing import computing
+from glassformer.model.generate import make_whole_arguments
 from glassformer.model.hooking import hook_input, hook_output
 from glassformer.model.residual import first_tensor
 from glassformer.model.structure import Hook, Structure
@@ -41,6 +43,7 @@ def rerun_block(
         _passing_over(structure, blocks[:block]),
         _feeding(blocks[block], residual),
         _leaving_after(blocks[block]),
+        computing(len(token_ids), "block"),
     ):
         try:
             structure.run(token_ids)
@@ -51,9 +54,14 @@ def rerun_block(
 
 def run_blocks(structure: Structure, token_ids: Tensor) -> None:
     """Every block once on `token_ids` [pos], without the head; who watches has begun to before."""
-    with structure.lock, torch.inference_mode(), _leaving_after(structure.blocks[-1]):
+    with (
+        structure.lock,
+        torch.inference_mode(),
+        _leaving_after(structure.blocks[-1]),
+        computing(len(token_ids)),
+    ):
         try:
-            structure.model(**structure.whole_arguments(token_ids))
+            structure.model(**make_whole_arguments(structure.model, token_ids))
         except _Reached:
             return
     raise RuntimeError("the forward never reached the last block")
@@ -70,6 +78,7 @@ def rerun_tail(structure: Structure, residual: Tensor, capture: Capture | None =
         torch.inference_mode(),
         _passing_over(structure, structure.blocks, residual),
         nullcontext() if capture is None else capture.open(),
+        computing(len(residual), "end"),
     ):
         return structure.model(input_ids=token_ids, use_cache=False).logits[0]  # type: ignore[no-any-return]
 

@@ -13,14 +13,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, cast
 
-import torch
 from interp_engine.arch import ArchSpec
 from interp_engine.model import EagerModel
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from glassformer.errors import UnknownAddress
-from glassformer.model.generate import takes_positions
+from glassformer.model.generate import make_whole_arguments
 from glassformer.model.quantize import find_whole_shape, read_whole
 from glassformer.model.residual import ResidualTap
 
@@ -125,14 +124,7 @@ class Structure:
         if self.untapped is not None and self.hands_patterns:
             extra.setdefault("output_attentions", True)
         with self.lock:
-            return self.model(**self.whole_arguments(token_ids), **extra)
-
-    def whole_arguments(self, token_ids: Tensor) -> dict[str, Any]:
-        """The arguments of a whole forward of `token_ids` [pos] without a cache, at `generate()`'s positions."""
-        arguments: dict[str, Any] = {"input_ids": token_ids[None], "use_cache": False}
-        if takes_positions(type(self.model).forward):
-            arguments["position_ids"] = torch.arange(len(token_ids), device=token_ids.device)[None]
-        return arguments
+            return self.model(**make_whole_arguments(self.model, token_ids), **extra)
 
     def run_module(self, name: str, *given: Tensor) -> Tensor:
         """What one of the model's own modules makes of tensors."""

@@ -3,11 +3,12 @@
  *
  *   node e2e/measure.ts page      what the picture of each bundled model costs
  *   node e2e/measure.ts startup   from `make run` to the first full picture
+ *   node e2e/measure.ts watched   how long WATCHED_TOKENS tokens take that the page at WATCHED_URL generates and draws
  */
 import { spawn } from "node:child_process";
 import type { Browser, Page } from "playwright-core";
 import { launchBrowser, openPage } from "./browser.ts";
-import { readStats, waitForFullPicture } from "./drive.ts";
+import { readState, readStats, waitForFullPicture, waitForState } from "./drive.ts";
 import { findFreePort, repository, startServer, stopProcess, waitUntilAnswered } from "./server.ts";
 
 const IDLE_SECS = 5;
@@ -94,9 +95,26 @@ async function measureStartup(browser: Browser): Promise<Record<string, unknown>
   }
 }
 
-const measurements = { page: measurePage, startup: measureStartup };
+async function measureWatched(browser: Browser): Promise<Record<string, unknown>> {
+  const { WATCHED_URL: url = "", WATCHED_MODEL: model = "", WATCHED_TOKENS: tokens = "24" } = process.env;
+  const path = `/llm/?model=${encodeURIComponent(model)}&prompt=word7+word8+word9&tokens=${tokens}&temperature=0`;
+  const opened = await openPage(browser, url, { path });
+  await waitForFullPicture(opened.page);
+  const startedAt = performance.now();
+  await opened.page.getByTestId("generate").click();
+  await waitForState(opened.page, (state) => state.activity === "generating");
+  await waitForState(opened.page, (state) => state.activity === "idle");
+  const generatingMs = performance.now() - startedAt;
+  const count = await readState(opened.page, (state) =>
+    state.trace ? state.trace.tokens.length - state.trace.prompt_count : 0,
+  );
+  await opened.close();
+  return { generatingMs, tokens: count };
+}
+
+const measurements = { page: measurePage, startup: measureStartup, watched: measureWatched };
 const measure = measurements[process.argv[2] as keyof typeof measurements];
-if (!measure) throw new Error("usage: node e2e/measure.ts page | startup");
+if (!measure) throw new Error("usage: node e2e/measure.ts page | startup | watched");
 const browser = await launchBrowser();
 try {
   console.log(JSON.stringify(await measure(browser)));

@@ -1,0 +1,122 @@
+"""Everything that computes with a model does it inside `computing`, which gives it its threads.
+
+Cores belong to the process, so there is one count for all models. `torch.set_num_threads` holds for the thread that
+calls it and for threads that begin later (0.1 us); it is set back afterwards, so that whoever uses torch in this
+process beside us keeps what they chose, which is never exceeded.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from glassformer.model.thread_count import Step, ThreadCount
+
+# Set to 1 to leave torch's threads alone.
+FIXED = "GLASSFORMER_FIXED_THREADS"
+CLOCK = Path("/proc/stat")
+# Idle time is counted in hundredths of a second: less than this says nothing.
+IDLE_WINDOW_SECS = 0.25
+FIRST_LOOK_SECS = 0.1
+# After a pause as long as this the idle time tells what others leave, for we took next to nothing in it.
+PAUSE_SECS = 1.0
+
+
+class Crew:
+    """Who computes in this process now, and how many threads each has."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: dict[int, ThreadCount] = {}
+        # Threads that compute; True for those that were not alone all the time.
+        self._computing: dict[int, bool] = {}
+        self._idle = IdleCores()
+        self._ended_at_secs = 0.0
+
+    @contextmanager
+    def computing(self, rows: int, kind: str = "forward") -> Iterator[None]:
+        """Around a forward of `rows` rows, or the part of one that `kind` names; within another it does nothing."""
+        thread, limit = threading.get_ident(), torch.get_num_threads()
+        if limit == 1 or thread in self._computing or os.environ.get(FIXED) == "1":
+            yield
+            return
+        threads = self._enter(thread, limit)
+        torch.set_num_threads(threads)
+        wall_secs, cpu_secs = time.perf_counter(), time.process_time()
+        try:
+            yield
+        finally:
+            wall_secs, cpu_secs = time.perf_counter() - wall_secs, time.process_time() - cpu_secs
+            torch.set_num_threads(limit)
+            now_secs = time.monotonic()
+            with self._lock:
+                self._ended_at_secs = now_secs
+                if not self._computing.pop(thread):
+                    idle = self._idle.read()
+                    self._counts[limit].observe(
+                        Step(kind, rows, threads, wall_secs, cpu_secs, idle, now_secs)
+                    )
+
+    def _enter(self, thread: int, limit: int) -> int:
+        """How many threads one gets that begins to compute: all there are, shared among those who do."""
+        with self._lock:
+            known = self._counts.setdefault(limit, ThreadCount(limit))
+            now_secs = time.monotonic()
+            if not self._computing and now_secs - self._ended_at_secs > PAUSE_SECS:
+                idle = self._idle.read()
+                if idle is not None:
+                    known.begin(idle)
+            self._computing[thread] = bool(self._computing)
+            if len(self._computing) > 1:
+                self._computing = dict.fromkeys(self._computing, True)
+            return max(1, known.count // len(self._computing))
+
+
+class IdleCores:
+    """How many of the cores that this process may use nobody used lately."""
+
+    def __init__(self) -> None:
+        self._last: tuple[float, float] | None = None
+        self._cores: float | None = None
+
+    def read(self) -> float | None:
+        """Cores, over the last quarter of a second or longer; None where the system does not say.
+
+        The first time it takes a tenth of a second: a first step that waits for others can take a hundred times that.
+        """
+        if self._last is None:
+            self._take(time.monotonic())
+            time.sleep(FIRST_LOOK_SECS)
+            self._take(time.monotonic())
+        elif time.monotonic() - self._last[0] >= IDLE_WINDOW_SECS:
+            self._take(time.monotonic())
+        return self._cores
+
+    def _take(self, now_secs: float) -> None:
+        idle_secs = read_idle_secs()
+        if idle_secs is None:
+            self._cores = None
+        elif self._last is not None:
+            self._cores = (idle_secs - self._last[1]) / (now_secs - self._last[0])
+        self._last = now_secs, idle_secs or 0.0
+
+
+def read_idle_secs() -> float | None:
+    """Idle time of this process's cores since the machine started (`man 5 proc_stat`, fourth number of each)."""
+    try:
+        cores = {f"cpu{core}" for core in os.sched_getaffinity(0)}
+        lines = [line.split() for line in CLOCK.read_text(encoding="ascii").splitlines()]
+        found = [int(line[4]) for line in lines if line and line[0] in cores]
+        return sum(found) / os.sysconf("SC_CLK_TCK") if found else None
+    except (AttributeError, OSError, ValueError, IndexError):
+        return None
+
+
+CREW = Crew()
+computing = CREW.computing

@@ -1,0 +1,109 @@
+"""Threads of real computing: how many there are inside, and that nobody outside notices."""
+
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+
+from glassformer.model import computing as module
+from glassformer.model.computing import Crew, IdleCores, read_idle_secs
+from glassformer.model.thread_count import Step, ThreadCount
+
+
+@pytest.fixture(autouse=True)
+def threads():
+    """Four threads for whoever computes in a test, cores or not."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_threads_are_set_inside_and_set_back_whatever_happens() -> None:
+    crew = Crew()
+    crew._counts[4] = ThreadCount(4)
+    crew._counts[4].count = 3
+    crew._idle.read = lambda: None
+    with crew.computing(1):
+        assert torch.get_num_threads() == 3
+        with crew.computing(1, "block"):
+            assert torch.get_num_threads() == 3
+        assert torch.get_num_threads() == 3
+    assert torch.get_num_threads() == 4
+    with pytest.raises(ZeroDivisionError), crew.computing(1):
+        raise ZeroDivisionError
+    assert torch.get_num_threads() == 4
+    assert not crew._computing
+
+
+def test_what_a_user_chose_is_never_exceeded() -> None:
+    crew = Crew()
+    torch.set_num_threads(2)
+    with crew.computing(1):
+        assert torch.get_num_threads() <= 2
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(1)
+    with crew.computing(1):
+        assert torch.get_num_threads() == 1
+    torch.set_num_threads(4)
+
+
+def test_the_setting_leaves_torch_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    crew = Crew()
+    crew._counts[4] = ThreadCount(4)
+    crew._counts[4].count = 1
+    monkeypatch.setenv(module.FIXED, "1")
+    with crew.computing(1):
+        assert torch.get_num_threads() == 4
+
+
+def test_two_that_compute_share_the_cores_and_say_nothing_about_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    crew, seen, observed = Crew(), {}, []
+    monkeypatch.setattr(crew._idle, "read", lambda: None)
+    first_in, second_out = threading.Event(), threading.Event()
+    monkeypatch.setattr(ThreadCount, "observe", lambda _, step: observed.append(step))
+
+    def compute() -> None:
+        assert first_in.wait(10)
+        with crew.computing(1):
+            seen["second"] = torch.get_num_threads()
+        second_out.set()
+
+    other = threading.Thread(target=compute)
+    other.start()
+    with crew.computing(1):
+        seen["first"] = torch.get_num_threads()
+        first_in.set()
+        assert second_out.wait(10)
+    other.join()
+    assert seen == {"first": 4, "second": 2}
+    assert observed == []
+    with crew.computing(7, "block"):
+        pass
+    (step,) = observed
+    assert isinstance(step, Step)
+    assert (step.kind, step.rows, step.threads) == ("block", 7, 4)
+    assert step.cpu_secs >= 0
+    assert step.wall_secs > 0
+
+
+def test_idle_cores_are_counted_among_those_that_may_be_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = tmp_path / "stat"
+    monkeypatch.setattr(module, "CLOCK", clock)
+    monkeypatch.setattr(module.os, "sched_getaffinity", lambda _: {0, 2}, raising=False)
+    monkeypatch.setattr(module.os, "sysconf", lambda _: 100)
+    clock.write_text("cpu 9 9 9 900\ncpu0 1 1 1 100 0\ncpu1 1 1 1 500 0\ncpu2 1 1 1 200 0\nintr 5\n")
+    assert read_idle_secs() == 3.0
+    idle = IdleCores()
+    assert idle.read() == 0.0
+    clock.write_text("cpu0 1 1 1 150 0\ncpu2 1 1 1 200 0\n")
+    assert idle.read() == 0.0  # too soon to say anything else
+    assert idle._last is not None
+    idle._last = (idle._last[0] - 1.0, idle._last[1])
+    assert idle.read() == pytest.approx(0.5, rel=0.2)
+    clock.unlink()
+    idle._last = (idle._last[0] - 1.0, idle._last[1])
+    assert idle.read() is None
