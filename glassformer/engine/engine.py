@@ -167,15 +167,16 @@ class Engine:
         together: list[Session] = []
         for session in self._running[:]:
             if session.sequence in self._solos:
-                self._run_alone(session, session.sequence.pending)
+                self._run_alone(session, session.sequence.pending, session.sequence.pending)
             elif session.sequence.is_alone:
-                self._run_alone(session, min(session.sequence.pending, self._pace.count_rows(SHARED_SECS)))
+                allowed = self._pace.count_rows(SHARED_SECS)
+                self._run_alone(session, min(session.sequence.pending, allowed), allowed)
             else:
                 together.append(session)
         if together:
             self._run_together(together)
 
-    def _run_alone(self, session: Session, count: int) -> None:
+    def _run_alone(self, session: Session, count: int, allowed: int) -> None:
         sequence = session.sequence
         logits: Tensor | Exception | None
         try:
@@ -183,7 +184,7 @@ class Engine:
             if solo is not None:
                 logits = solo.run()
             else:
-                (logits,) = self._run_packed([Part(sequence, count)], allowed=count)
+                (logits,) = self._run_packed([Part(sequence, count)], allowed=allowed)
         except Exception as exc:
             self._end(session, exc)
         else:
@@ -198,7 +199,7 @@ class Engine:
             # One of them may be at fault, or all of them together too large: each alone shows which.
             log.warning("a step of %d generations failed (%s)", len(parts), type(exc).__name__)
             for part in parts:
-                self._run_alone(by_sequence[part.sequence], part.count)
+                self._run_alone(by_sequence[part.sequence], part.count, allowed)
             return
         for part, logits in zip(parts, found, strict=True):
             self._draw(by_sequence[part.sequence], logits)

@@ -13,6 +13,7 @@ import { findFreePort, repository, startServer, stopProcess, waitUntilAnswered }
 
 const IDLE_SECS = 5;
 const ORBIT_FRAMES = 30;
+const WATCHED_TIMEOUT_MS = 600_000;
 
 async function measurePage(browser: Browser): Promise<Record<string, unknown>> {
   const server = await startServer();
@@ -103,7 +104,12 @@ async function measureWatched(browser: Browser): Promise<Record<string, unknown>
   const startedAt = performance.now();
   await opened.page.getByTestId("generate").click();
   await waitForState(opened.page, (state) => state.activity === "generating");
-  await waitForState(opened.page, (state) => state.activity === "idle");
+  // Beside this browser a server whose threads are fixed takes minutes.
+  await opened.page.waitForFunction(
+    () => window.glassformer.store.getState().activity === "idle",
+    undefined,
+    { timeout: WATCHED_TIMEOUT_MS, polling: 100 },
+  );
   const generatingMs = performance.now() - startedAt;
   const count = await readState(opened.page, (state) =>
     state.trace ? state.trace.tokens.length - state.trace.prompt_count : 0,
