@@ -15,6 +15,7 @@ GlassformerError            one clear sentence for the person who asked; no path
 ├── Unavailable             not now; `retry_after_secs`
 │   ├── HubUnreachable      the model hub does not answer
 │   ├── NoRoom              no memory left for it
+│   ├── Stopping            the server ends
 │   └── InUse               something that is running needs it
 ├── TooLarge                a body, header or array past its limit
 ├── TooMany                 a rate or queue limit; `retry_after_secs`
@@ -128,6 +129,13 @@ class HubUnreachable(Unavailable):
 
 class NoRoom(Unavailable):
     """No memory left for it."""
+
+
+class Stopping(Unavailable):
+    """The server ends; whoever asks again may meet the next one."""
+
+    def __init__(self) -> None:
+        super().__init__("The server is stopping.")
 
 
 class InUse(Unavailable):

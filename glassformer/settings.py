@@ -140,7 +140,8 @@ class Settings(BaseSettings):
         default=600.0,
         gt=0,
         description="Longest time until a request is answered, and for a generation until its last token; "
-        "a recording's run and the streams that follow it, or a model's loading, have no end but their own.",
+        "a recording's run goes on for as long as somebody follows it or has asked about it since, and its streams, "
+        "or a model's loading, have no end but their own.",
     )
     rate_limit: str = Field(
         default="1200/minute",

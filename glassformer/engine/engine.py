@@ -23,7 +23,7 @@ from glassformer.engine.pace import Pace
 from glassformer.engine.prefix import PrefixCache
 from glassformer.engine.request import DecodedToken
 from glassformer.engine.sequence import TokenSequence
-from glassformer.errors import ModelFailed, TooMany
+from glassformer.errors import ModelFailed, Stopping, TooMany
 from glassformer.model.key_value import KeyValueStore
 from glassformer.model.load import LoadedModel
 
@@ -79,10 +79,10 @@ class Engine:
         return len(self._running) + len(self._waiting)
 
     def submit(self, session: Session) -> None:
-        """Queue a session. Raises TooMany where the queue is full or the engine is being closed."""
+        """Queue a session. Raises TooMany where the queue is full, and Stopping where the engine is closed."""
         with self._changed:
             if self._closed:
-                raise TooMany("The server is stopping.", retry_after_secs=5)
+                raise Stopping
             if len(self) >= self.max_running + self.max_waiting:
                 raise TooMany("Too many generations are waiting for this model.", retry_after_secs=2)
             if self._thread is None:

@@ -13,7 +13,7 @@ from typing import TypeVar
 from glassformer.engine.engine import Session
 from glassformer.engine.request import DecodedToken, GenerationRequest
 from glassformer.engine.sequence import TokenSequence, Watcher, check_prompt
-from glassformer.errors import BadValue, DeadlinePassed, TooLong, TooMany
+from glassformer.errors import BadValue, DeadlinePassed, Stopping, TooLong
 from glassformer.model.load import LoadedModel
 from glassformer.server.services import Services
 
@@ -48,8 +48,8 @@ async def generate(
 ) -> AsyncIterator[AsyncIterator[DecodedToken]]:
     """Queue a generation; leaving the block ends it within one step. A `watcher` sees each of its forwards.
 
-    Raises TooMany, TooLong and InUse on entry, before anything is answered; the iterator raises DeadlinePassed
-    and what the engine raises.
+    Raises TooMany, TooLong, InUse and Stopping on entry, before anything is answered; the iterator raises
+    DeadlinePassed and what the engine raises.
     """
     check_request(services, loaded, request.token_ids)
     sequence = await services.quick(TokenSequence, loaded, request, watcher=watcher)
@@ -84,7 +84,7 @@ async def generate(
             services.metrics.tokens.labels("generated").inc()
             yield item
         if sequence.cancelled.is_set():
-            raise TooMany("The server is stopping.", retry_after_secs=5)
+            raise Stopping
 
     try:
         yield read()

@@ -17,7 +17,7 @@ from anyio import to_thread
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
-from glassformer.errors import TooMany
+from glassformer.errors import Stopping, TooMany
 from glassformer.model.registry import open_registry
 from glassformer.server.aside import run_aside
 from glassformer.server.metrics import Metrics
@@ -58,6 +58,8 @@ class Services:
 
     async def load(self, model_id: str) -> LoadedModel:
         """The model, loaded if need be. Raises BadValue, UnknownModel, ModelRefused, ModelFailed or Unavailable."""
+        if self.closing.is_set():
+            raise Stopping
         future = await self.quick(self.registry.load, model_id)
         return await asyncio.wrap_future(future)
 

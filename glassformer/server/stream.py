@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from glassformer.errors import GlassformerError, Unavailable
+from glassformer.errors import GlassformerError, Stopping
 from glassformer.server.errors import error_body
 from glassformer.server.framing import PING, json_event
 from glassformer.server.services import Services
@@ -75,7 +75,7 @@ async def guard(
                 following = None
                 yield text
             elif closing in done:
-                raise Unavailable("The server is stopping.")
+                raise Stopping
             else:
                 yield PING
     except Exception as error:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 
 import structlog
@@ -47,6 +47,8 @@ class TraceRun:
         self._changed = asyncio.Event()
         self._is_over = False
         self._stepped_at_secs: list[float] = []
+        self._readers = 0
+        self._asked_at_secs = self._loop.time()
         self._on_forget: dict[Callable[[], None], Callable[[], None]] = {}
 
     @property
@@ -78,6 +80,7 @@ class TraceRun:
             raise
         self.session = session
         self.services.runs[self.trace.id] = self
+        self._stop_unless_wanted()
 
     def replay(self, tokens: Sequence[DecodedToken], sampling: Sampling) -> None:
         """Tell of a trace that was recorded elsewhere: what it wrote and how that was drawn. On the loop's thread."""
@@ -94,6 +97,34 @@ class TraceRun:
         """End the generation within one step; what was recorded stays."""
         if self.session is not None:
             self.session.cancel()
+
+    def note_question(self) -> None:
+        """Somebody asks about the recording, so somebody waits for it."""
+        self._asked_at_secs = self._loop.time()
+
+    @contextmanager
+    def read(self) -> Iterator[None]:
+        """Somebody follows the recording for as long as this lasts. On the event loop's thread."""
+        self._readers += 1
+        try:
+            yield
+        finally:
+            self._readers -= 1
+            self.note_question()
+
+    def _stop_unless_wanted(self) -> None:
+        """Stop the run once nobody has followed it or asked about it for as long as a request may take."""
+        if self._is_over:
+            return
+        patience_secs = self.services.settings.request_timeout_secs
+        left_secs = (
+            patience_secs if self._readers else self._asked_at_secs + patience_secs - self._loop.time()
+        )
+        if left_secs > 0:
+            self._loop.call_later(left_secs, self._stop_unless_wanted)
+            return
+        log.info("a recording that nobody waits for is stopped", trace=self.trace.id)
+        self.stop()
 
     def forget(self) -> None:
         """Stop, and give the recording up. Any thread; harmless when done twice."""
@@ -112,9 +143,13 @@ class TraceRun:
         """
         end = self.trace.subscribe(addresses, send)
         self._on_forget[end] = on_forget
+        self._readers += 1
 
         def unsubscribe() -> None:
             end()
+            if end in self._on_forget:
+                self._readers -= 1
+                self.note_question()
             self._on_forget.pop(end, None)
 
         return unsubscribe
@@ -235,12 +270,13 @@ class TraceRun:
     async def events(self, after: int = -1) -> AsyncIterator[str]:
         """Every event whose id is greater than `after`, those to come too; ends with the run."""
         position = max(0, after + 1)
-        while True:
-            changed = self._changed
-            while position < len(self._events):
-                told = self._events[position]
-                yield told if isinstance(told, str) else await self.services.quick(told)
-                position += 1
-            if self._is_over and position >= len(self._events):
-                return
-            await changed.wait()
+        with self.read():
+            while True:
+                changed = self._changed
+                while position < len(self._events):
+                    told = self._events[position]
+                    yield told if isinstance(told, str) else await self.services.quick(told)
+                    position += 1
+                if self._is_over and position >= len(self._events):
+                    return
+                await changed.wait()

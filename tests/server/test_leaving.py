@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -100,6 +101,67 @@ def test_a_deadline_ends_a_generation(model_dir: Path) -> None:
         assert name == "error"
         assert "longer" in json.loads(data)["error"]
         wait_until(lambda: running.services.count_generations() == 0)
+
+
+def test_a_recording_that_nobody_waits_for_ends(model_dir: Path) -> None:
+    body = {**LONG, "sampling": {"temperature": 0}}
+    body.pop("temperature")
+    with serving(model_dir, request_timeout_secs=1.0) as running, running.client() as client:
+        wait_until(lambda: client.get("/ready").status_code == 200)
+        left = client.post("/api/traces", json=body).json()["id"]
+        wait_until(lambda: running.services.count_generations() == 0, secs=20)
+        state = client.get(f"/api/traces/{left}").json()
+        assert (state["status"], state["finish_reason"]) == ("stopped", "cancelled")
+        assert 0 < state["positions"] < LONG["max_new_tokens"]
+        # One that is followed takes as long as it takes.
+        followed = client.post("/api/traces", json=body).json()["id"]
+        started = time.monotonic()
+        with client.stream("GET", f"/api/traces/{followed}/events", timeout=120) as answer:
+            events = read_events("".join(answer.iter_text()))
+        assert time.monotonic() - started > 1.0
+        assert json.loads(events[-1][2])["status"] == "done"
+
+
+def test_a_stopping_server_is_not_a_full_one(model_dir: Path) -> None:
+    """503 and not 429: the client is to come back, not to slow down."""
+    answers: list[httpx.Response] = []
+    with serving(model_dir, shutdown_timeout_secs=5.0) as running, running.client() as client:
+        client.post("/generate", json={**LONG, "max_new_tokens": 1})
+
+        def ask(path: str, body: dict[str, Any]) -> None:
+            with running.client() as other:
+                answers.append(other.post(path, json=body))
+
+        openai = {"model": "llama", "prompt": "the quick", "max_tokens": 3500, "temperature": 0}
+        threads = [
+            threading.Thread(target=ask, args=call)
+            for call in (("/generate", LONG), ("/v1/completions", openai))
+        ]
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: running.services.count_generations() == 2)
+        running.server.should_exit = True
+        for thread in threads:
+            thread.join(30)
+    assert [answer.status_code for answer in answers] == [503, 503]
+    for answer in answers:
+        assert int(answer.headers["Retry-After"]) >= 1
+        assert "stopping" in answer.text
+
+
+def test_what_comes_while_the_server_stops_is_told_so(model_dir: Path) -> None:
+    with serving(model_dir) as running, running.client() as client:
+        client.post("/generate", json={**LONG, "max_new_tokens": 1})
+        running.services.close()
+        for path, body in (
+            ("/generate", LONG),
+            ("/generate/stream", LONG),
+            ("/api/traces", {"model_id": "llama", "prompt": "x"}),
+            ("/tokenize", {"model_id": "llama", "prompt": "x"}),
+        ):
+            answer = client.post(path, json=body)
+            assert (answer.status_code, "stopping" in answer.text) == (503, True), path
+            assert int(answer.headers["Retry-After"]) >= 1
 
 
 def test_stopping_the_server_ends_open_streams(model_dir: Path) -> None:

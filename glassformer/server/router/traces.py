@@ -36,6 +36,7 @@ def find_run(services: Services, trace_id: str) -> TraceRun:
     if run is None:
         raise UnknownTrace(trace_id[:64])
     services.store.get(trace_id)  # counts as used, so that its memory is given up last
+    run.note_question()
     return run
 
 
