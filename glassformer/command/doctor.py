@@ -51,6 +51,8 @@ def print_health(model: Model, console: Console) -> None:
 
     loaded = model.loaded
     console.print(f"{model!r}, {torch.get_num_threads()} threads")
+    if loaded.note:
+        console.print(loaded.note, style="yellow")
     anatomy = loaded.anatomy
     if anatomy is None or anatomy.refused is not None:
         reason = "looking into it failed" if anatomy is None else anatomy.refused

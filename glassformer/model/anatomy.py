@@ -17,6 +17,7 @@ from glassformer.model.dimension import BLOCKS, D_HEAD, HEADS, KV_HEADS, WIDTH
 from glassformer.model.field import first_number
 from glassformer.model.latex import write_latex
 from glassformer.model.load import LoadedModel
+from glassformer.model.naming import say_plainly
 from glassformer.model.quantize import find_whole_shape, name_format
 from glassformer.model.selfcheck import Finding, Measurement, make_check_prompt
 from glassformer.model.settle import settle
@@ -93,7 +94,7 @@ def build_anatomy(loaded: LoadedModel, on_fraction: Callable[[float], None] | No
     try:
         structure = loaded.structure
     except (ValueError, AttributeError, LookupError) as exc:
-        return _describe_unread(loaded, f"its structure cannot be read: {exc}")
+        return _describe_unread(loaded, say_plainly(exc))
     blocks = range(len(structure.blocks))
     addresses = [
         "embeddings",

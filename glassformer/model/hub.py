@@ -11,7 +11,7 @@ import importlib
 import logging
 import shutil
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
@@ -27,7 +27,8 @@ from glassformer.errors import (
     NoRoom,
     UnknownModel,
 )
-from glassformer.model.safety import check_config, find_weights, name_weights
+from glassformer.model.imports import import_torch
+from glassformer.model.safety import check_config, find_weights, name_weights, refuse_own_code
 from glassformer.model.size import StoredTensor, format_bytes
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class Hub:
         refuse_without_safetensors(listing.sizes)
         # The named revision, so that the cache learns which commit it is; everything else comes from that commit.
         config = self.download_config(repo, revision)
-        check_config(config)
+        refuse_unknown(check_config(config))
         return _Download(self, repo, config.parent, listing, on_progress).run(on_headers)
 
     def download_config(self, repo: str, revision: str | None = None) -> Path:
@@ -245,6 +246,16 @@ class _Download:
             self._done_bytes += count
             if self._on_progress:
                 self._on_progress(self._done_bytes, self._total_bytes)
+
+
+def refuse_unknown(raw: Mapping[str, Any]) -> None:
+    """Raise ModelRefused, before anything large is downloaded, for a model that only its own code can read."""
+    if raw.get("auto_map"):
+        import_torch()
+        from glassformer.model.kind import is_known
+
+        if not is_known(raw["model_type"]):
+            refuse_own_code("config.json")
 
 
 def refuse_without_safetensors(names: Collection[str]) -> None:

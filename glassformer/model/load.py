@@ -24,19 +24,21 @@ from transformers import (
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
 )
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from glassformer import fault
 from glassformer.errors import BadValue, GlassformerError, ModelFailed, ModelRefused
 from glassformer.model import quantize as quantizing
 from glassformer.model.causal import sees_later_tokens
 from glassformer.model.field import first_number
+from glassformer.model.kind import is_known, name_class, refuse_unless_causal
 from glassformer.model.memory import list_gpu_bytes, spread_over_gpus
+from glassformer.model.naming import teach_names
 from glassformer.model.options import LoadOptions
 from glassformer.model.packing import find_packing_fault
 from glassformer.model.quantized_linear import hold_to_weights
-from glassformer.model.safety import check_config, check_folder
+from glassformer.model.safety import check_config, check_folder, names_code, refuse_own_code
 from glassformer.model.size import StoredTensor, estimate_bytes, read_headers
 from glassformer.model.source import ModelSource
 from glassformer.model.structure import Structure
@@ -81,6 +83,8 @@ class LoadedModel:
     bytes: int
     # `int8` or `int4` where it was quantised while it was read, the checkpoint's own method, or `none`.
     quantize: str = "none"
+    # What whoever looks at it should know.
+    note: str = ""
     anatomy: Anatomy | None = None
     lock: threading.RLock = field(default_factory=threading.RLock)
     _tokens: dict[int, Token] = field(default_factory=dict)
@@ -90,6 +94,7 @@ class LoadedModel:
     @cached_property
     def structure(self) -> Structure:
         """Which module plays which role; made when first asked for."""
+        teach_names()
         return Structure(self.model, self.tokenizer, self.lock)
 
     @cached_property
@@ -265,7 +270,7 @@ def load_model(
         plan = plan_load(folder / "config.json", read_headers(weights), options)
     transformers.utils.logging.disable_progress_bar()  # the registry tells how far it is
     try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        config = read_config(folder / "config.json")
         refuse_unless_causal(config)
         method = quantizing.check_quantised(config, plan.quantize)
         quantizing.unpack_when_read(config, method)
@@ -284,7 +289,7 @@ def load_model(
                 max_memory=plan.max_memory,
             )
         model, info = found
-        refuse_incomplete(info)
+        refuse_incomplete(info, model)
         quantizing.refuse_unchanged(model, plan.quantize)
         refuse_spilled(model, plan)
         model = model.eval().requires_grad_(False)
@@ -299,6 +304,11 @@ def load_model(
     log.debug("read %d weight files of %s", len(weights), source.model_id)
     loaded = wrap_model(source, model, tokenizer, quantize=method or plan.quantize)
     refuse_leaking(loaded)
+    if names_code(folder):
+        loaded.note = (
+            f"The model names code of its own, which was left aside: {type(model).__name__} reads it."
+        )
+        log.info("%s names code of its own, which was left aside", source.model_id)
     return loaded
 
 
@@ -380,6 +390,8 @@ def wrap_model(
 def read_config(path: Path) -> Any:
     """The transformers config in `path`, without weights. Raises ModelRefused or ModelFailed."""
     raw = check_config(path)
+    if raw.get("auto_map") and not is_known(raw["model_type"]):
+        refuse_own_code("config.json")
     try:
         config = AutoConfig.from_pretrained(path.parent, trust_remote_code=False, local_files_only=True)
     except Exception as exc:
@@ -387,26 +399,30 @@ def read_config(path: Path) -> Any:
             f"The config of model type {str(raw['model_type'])[:60]!r} cannot be read: "
             f"{fault.describe(exc, folder=path.parent)}"
         ) from exc
+    # The built-in class reads the model; nothing is to look for another one.
+    vars(config).pop("auto_map", None)
     return config
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """The tokenizer in `folder`. Raises ModelRefused where there is none."""
-    try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except Exception as exc:
-        log.info("tokenizer refused", exc_info=exc)
-        raise ModelRefused("The model has no tokenizer that can be read.") from exc
-    if not isinstance(tokenizer, PreTrainedTokenizerBase) or len(tokenizer) == 0:
-        raise ModelRefused("The model has no tokenizer that can be read.")
-    return tokenizer
-
-
-def refuse_unless_causal(config: Any) -> None:
-    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
-        raise ModelRefused(
-            f"A {config.model_type!r} model does not predict the next token, so it cannot be served."
-        )
+    kinds: list[Any] = [AutoTokenizer]
+    if (folder / "tokenizer.json").is_file():
+        kinds.append(PreTrainedTokenizerFast)  # for a class of tokenizer that only the model's own code knows
+    faults: list[Exception] = []
+    for kind in kinds:
+        try:
+            tokenizer = kind.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        except Exception as exc:
+            log.info("tokenizer refused", exc_info=exc)
+            faults.append(exc)
+            continue
+        if isinstance(tokenizer, PreTrainedTokenizerBase) and len(tokenizer) > 0:
+            return tokenizer
+    if not any(folder.glob("*token*")) and not (folder / "vocab.json").is_file():
+        raise ModelRefused("The model has no tokenizer.")
+    reason = f" ({fault.describe(faults[0], folder=folder, most=300)})" if faults else ""
+    raise ModelRefused(f"The model has no tokenizer that can be read{reason}.") from next(iter(faults), None)
 
 
 def refuse_leaking(loaded: LoadedModel) -> None:
@@ -425,15 +441,17 @@ def refuse_leaking(loaded: LoadedModel) -> None:
     )
 
 
-def refuse_incomplete(info: Any) -> None:
+def refuse_incomplete(info: Any, model: PreTrainedModel) -> None:
     """Raise ModelRefused where weights were missing: transformers fills them with random numbers."""
     missing = sorted(info.get("missing_keys") or [])
     mismatched = info.get("mismatched_keys") or []
     if missing or mismatched:
         name = missing[0] if missing else next(iter(mismatched))[0]
         count = len(missing) + len(mismatched)
+        saved, needed = name_class(model.config), type(model).__name__
+        kinds = "" if saved == needed else f" They are those of {saved}, and {needed} is needed."
         raise ModelRefused(
-            f"The weights do not fit the config: {count} are missing or misshapen, first {name!r}."
+            f"The weights do not fit the config: {count} are missing or misshapen, first {name!r}.{kinds}"
         )
 
 

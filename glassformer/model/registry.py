@@ -420,6 +420,7 @@ class Registry:
             dtype=str(loaded.dtype).removeprefix("torch.") if loaded else None,
             quantize=loaded.quantize if loaded else None,
             pinned=source.model_id in self._pinned,
+            note=loaded.note if loaded else "",
             prompts=list(source.prompts),
             error=error.message if error else None,
         )

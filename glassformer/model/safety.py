@@ -36,12 +36,26 @@ def read_json_object(path: Path, name: str) -> dict[str, Any]:
 
 
 def check_config(path: Path) -> dict[str, Any]:
-    """The config in `path`, if it names neither code nor kernels. Raises ModelRefused."""
+    """The config in `path`, if it names neither kernels nor hidden code. Raises ModelRefused.
+
+    Code in the usual place, `auto_map`, is for the caller: where the library has a class of its own it is left aside.
+    """
     config = read_json_object(path, "config.json")
-    refuse_code(config, "config.json")
+    refuse_code({key: item for key, item in config.items() if key != "auto_map"}, "config.json")
     if not isinstance(config.get("model_type"), str):
         raise ModelRefused("The model's config.json does not say which model_type it is.")
     return config
+
+
+def names_code(folder: Path) -> bool:
+    """Whether a model's files name code of its own, which is left aside where something else reads the model."""
+    names = [name for name in ("config.json", "tokenizer_config.json") if (folder / name).is_file()]
+    return any(read_json_object(folder / name, name).get("auto_map") for name in names)
+
+
+def refuse_own_code(name: str) -> None:
+    """Raise ModelRefused for a model that cannot be read without its own code, named in file `name`."""
+    raise ModelRefused(f"The model's {name} names code of its own (auto_map), which is never run here.")
 
 
 def refuse_code(value: object, name: str) -> None:
@@ -68,7 +82,12 @@ def check_folder(folder: Path, root: Path | None = None) -> list[Path]:
     check_config(folder / "config.json")
     for name in ("tokenizer_config.json", "generation_config.json"):
         if (folder / name).exists():
-            refuse_code(read_json_object(folder / name, name), name)
+            found = read_json_object(folder / name, name)
+            # What a tokenizer's own code would make of the vocabulary, `tokenizer.json` says as data.
+            is_needless = name == "tokenizer_config.json" and (folder / "tokenizer.json").is_file()
+            refuse_code(
+                {key: item for key, item in found.items() if key != "auto_map" or not is_needless}, name
+            )
     if (folder / "adapter_config.json").exists():
         raise ModelRefused("This is an adapter for another model, not a whole model; merge the two first.")
     weights = find_weights(folder)

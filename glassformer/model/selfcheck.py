@@ -6,6 +6,7 @@ each site's candidate equations until one holds. Memory: every site of `CHECK_TO
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from glassformer.model.rerun import rerun_block, rerun_tail
 from glassformer.model.residual import first_tensor
 from glassformer.model.structure import Refusal, Structure
 from glassformer.protocol.anatomy import Check, Equation
+
+log = logging.getLogger(__name__)
 
 # Long enough for every head to choose between several keys, short enough to cost milliseconds.
 CHECK_TOKENS = 16
@@ -154,7 +157,11 @@ class Measurement:
                     self._structure, block, self._token_ids, self.values[f"resid_pre.{block}"], capture
                 )
             except Exception as exc:
-                self._doubt(wanted, f"this block cannot be run alone ({type(exc).__name__})", block)
+                log.debug("block %d cannot be run alone", block, exc_info=exc)
+                sharing = self._structure.arch.first_kv_shared_layer
+                is_sharing = sharing is not None and block >= sharing
+                need = "attends to the keys of an earlier one" if is_sharing else "needs more than its input"
+                self._doubt(wanted, f"this block {need}, so it cannot be run alone", block)
                 continue
             call = capture.calls.get(block)
             if call is not None:
@@ -168,7 +175,8 @@ class Measurement:
             try:
                 logits = rerun_tail(self._structure, last, capture)
             except Exception as exc:
-                self._doubt(ends, f"the end of the model cannot be run alone ({type(exc).__name__})", None)
+                log.debug("the end of the model cannot be run alone", exc_info=exc)
+                self._doubt(ends, "the end of the model needs more than the last block's output", None)
                 return
             if "final_norm" in ends and "final_norm" not in capture.values:
                 ends.remove("final_norm")

@@ -105,6 +105,8 @@ class Catalog:
                     continue
                 if is_model and folder.is_relative_to(root):
                     return self.source_from_folder(folder, root)
+                if folder.is_dir() and folder != root and folder.is_relative_to(root) and any_files(folder):
+                    raise UnknownModel(model_id, describe_lack(folder))
             if root.name == model_id and (root / "config.json").is_file():
                 return self.source_from_folder(root, root)
         return None
@@ -158,6 +160,26 @@ def check_model_id(model_id: str) -> None:
             "model_id is a bundled model's name, a folder under a model directory, or a hub id.",
             field="model_id",
         )
+
+
+def any_files(folder: Path) -> bool:
+    """Whether files lie in a folder itself; one that only holds folders stands for their owner."""
+    try:
+        return any(path.is_file() for path in folder.iterdir())
+    except OSError:
+        return False
+
+
+def describe_lack(folder: Path) -> str:
+    """Why a folder that is there is no model, in one sentence."""
+    name = folder.name
+    if (folder / "adapter_config.json").is_file():
+        return (
+            f"The folder {name!r} holds an adapter for another model, not a whole model; merge the two first."
+        )
+    if any(folder.glob("*.gguf")):
+        return f"The folder {name!r} holds a GGUF file, which is not read here, and no config.json."
+    return f"The folder {name!r} has no config.json, so it is not a model."
 
 
 def find_model_folders(root: Path, depth: int = LISTED_DEPTH) -> list[Path]:

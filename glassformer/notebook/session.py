@@ -74,11 +74,14 @@ class Session:
     def _find_settings(self, model: str | Path) -> tuple[Settings, str]:
         """Where to look, and for what: a folder that is named outright is a root of its own."""
         from glassformer.bundled import MODELS
+        from glassformer.model.source import any_files, describe_lack
 
         settings, name = self.settings, os.fspath(model)
         folder = Path(name).expanduser()
         if name not in MODELS and (folder / "config.json").is_file():
             settings, name = settings.model_copy(update={"model_dirs": [folder]}), folder.resolve().name
+        elif name and name not in MODELS and folder.is_dir() and any_files(folder):
+            raise UnknownModel(name, describe_lack(folder))
         elif isinstance(model, Path) or name.startswith(("/", ".", "~")):
             raise UnknownModel(name, f"There is no model in the folder {folder.name!r}.")
         return settings, name

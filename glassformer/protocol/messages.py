@@ -32,6 +32,9 @@ class ModelSummary(Message):
     dtype: str | None = Field(default=None, description="number format it computes in")
     quantize: str | None = Field(default=None, description="how its weights are kept in fewer bits, or none")
     pinned: bool = Field(default=False, description="never unloaded to make room")
+    note: str = Field(
+        default_factory=str, description="what whoever looks at it should know, once it is loaded"
+    )
     prompts: list[str] = Field(default_factory=list, description="sample prompts, best first")
     error: str | None = None
 

@@ -223,6 +223,7 @@ def make_config(kind: Any, variant: dict[str, Any]) -> Any:
     if {"expand", "num_heads"} <= declared:
         chosen["num_heads"] = 2 * WIDTH // D_HEAD
     chosen |= {name: value for name, value in variant.items() if name in declared}
+    refuse_foreign_kinds(kind, chosen)
     chosen = {name: value for name, value in chosen.items() if value is not DROP}
     for name, part in list_parts(kind).items():
         chosen[name] = make_config(part, variant).to_dict()
@@ -244,6 +245,18 @@ def list_parts(kind: Any) -> dict[str, Any]:
         return {}
     held = {name: type(getattr(full, name, None)) for name in getattr(kind, "sub_configs", {})}
     return {name: part for name, part in held.items() if dataclasses.is_dataclass(part)}
+
+
+def refuse_foreign_kinds(kind: Any, chosen: dict[str, Any]) -> None:
+    """Raise NotBuilt for kinds of blocks that the family does not have; some configs take any name."""
+    try:
+        full = kind()
+    except Exception:
+        return
+    for name in ("layer_types", "layers_block_type"):
+        own = getattr(full, name, None)
+        if name in chosen and isinstance(own, list) and own and not set(chosen[name]) <= set(own):
+            raise NotBuilt(f"it has no blocks of the kinds {chosen[name]}")
 
 
 def list_kinds(kind: Any, config: Any) -> dict[str, list[str]]:

@@ -29,7 +29,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Cli
     (pickled / "model.safetensors").rename(pickled / "pytorch_model.bin")
     coded = make_model(root / "someone" / "coded", "gpt2")
     config = json.loads((coded / "config.json").read_text())
-    (coded / "config.json").write_text(json.dumps({**config, "auto_map": {"AutoConfig": "evil.Config"}}))
+    (coded / "config.json").write_text(
+        json.dumps({**config, "model_type": "evil", "auto_map": {"AutoConfig": "evil.Config"}})
+    )
     make_model(root / "gated" / "model", "gpt2")
     with local_hub(root) as hub:
         hub.gated.add("gated/model")

@@ -160,12 +160,18 @@ REFUSALS: dict[str, tuple[Callable[[Path], object], str]] = {
     "config that is a list": (lambda f: (f / "config.json").write_text("[]"), "not a JSON object"),
     "deep config": (lambda f: (f / "config.json").write_text('{"a":' * 50_000), "cannot be read as JSON"),
     "no type": (lambda f: (f / "config.json").write_text("{}"), "model_type"),
-    "code": (lambda f: change(f / "config.json", auto_map={"AutoModel": "x.Y"}), "code of its own"),
+    "code": (
+        lambda f: change(f / "config.json", auto_map={"AutoModel": "x.Y"}, model_type="of-its-own"),
+        "code of its own",
+    ),
     "nested code": (
         lambda f: change(f / "config.json", text_config={"auto_map": {"A": "x"}}),
         "code of its own",
     ),
-    "tokenizer code": (lambda f: change(f / "tokenizer_config.json", auto_map={"A": "x"}), "code of its own"),
+    "tokenizer code": (
+        lambda f: (change(f / "tokenizer_config.json", auto_map={"A": "x"}), (f / "tokenizer.json").unlink()),
+        "code of its own",
+    ),
     "kernel": (lambda f: change(f / "config.json", _attn_implementation="someone/kernel"), "kernel"),
     "kernel of a part": (lambda f: change(f / "config.json", attn_implementation="a/b:c@d"), "kernel"),
     "adapter": (lambda f: (f / "adapter_config.json").write_text("{}"), "adapter"),
@@ -205,8 +211,8 @@ def test_refusals(folder: Path, reason: str) -> None:
 def test_reading_a_config_needs_no_weights(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     assert read_config(folder / "config.json").hidden_size == 32
-    change(folder / "config.json", auto_map={"AutoConfig": "x.Y"})
-    with pytest.raises(ModelRefused):
+    change(folder / "config.json", auto_map={"AutoConfig": "x.Y"}, model_type="of-its-own")
+    with pytest.raises(ModelRefused, match="code of its own"):
         read_config(folder / "config.json")
 
 

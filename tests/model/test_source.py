@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+import glassformer as gf
 from glassformer.errors import BadValue, UnknownModel
 from glassformer.model.source import LONGEST_ID, Catalog
 
@@ -98,3 +99,30 @@ def test_malformed_ids(model_id: str) -> None:
 def test_ids_that_can_be_nothing(model_id: str) -> None:
     with pytest.raises(UnknownModel):
         Catalog().find(model_id)
+
+
+@pytest.mark.parametrize(
+    ("files", "sentence"),
+    [
+        (["model.Q4_1.gguf"], "holds a GGUF file"),
+        (["adapter_config.json", "adapter_model.safetensors"], "holds an adapter for another model"),
+        (["events.out"], "has no config.json"),
+    ],
+)
+def test_a_folder_that_is_no_model_is_told_as_what_it_is(
+    root: Path, files: list[str], sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And never asked of the hub under its name."""
+    (root / "run1").mkdir()
+    for name in files:
+        (root / "run1" / name).write_text("{}")
+    for model_id in ("run1", str(root / "run1")):
+        with pytest.raises(UnknownModel, match=sentence) as caught:
+            Catalog([root]).find(model_id)
+        assert str(root) not in caught.value.message
+    monkeypatch.chdir(root)
+    for name in ("run1", "./run1", root / "run1"):
+        with pytest.raises(UnknownModel, match=sentence):
+            gf.load(name)
+    # A folder that only holds folders may be an owner's.
+    assert Catalog([root]).find("team").kind == "hub"

@@ -145,6 +145,7 @@ function ModelOption({ model, onOpen }: { model: ModelSummary; onOpen: () => voi
     model.parameters === null ? null : formatLarge(model.parameters),
     current ? t("model.current") : model.status === "ready" ? t("model.ready") : null,
   ].filter((fact) => fact !== null);
+  const text = model.error ?? [model.description, model.note].filter(Boolean).join(" ");
   return (
     <button
       type="button"
@@ -156,9 +157,7 @@ function ModelOption({ model, onOpen }: { model: ModelSummary; onOpen: () => voi
     >
       <span className="model-option-title">{model.title || model.model_id}</span>
       <span className="model-option-facts mono">{facts.join(" · ")}</span>
-      {(model.error ?? model.description) !== "" && (
-        <span className="model-option-text">{model.error ?? model.description}</span>
-      )}
+      {text !== "" && <span className="model-option-text">{text}</span>}
     </button>
   );
 }

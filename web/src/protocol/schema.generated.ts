@@ -588,6 +588,11 @@ export interface components {
             /** Model Id */
             model_id: string;
             /**
+             * Note
+             * @description what whoever looks at it should know, once it is loaded
+             */
+            note?: string;
+            /**
              * Parameters
              * @default null
              */
