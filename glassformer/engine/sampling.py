@@ -19,6 +19,7 @@ from glassformer.engine.filter import PRUNERS, FilterChain
 from glassformer.engine.request import GenerationRequest
 from glassformer.errors import BadValue, ModelFailed
 from glassformer.model.load import LoadedModel
+from glassformer.model.overflow import advise
 from glassformer.protocol.messages import Sampling
 
 
@@ -162,7 +163,5 @@ def check_row(logits: Tensor) -> Tensor:
     """
     row = logits.detach().to(device="cpu", dtype=torch.float32)
     if not math.isfinite(row.max()):
-        raise ModelFailed(
-            "The model's own output is not a number; its weights or number format are at fault."
-        )
+        raise ModelFailed(f"The model's own output is not a number: {advise(logits.dtype)}.")
     return row

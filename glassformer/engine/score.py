@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from glassformer.errors import ModelFailed
+from glassformer.model.overflow import advise
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class Scoring:
     top: int
     is_alone = False
     _scores: list[Score] = field(default_factory=list)
+    _dtype: torch.dtype = torch.float32
 
     def wanted(self, count: int) -> frozenset[str]:
         return frozenset({"lm_head"})
@@ -43,6 +45,7 @@ class Scoring:
         return nullcontext()
 
     def see(self, capture: object, rows: slice, logits: Tensor) -> None:
+        self._dtype = logits.dtype
         # Row by row: the logits of a long piece are large enough once. Must not fail, others share the forward.
         for row, token_id in zip(logits, self.token_ids[len(self._scores) + 1 :], strict=False):
             logprobs = row.detach().to(device="cpu", dtype=torch.float32).log_softmax(-1)
@@ -56,7 +59,5 @@ class Scoring:
     def read(self) -> list[Score]:
         """The scores, once the generation is over. Raises ModelFailed where the model's output is unusable."""
         if any(math.isnan(score.logprob) for score in self._scores):
-            raise ModelFailed(
-                "The model's own output is not a number; its weights or number format are at fault."
-            )
+            raise ModelFailed(f"The model's own output is not a number: {advise(self._dtype)}.")
         return self._scores

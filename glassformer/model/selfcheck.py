@@ -22,6 +22,7 @@ from glassformer.model.attention import UnknownAttention, install, select_attent
 from glassformer.model.capture import Capture, locate, split_address
 from glassformer.model.equation import close_factor, evaluate, find_open
 from glassformer.model.hooking import hook_input, hook_output
+from glassformer.model.overflow import advise, blank_shared, is_overflowing
 from glassformer.model.rerun import rerun_block, rerun_tail
 from glassformer.model.residual import first_tensor
 from glassformer.model.structure import Refusal, Structure
@@ -96,7 +97,10 @@ class Measurement:
             self.refusals[address] = "the model never ran the module that should give it"
 
     def _differs_from_eager(self, logits: Tensor) -> bool:
-        return self._eager is not None and compare(logits, self._eager.logits).status == "refused"
+        # What overflows does so in any attention.
+        return (
+            self._eager is not None and compare(*blank_shared(logits, self._eager.logits)).status == "refused"
+        )
 
     def _run_captured(self, addresses: Iterable[str]) -> tuple[Capture, Tensor]:
         self.refusals = {}
@@ -192,7 +196,9 @@ class Measurement:
         self, addresses: list[str], values: dict[str, Tensor], reason: str, block: int | None
     ) -> None:
         differing = [
-            a for a in addresses if a not in values or compare(self.values[a], values[a]).status == "refused"
+            a
+            for a in addresses
+            if a not in values or compare(*blank_shared(self.values[a], values[a])).status == "refused"
         ]
         # One wrong tensor may be a dead end; a wrong result means that the block needs more than its input.
         self._doubt(addresses if f"resid_post.{block}" in differing else differing, reason, block)
@@ -244,6 +250,9 @@ class Measurement:
             return Finding(False, None, Check(status="refused", reason=self.refusals[address]))
         if address not in self.values:
             return Finding(False, None, Check(status="refused", reason="the model does not compute it"))
+        if is_overflowing(self.values[address]):
+            reason = f"its numbers are not finite: {advise(self.values[address].dtype)}"
+            return Finding(True, None, Check(status="refused", reason=reason))
         doubt = self._against_eager(address)
         if doubt is not None and doubt.status == "refused":
             reason = f"it differs from eager attention: {doubt.reason}"

@@ -21,6 +21,7 @@ from glassformer.model.equation import (
     rotary_partner,
     spread_table,
 )
+from glassformer.model.overflow import advise
 from glassformer.protocol.anatomy import Equation, EquationInput, Input, Site, SiteInput, WeightInput
 from glassformer.protocol.explanation import (
     Explanation,
@@ -86,11 +87,8 @@ def list_terms(cell: Cell) -> tuple[list[Addend], list[Addend]]:
 def describe_overflow(trace: Trace, value: float) -> str:
     """What to say of a cell that is infinite or not a number."""
     what = "not a number (NaN)" if math.isnan(value) else "minus infinity" if value < 0 else "infinity"
-    text = f"This cell is {what}."
     dtype = trace.loaded.dtype
-    if dtype == torch.float16:
-        text += f" float16 holds numbers up to {torch.finfo(dtype).max:,.0f}; bfloat16 and float32 hold larger ones."
-    return text
+    return f"This cell is {what}: {advise(dtype)}." if dtype == torch.float16 else f"This cell is {what}."
 
 
 class _Walk:

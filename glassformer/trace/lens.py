@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from glassformer.errors import BadValue, ModelFailed, UnknownAddress
+from glassformer.model.overflow import advise
 from glassformer.model.rerun import rerun_tail
 from glassformer.protocol.anatomy import Site
 from glassformer.protocol.messages import Lens, LensCandidate, LensRow
@@ -109,7 +110,7 @@ def summarise_site(trace: Trace, address: str, start: int, stop: int, top: int) 
     for rows in split_rows(start, stop, trace.loaded.vocab):
         logits = read_lens(trace, address, rows).float()
         if not torch.isfinite(logits.amax(-1)).all():
-            raise ModelFailed(f"The logits after {address} are not numbers.")
+            raise ModelFailed(f"The logits after {address} are not numbers: {advise(trace.loaded.dtype)}.")
         logprobs = logits.log_softmax(-1)
         shares = logprobs.exp()
         entropy = -(shares * logprobs.clamp_min(torch.finfo(torch.float32).min)).sum(-1) / torch.log(

@@ -11,10 +11,15 @@ from adding_up import find_slip
 from building import build, make_prompt
 from measuring import NoTokenizer, record
 
+from glassformer.engine.sampling import check_row
+from glassformer.errors import ModelFailed
 from glassformer.model.anatomy import build_anatomy
 from glassformer.model.load import LoadedModel, wrap_model
 from glassformer.model.source import ModelSource
+from glassformer.trace.lens import read_lens_table
 from glassformer.trace.trace import Trace
+
+OVERFLOW = "numbers overflow in float16, which ends at 65,504; load the model in bfloat16 or float32."
 
 
 def load(family: str, **parameters: float) -> LoadedModel:
@@ -115,4 +120,16 @@ def test_what_overflowed_in_half_precision_says_so() -> None:
     feature = int((~torch.isfinite(torch.from_numpy(at.copy()))).nonzero()[0])
     explanation = trace.explain("mlp_out.1", [5, feature])
     assert explanation.value is None
-    assert "float16 holds numbers up to 65,504; bfloat16 and float32 hold larger ones." in explanation.note
+    assert explanation.note.endswith(OVERFLOW)
+    for ask in (lambda: check_row(trace.read_logits(5)), lambda: read_lens_table(trace)):
+        with pytest.raises(ModelFailed, match=OVERFLOW):
+            ask()
+    # At load: what overflows is told as that, and what comes before it is shown.
+    loaded.anatomy = anatomy = build_anatomy(loaded)
+    assert loaded.structure.untapped is None
+    sites = {site.address: site for block in anatomy.blocks for site in block.sites}
+    assert sites["mlp_out.1"].check.reason == f"its numbers are not finite: {OVERFLOW}".rstrip(".")
+    for address, site in sites.items():
+        if site.block == 0 or (site.point in ("attn_probs", "q", "resid_mid") and site.block == 1):
+            assert site.check.status != "refused", (address, site.check.reason)
+    assert not torch.isfinite(torch.from_numpy(trace_of(loaded).read("resid_post.1").copy())).all()
