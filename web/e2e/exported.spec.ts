@@ -22,6 +22,8 @@ import { askTransformers } from "./reference.ts";
 import { glassformer } from "./server.ts";
 
 const PROMPT = "Mia has a red ball. Mia gives the ball to Tom.";
+/** What the bundled sorter reads. */
+const LETTERS = "CBABBC";
 const NEW_TOKENS = 4;
 /** Somewhere below the root of a host that knows nothing of the page. */
 const FOLDER = "somewhere/below/story";
@@ -65,10 +67,7 @@ function serveFiles(root: string): Server {
 
 beforeAll(async () => {
   site = mkdtempSync(join(tmpdir(), "glassformer-"));
-  const options = ["--max-new-tokens", String(NEW_TOKENS), "--out", join(site, FOLDER)];
-  execFileSync(glassformer, ["export", "tales", PROMPT, ...options], {
-    env: { ...process.env, HF_HUB_OFFLINE: "1" },
-  });
+  exportInto(FOLDER, "tales", PROMPT);
   server = serveFiles(site);
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   address = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
@@ -81,6 +80,13 @@ afterAll(async () => {
   server.close();
   rmSync(site, { recursive: true });
 });
+
+function exportInto(folder: string, model: string, prompt: string): void {
+  const options = ["--max-new-tokens", String(NEW_TOKENS), "--out", join(site, folder)];
+  execFileSync(glassformer, ["export", model, prompt, ...options], {
+    env: { ...process.env, HF_HUB_OFFLINE: "1" },
+  });
+}
 
 async function openExported(folder: string, query = ""): Promise<Exported> {
   const asked: string[] = [];
@@ -146,10 +152,24 @@ test("every position tells what could come next, and nothing is offered that nee
 });
 
 test("how a cell was computed is computed here, as a server tells it", async () => {
+  await compareExplanations(shared, "tales", PROMPT);
+});
+
+test("so is it for layer norms, biases and learned positions", async () => {
+  const folder = "letters";
+  exportInto(folder, "sorter", LETTERS);
+  const exported = await openExported(folder);
+  await waitForFullPicture(exported.page);
+  await compareExplanations(exported, "sorter", LETTERS);
+  await exported.close();
+});
+
+/** Holds the explanations that the page makes of an export's files against those of a server, for every kind of site. */
+async function compareExplanations(exported: Exported, model: string, prompt: string): Promise<void> {
   const serverUrl = inject("serverUrl");
   const body = {
-    model_id: "tales",
-    prompt: PROMPT,
+    model_id: model,
+    prompt,
     max_new_tokens: NEW_TOKENS,
     sampling: { temperature: 0 },
   };
@@ -161,14 +181,14 @@ test("how a cell was computed is computed here, as a server tells it", async () 
   const { id } = (await asked.json()) as { id: string };
   await (await fetch(`${serverUrl}/api/traces/${id}/events`)).text();
 
-  const { page, complaints } = shared;
+  const { page, complaints } = exported;
   const sites = await readState(page, (state) => {
     const { anatomy } = state;
     const all = anatomy ? [...anatomy.before, ...(anatomy.blocks[1]?.sites ?? []), ...anatomy.after] : [];
     return all.map(({ address, axes }) => ({ address, axes }));
   });
   expect(sites.length).toBeGreaterThan(15);
-  const places: Record<string, number> = { head: 1, kv_head: 1, pos: 7, query: 7, key: 3 };
+  const places: Record<string, number> = { head: 1, kv_head: 1, pos: 5, query: 5, key: 3, vocab: 2 };
   for (const { address, axes } of sites) {
     const index = axes.map((axis) => places[axis] ?? 11);
     const url = `${serverUrl}/api/traces/${id}/explain?address=${address}&index=${index.join(",")}`;
@@ -206,7 +226,7 @@ test("how a cell was computed is computed here, as a server tells it", async () 
     expect(named(own?.terms.slice(0, 1)), address).toEqual(named(told.terms.slice(0, 1)));
   }
   expect(complaints).toEqual([]);
-});
+}
 
 test("a link into an export opens the cell it names", async () => {
   const { page, close } = await openExported(FOLDER, "?position=3&cell=mlp_act.1:5,12");

@@ -1,13 +1,23 @@
-/** Activation functions by the names of PyTorch's modules, as the anatomy's equations give them. */
+const sigmoid = (x: number) => 1 / (1 + Math.exp(-x));
+const softplus = (x: number) => Math.log1p(Math.exp(-Math.abs(x))) + Math.max(0, x);
+const silu = (x: number) => x * sigmoid(x);
+const tanhGelu = (x: number) => (x / 2) * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)));
+const squaredRelu = (x: number) => Math.max(0, x) ** 2;
+
+/** Activation functions by the names of PyTorch's and transformers' modules, as the anatomy's equations give them. */
 export const activations: Readonly<Record<string, (x: number) => number>> = {
-  SiLU: (x) => x / (1 + Math.exp(-x)),
-  SiLUActivation: (x) => x / (1 + Math.exp(-x)),
+  SiLU: silu,
   GELU: (x) => (x / 2) * (1 + erf(x / Math.SQRT2)),
-  GELUTanh: (x) => (x / 2) * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3))),
+  GELUTanh: tanhGelu,
+  NewGELU: tanhGelu,
+  FastGELU: tanhGelu,
+  QuickGELU: (x) => x * sigmoid(1.702 * x),
   ReLU: (x) => Math.max(0, x),
-  ReLU2: (x) => Math.max(0, x) ** 2,
-  Sigmoid: (x) => 1 / (1 + Math.exp(-x)),
-  Softplus: (x) => Math.log1p(Math.exp(-Math.abs(x))) + Math.max(0, x),
+  ReLU2: squaredRelu,
+  ReLUSquared: squaredRelu,
+  Mish: (x) => x * Math.tanh(softplus(x)),
+  Sigmoid: sigmoid,
+  Softplus: softplus,
   Tanh: Math.tanh,
 };
 
