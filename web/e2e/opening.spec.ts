@@ -29,6 +29,11 @@ test("with no click, the bundled model has run a sample prompt and stands in 3D"
   expect(await page.title()).toContain("Glassformer");
 });
 
+test("one line says what this is, how big it is and that it runs here", async () => {
+  const about = (await opened().page.getByTestId("about").innerText()).replaceAll(/\s/g, " ");
+  expect(about).toBe("tales is a language model: 1.0 M parameters in 5 blocks, running on this computer.");
+});
+
 test("the canvas is not blank", async () => {
   const pixels = await readCanvasPixels(opened().page);
   expect(pixels.drawnShare).toBeGreaterThan(0.05);

@@ -2,6 +2,7 @@ import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import { launchBrowser, openPage } from "./browser.ts";
 import { readState, waitForRecording, waitForState } from "./drive.ts";
+import { startServer } from "./server.ts";
 
 const PROMPT = "Mia says";
 /** Right to left, of three bytes, of four; every byte of them is a token of its own. */
@@ -87,4 +88,28 @@ test("characters of several tokens and of other directions are whole, in a recor
   expect(pieces.filter((piece) => piece === "").length).toBeGreaterThan(5);
   expect(pieces.some((piece) => piece.includes("\ufffd"))).toBe(false);
   await close();
+});
+
+test("seen from another machine, the page names its host, and copies without a clipboard of its own", async () => {
+  const host = "glass.example";
+  const away = await startServer(["--allowed-host", host]);
+  const browser = await launchBrowser([`--host-resolver-rules=MAP ${host} 127.0.0.1`]);
+  try {
+    const path = `/llm/?model=tales&prompt=${PROMPT}&tokens=12&temperature=0&drawn=1`;
+    const { page } = await openPage(browser, `http://${host}:${away.port}`, { path });
+    await waitForRecording(page);
+    const about = await page.getByTestId("about").innerText();
+    expect(about).toMatch(/is a language model: .*, running on glass\.example\.$/);
+    expect(await page.evaluate(() => window.isSecureContext)).toBe(false);
+
+    const text = await page.getByTestId("written").evaluate((element) => element.textContent ?? "");
+    await page.getByTestId("copy").click();
+    await page.getByText("Copied", { exact: true }).waitFor({ state: "attached" });
+    await page.getByTestId("prompt").fill("");
+    await page.getByTestId("prompt").press("ControlOrMeta+V");
+    expect(await page.getByTestId("prompt").inputValue()).toBe(text);
+  } finally {
+    await browser.close();
+    await away.stop();
+  }
 });
