@@ -35,9 +35,6 @@ from glassformer.trace.intervention import (
 from glassformer.trace.materialise import PATTERNS, BlockSites, check_whole, form_pattern, materialise_block
 from glassformer.trace.recording import Recording, Send, to_numpy
 
-# Cells of one answer of rows: 16 MiB.
-MOST_CELLS = 2**22
-
 
 class BlockCache(Protocol):
     """Where materialised blocks are kept between questions; may forget any of them."""
@@ -165,12 +162,14 @@ class Trace:
         cells, is_held = self._read(site, where)
         return to_numpy(cells.clone() if copies and is_held else cells)
 
-    def read_rows(self, address: str, start: int, stop: int, level: int = 0) -> Array:
+    def read_rows(
+        self, address: str, start: int, stop: int, level: int = 0, *, most_cells: int | None = None
+    ) -> Array:
         """The rows of positions `start` to `stop` as a level of the store has them, with the keys before `stop`.
 
         Of a coarse level these are the rows that pool any of those positions, of a recording that ends at `stop`.
         Raises UnknownAddress, and BadValue for positions that are not recorded, for a level that is not there, and
-        for more than `MOST_CELLS`.
+        for more than `most_cells`.
         """
         site = self.require_site(address)
         axis = next((axis for axis, name in enumerate(site.axes) if name in ("pos", "query")), -1)
@@ -187,7 +186,8 @@ class Trace:
             slice(start >> level if place == axis else 0, size)
             for place, size in enumerate(level_shape(shape, level))
         )
-        if math.prod(part.stop - part.start for part in region) > MOST_CELLS:
+        cells = math.prod(part.stop - part.start for part in region)
+        if most_cells is not None and cells > most_cells:
             raise BadValue("These are too many cells for one answer; ask for fewer positions.", field="stop")
         return read_level(partial(self.read, address), shape, level, region, "magnitude")
 

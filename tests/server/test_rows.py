@@ -10,6 +10,7 @@ import pytest
 from serving import read_events, serving
 
 from glassformer.protocol.frames import decode_frame
+from glassformer.server.router import traces
 
 PROMPT = "the quick brown fox jumps over the lazy dog"
 
@@ -102,6 +103,30 @@ def test_rows_are_those_of_the_store(client: httpx.Client, address: str) -> None
             whole[at] = np.frombuffer(body, "<f4").reshape(chunks)
         whole = whole[tuple(slice(0, size) for size in described["shape"])]
         np.testing.assert_array_equal(rows, whole[..., start >> level :, :])
+
+
+def test_many_sites_come_in_one_answer(client: httpx.Client) -> None:
+    state = record(client)
+    path, region = f"/api/traces/{state['id']}/rows", {"start": 1, "stop": state["positions"]}
+    _, rows = decode_frame(client.get(path, params={"address": ADDRESSES, **region}).content)
+    assert list(rows) == ADDRESSES
+    for address in ADDRESSES:
+        np.testing.assert_array_equal(
+            rows[address], read_rows(client, state["id"], address=address, **region)
+        )
+    crowd = client.get(path, params={"address": ["q.0"] * 65, **region})
+    assert (crowd.status_code, crowd.json()["field"]) == (422, "address")
+
+
+def test_an_answer_of_rows_is_bounded(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = record(client)
+    region = {"start": 0, "stop": state["positions"]}
+    one = read_rows(client, state["id"], address="q.0", **region).size
+    monkeypatch.setattr(traces, "MOST_CELLS", 2 * one)
+    path = f"/api/traces/{state['id']}/rows"
+    assert client.get(path, params={"address": ["q.0", "z.0"], **region}).status_code == 200
+    refused = client.get(path, params={"address": ["q.0", "z.0", "q.1"], **region})
+    assert (refused.status_code, refused.json()["field"]) == (422, "stop")
 
 
 def test_rows_that_are_not_there_are_refused(client: httpx.Client) -> None:

@@ -26,6 +26,10 @@ from glassformer.trace.request import check_request, encode_request
 
 if TYPE_CHECKING:
     from glassformer.server.trace_run import TraceRun
+    from glassformer.tiles.level import Array
+
+# Cells of one answer of rows: 16 MiB.
+MOST_CELLS = 2**22
 
 router = APIRouter(prefix="/api/traces", tags=["recordings"])
 
@@ -195,22 +199,25 @@ async def explain_cell(
 async def read_rows(
     trace_id: str,
     services: ServicesOf,
-    address: Annotated[str, Query(min_length=1, max_length=200)],
+    address: Annotated[list[str], Query(min_length=1, max_length=64)],
     start: Annotated[int, Query(ge=0)],
     stop: Annotated[int, Query(ge=1)],
     level: Annotated[int, Query(ge=0, le=32)] = 0,
 ) -> Response:
-    """Rows of a site as a live frame has them: what a page lacks that knows the rest."""
+    """Rows of sites as a live frame has them: what a page lacks that knows the rest."""
     run = find_run(services, trace_id)
     frame = await services.read(encode_rows, run, address, start, stop, level)
     return Response(frame, media_type="application/octet-stream", headers={"Cache-Control": "no-store"})
 
 
-def encode_rows(run: TraceRun, address: str, start: int, stop: int, level: int) -> bytes:
+def encode_rows(run: TraceRun, addresses: list[str], start: int, stop: int, level: int) -> bytes:
     from glassformer.protocol.frames import encode_frame
 
-    rows = run.trace.read_rows(address, start, stop, level)
-    return encode_frame(run.trace.id, start, stop, {address: rows})
+    rows: dict[str, Array] = {}
+    for address in dict.fromkeys(addresses):
+        room = MOST_CELLS - sum(read.size for read in rows.values())
+        rows[address] = run.trace.read_rows(address, start, stop, level, most_cells=room)
+    return encode_frame(run.trace.id, start, stop, rows)
 
 
 @router.get("/{trace_id}/lens", response_model=Lens)

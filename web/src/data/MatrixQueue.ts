@@ -2,6 +2,8 @@ import { isAbort } from "./request";
 
 export interface Job<Result> {
   key: string;
+  /** It shares its request with others of its kind, so that many may be under way. */
+  isLight?: boolean;
   read(signal: AbortSignal): Promise<Result>;
 }
 
@@ -12,6 +14,8 @@ export interface QueueListener<Result> {
 
 /** Below the browser's six connections a host, so that a click's own request never waits behind the scenery. */
 const PARALLEL = 4;
+/** So many light ones share a request. */
+const LIGHT = 64;
 
 /**
  * Reads what is wanted, in the order wanted. Each new list replaces the last: what fell out of it is cancelled,
@@ -60,7 +64,7 @@ export class MatrixQueue<Result> {
 
   #fill(): void {
     for (const job of this.#wanted) {
-      if (this.#running.size >= PARALLEL) return;
+      if (this.#running.size >= (job.isLight ? LIGHT : PARALLEL)) continue;
       if (!this.#running.has(job.key) && !this.#settled.has(job.key)) void this.#start(job);
     }
   }

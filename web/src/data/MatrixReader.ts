@@ -3,6 +3,7 @@ import type { Cell } from "../layout/Cell";
 import type { Matrix } from "../layout/Matrix";
 import { ByteLru } from "./ByteLru";
 import { RecordedRows, type Rows } from "./RecordedRows";
+import { RowsBatch } from "./RowsBatch";
 import type { StoreAddress, StoreSource } from "./Source";
 
 export interface MatrixAddress {
@@ -37,9 +38,12 @@ export class MatrixReader {
   readonly #stores = new Map<string, Promise<OpenStore>>();
   readonly #pending = new Map<string, Pending>();
   readonly #source: StoreSource;
+  readonly #batch: RowsBatch | null;
 
   constructor(source: StoreSource) {
     this.#source = source;
+    const { readRows } = source;
+    this.#batch = readRows ? new RowsBatch(readRows) : null;
   }
 
   /** A level past the last one stands for the last one, one finer than there is for the first. Throws MissingError. */
@@ -67,7 +71,7 @@ export class MatrixReader {
 
   /** Asks for the rows that are missing, where some are known; null where none are, or none can be asked for. */
   async fill({ store, name, level }: MatrixAddress, signal: AbortSignal): Promise<Rows[] | null> {
-    if (store.kind !== "recording" || !this.#source.readRows) return null;
+    if (store.kind !== "recording" || !this.#batch) return null;
     const { traceId, positions } = store;
     const missing = this.rows.gaps(traceId, name, level, positions);
     if (!missing) return null;
@@ -77,14 +81,13 @@ export class MatrixReader {
     for (const [from, until] of missing.gaps) {
       for (let start = from; start < until; ) {
         const stop = Math.min(until, start + most);
-        const place = { address: name, start, stop, level: missing.level };
-        const { arrays } = await this.#source.readRows(traceId, place, signal);
-        for (const { shape, values } of arrays) {
-          const first = start >> missing.level;
-          const rows = { start: first, stop: first + (shape.at(-2) ?? 0), shape, values, positions: stop };
-          this.rows.add(traceId, name, missing.axes, missing.level, rows);
-          found.push(rows);
-        }
+        const place = { traceId, start, stop, level: missing.level };
+        const first = start >> missing.level;
+        const cells = (Math.ceil(stop / 2 ** missing.level) - first) * missing.rowCells;
+        const { shape, values } = await this.#batch.read(place, name, cells, signal);
+        const rows = { start: first, stop: first + (shape.at(-2) ?? 0), shape, values, positions: stop };
+        this.rows.add(traceId, name, missing.axes, missing.level, rows);
+        found.push(rows);
         start = stop;
       }
     }

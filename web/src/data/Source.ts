@@ -14,9 +14,9 @@ export interface CellReference {
   index: readonly number[];
 }
 
-/** Rows of the positions `start` to `stop` at a level. */
+/** Rows of the positions `start` to `stop` at a level, of one tensor or several. */
 export interface RowsReference {
-  address: string;
+  addresses: readonly string[];
   start: number;
   stop: number;
   level: number;

@@ -73,8 +73,9 @@ export function fetchExplanation(
 }
 
 export async function fetchRows(traceId: string, rows: RowsReference, signal: AbortSignal): Promise<Frame> {
-  const { address, start, stop, level } = rows;
-  const query = new URLSearchParams({ address, start: `${start}`, stop: `${stop}`, level: `${level}` });
+  const { addresses, start, stop, level } = rows;
+  const query = new URLSearchParams({ start: `${start}`, stop: `${stop}`, level: `${level}` });
+  for (const address of addresses) query.append("address", address);
   const response = await request(`/api/traces/${traceId}/rows?${query}`, { signal });
   if (!response.ok) throw await readRefusal(response);
   return decodeFrame(await response.arrayBuffer());

@@ -1,6 +1,6 @@
 import { Batch } from "../data/Batch";
 import { LiveSocket } from "../data/LiveSocket";
-import { MatrixQueue } from "../data/MatrixQueue";
+import { type Job, MatrixQueue } from "../data/MatrixQueue";
 import { MatrixReader } from "../data/MatrixReader";
 import type { Rows } from "../data/RecordedRows";
 import type { StoreAddress, StoreSource } from "../data/Source";
@@ -19,6 +19,8 @@ import { whenBack } from "./whenBack";
 const FRAME_BATCH_MS = 16;
 /** How often rows are read from the store while they come by no socket. */
 const CATCH_UP_MS = 1_000;
+/** The last frame of a text comes by another way than the word that it has ended: it is waited for. */
+const LAST_FRAME_MS = 2_000;
 
 /** A whole tensor, or the rows of one that the scene has the rest of. */
 type Arrival = Matrix | { address: string; added: Rows[] };
@@ -45,6 +47,12 @@ export class Tensors {
   #owes = false;
   /** How many of its positions were known before it. */
   #keptCount = 0;
+  /** How far the live rows of a recording have come. */
+  #heard: { traceId: string; stop: number; timer: ReturnType<typeof setTimeout> | undefined } = {
+    traceId: "",
+    stop: 0,
+    timer: undefined,
+  };
   /** Frames of a recording that has not said yet what it begins with. */
   #early: Frame[] = [];
   /** Goes up when sites have to be asked for anew. */
@@ -100,6 +108,7 @@ export class Tensors {
     const isAwaited = trace?.positions === 0 && sharedPrefix(this.#shown, trace) > 0;
     if (trace?.id === this.#shown?.id) {
       this.#shown = trace;
+      if (this.#awaitsLastFrame()) return;
       if (trace && trace.positions !== this.#askedAt) this.#askAnew(trace);
     } else if (!isAwaited) {
       this.#turnTo(trace, trace ? sharedRows(this.#shown, trace) : 0);
@@ -122,6 +131,24 @@ export class Tensors {
   fillScene(): void {
     this.#delivered.clear();
     this.#queue.forget();
+  }
+
+  /** Whether the last rows are still on their way; asks again when they have come, or when none comes any more. */
+  #awaitsLastFrame(): boolean {
+    const trace = this.#shown;
+    const isAwaited =
+      trace !== null &&
+      isEnded(trace) &&
+      this.#live.isOpen &&
+      this.#heard.traceId === trace.id &&
+      this.#heard.stop < trace.positions;
+    if (!isAwaited) return false;
+    clearTimeout(this.#heard.timer);
+    this.#heard.timer = setTimeout(() => {
+      this.#heard = { traceId: "", stop: 0, timer: undefined };
+      this.refreshRecording();
+    }, LAST_FRAME_MS);
+    return true;
   }
 
   #askAnew(trace: TraceState): void {
@@ -164,19 +191,20 @@ export class Tensors {
     // What is known of the recording before stays wanted while this one has nothing yet.
     const shown = this.#shown;
     this.#queue.want(
-      wanted.flatMap((one) => {
+      wanted.flatMap((one): Job<Arrival>[] => {
         const { name, kind, level } = one;
         if (kind === "weight") {
           if (!anatomy) return [];
           const store = { kind: "weights", modelId: anatomy.model_id } as const;
           if (!this.reader.holds(store)) return [];
           const key = `weights ${anatomy.model_id} ${name} ${level}`;
-          return [{ key, read: (signal: AbortSignal) => this.reader.read({ store, name, level }, signal) }];
+          return [{ key, read: (signal) => this.reader.read({ store, name, level }, signal) }];
         }
         if (!shown || this.#askedAt === 0) return [];
         const store = { kind: "recording", traceId: shown.id, positions: this.#askedAt } as const;
         const key = `recording ${this.#epoch} ${keyOf(one)}`;
-        return [{ key, read: (signal: AbortSignal) => this.#read(store, one, signal) }];
+        const isLight = level === 0 && this.#delivered.has(keyOf(one));
+        return [{ key, isLight, read: (signal) => this.#read(store, one, signal) }];
       }),
     );
     if (trace && (activity === "generating" || activity === "stopping")) {
@@ -235,6 +263,13 @@ export class Tensors {
         this.reader.rows.add(trace.id, address, axes, 0, { start, stop, shape, values, positions: stop });
         this.#scene().appendRows(address, start, stop, values);
       }
+    }
+    if (this.#heard.traceId !== trace.id) this.#heard = { traceId: trace.id, stop: 0, timer: undefined };
+    this.#heard.stop = Math.max(this.#heard.stop, positions);
+    if (this.#heard.timer !== undefined) {
+      clearTimeout(this.#heard.timer);
+      this.#heard.timer = undefined;
+      this.refreshRecording();
     }
     this.#onArrival();
   }

@@ -1,0 +1,82 @@
+import type { Frame, FrameRows } from "../protocol/frames";
+import type { RowsReference } from "./Source";
+
+export interface RowsPlace {
+  traceId: string;
+  start: number;
+  stop: number;
+  level: number;
+}
+
+type ReadRows = (traceId: string, rows: RowsReference, signal: AbortSignal) => Promise<Frame>;
+
+interface Waiting {
+  address: string;
+  cells: number;
+  signal: AbortSignal;
+  resolve(rows: FrameRows): void;
+  reject(reason: unknown): void;
+}
+
+/** Cells and tensors of one request; a server answers up to four times the cells, and as many tensors. */
+const MOST_CELLS = 2 ** 20;
+const MOST_TENSORS = 64;
+
+/** Asks for the same rows of many tensors in one request: those that are asked for at about the same time. */
+export class RowsBatch {
+  readonly #request: ReadRows;
+  readonly #waiting = new Map<string, { place: RowsPlace; all: Waiting[] }>();
+
+  constructor(request: ReadRows) {
+    this.#request = request;
+  }
+
+  /** `cells` is about how many there will be. Rejects with the signal's reason. */
+  read(place: RowsPlace, address: string, cells: number, signal: AbortSignal): Promise<FrameRows> {
+    return new Promise((resolve, reject) => {
+      const key = JSON.stringify(place);
+      const batch = this.#waiting.get(key) ?? { place, all: [] };
+      const held = batch.all.reduce((sum, each) => sum + each.cells, 0);
+      const isFull = batch.all.length >= MOST_TENSORS || (held > 0 && held + cells > MOST_CELLS);
+      if (isFull) this.#send(key);
+      const into = isFull ? { place, all: [] } : batch;
+      into.all.push({ address, cells, signal, resolve, reject });
+      if (this.#waiting.has(key)) return;
+      this.#waiting.set(key, into);
+      setTimeout(() => this.#waiting.get(key) === into && this.#send(key));
+    });
+  }
+
+  #send(key: string): void {
+    const batch = this.#waiting.get(key);
+    this.#waiting.delete(key);
+    if (batch) void this.#fetch(batch.place, batch.all);
+  }
+
+  async #fetch({ traceId, ...rows }: RowsPlace, all: Waiting[]): Promise<void> {
+    const controller = new AbortController();
+    let left = all.length;
+    for (const { signal, reject } of all) {
+      const leave = () => {
+        reject(signal.reason);
+        left -= 1;
+        // One that leaves does not take the others' answer away.
+        if (left === 0) controller.abort();
+      };
+      if (signal.aborted) leave();
+      else signal.addEventListener("abort", leave, { once: true });
+    }
+    try {
+      const addresses = all.map(({ address }) => address);
+      const { arrays } = await this.#request(traceId, { ...rows, addresses }, controller.signal);
+      const found = new Map(arrays.map((array) => [array.address, array]));
+      for (const { address, resolve, reject } of all) {
+        const array = found.get(address);
+        if (array) resolve(array);
+        else reject(new Error(`The server left ${address} out.`));
+      }
+    } catch (error) {
+      for (const { reject } of all) reject(error);
+    }
+  }
+}
