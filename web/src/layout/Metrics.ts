@@ -19,7 +19,7 @@ const FREE: Record<Format, Free & { tileRows: number }> = {
   narrow: { width: 345, height: 315, tileRows: 3 },
 };
 
-/** A window up to so wide is `narrow`; as `NARROW` in panels/useMediaQuery.ts. */
+/** A window up to so wide is `narrow`: where panels are sheets (panels/useMediaQuery.ts), on a phone that stands. */
 const NARROW_PX = 760;
 
 export function formatOf(windowWidth: number): Format {
