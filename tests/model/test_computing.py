@@ -5,10 +5,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny import make_model
 
+from glassformer.engine import forward
+from glassformer.engine.generation import decode
+from glassformer.engine.request import GenerationRequest
 from glassformer.model import computing as module
+from glassformer.model import rerun
 from glassformer.model.computing import Crew, IdleCores, read_idle_secs
+from glassformer.model.load import load_model
+from glassformer.model.prepare import look_into
+from glassformer.model.source import Catalog
 from glassformer.model.thread_count import Step, ThreadCount
+from glassformer.protocol.messages import Sampling
+from glassformer.trace.store import TraceStore
 
 
 @pytest.fixture(autouse=True)
@@ -107,3 +117,38 @@ def test_idle_cores_are_counted_among_those_that_may_be_used(
     clock.unlink()
     idle._last = (idle._last[0] - 1.0, idle._last[1])
     assert idle.read() is None
+
+
+@pytest.mark.parametrize("packs", [True, False])
+def test_texts_blocks_and_ends_are_computed_with_the_threads_that_are_given(
+    packs: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Writing, reading and running again alike, whether generations share forwards or take turns."""
+    make_model(tmp_path / "llama", "llama")
+    source = Catalog([tmp_path]).find("llama")
+    assert source.folder is not None
+    loaded = load_model(source, source.folder, device="cpu")
+    look_into(loaded)
+    loaded.__dict__["packing_fault"] = None if packs else "for this test"
+    crew = Crew()
+    crew._counts[4] = ThreadCount(4)
+    crew._counts[4].count = 3
+    monkeypatch.setattr(crew._idle, "read", lambda: None)
+    observed: list[Step] = []
+    monkeypatch.setattr(ThreadCount, "observe", lambda _, step: observed.append(step))
+    monkeypatch.setattr(forward, "computing", crew.computing)
+    monkeypatch.setattr(rerun, "computing", crew.computing)
+    seen: list[int] = []
+    handle = loaded.structure.blocks[1].register_forward_hook(lambda *_: seen.append(torch.get_num_threads()))
+    prompt = list(range(5, 25))
+    trace = TraceStore(2**24).create(loaded, prompt, len(prompt))
+    request = GenerationRequest(prompt, Sampling(temperature=0), max_new_tokens=3)
+    for token in decode(loaded, request, watcher=trace.watcher):
+        trace.append_token(token.token_id)
+    trace.read("mlp_out.1")
+    trace.read_logits(3)
+    handle.remove()
+    assert set(seen) == {3}
+    assert [step.rows for step in observed if step.kind == "forward"] == [20, 1, 1, 1]
+    assert {step.kind for step in observed} == {"forward", "block", "end"}
+    assert torch.get_num_threads() == 4
