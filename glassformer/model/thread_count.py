@@ -25,9 +25,11 @@ HOPELESS = 2.0
 AS_GOOD, BETTER = 1.05, 0.97
 # Cores that must stand idle before more threads are tried.
 IDLE_CORES = 0.6
-# Seconds between two trials: at first, and once none has won for long. Half a minute of steps that are three times as
-# long as they might be, once in a minute, is nothing beside what a change that nobody noticed would cost.
+# Seconds until fewer, or more, are tried again: at first, and once none has won for long.
 SOONEST_SECS, LATEST_SECS = 1.0, 60.0
+# More threads that had to be given up again within so many seconds were not worth it, though they had won: others come
+# and go (a browser that draws). The next are tried the later, but a quiet machine is noticed within this time.
+RESTLESS_SECS = 10.0
 # Rows of two steps that can be compared differ at most by this factor.
 ALIKE = 1.25
 # How long a trial waits for steps like those that it began with.
@@ -112,6 +114,26 @@ class Trial:
     began_at_secs: float
 
 
+class Patience:
+    """How long to wait until something is tried again: the longer, the more often it was not worth it."""
+
+    def __init__(self) -> None:
+        self.since_secs = -LATEST_SECS
+        self._wait_secs = SOONEST_SECS
+
+    def is_over(self, now_secs: float) -> bool:
+        return now_secs - self.since_secs >= self._wait_secs
+
+    def grow(self, now_secs: float, most_secs: float) -> None:
+        """Wait twice as long as before, `most_secs` at most."""
+        self.since_secs = now_secs
+        self._wait_secs = max(self._wait_secs, min(most_secs, 2 * self._wait_secs))
+
+    def reset(self, now_secs: float) -> None:
+        """Wait as at first."""
+        self.since_secs, self._wait_secs = now_secs, SOONEST_SECS
+
+
 class ThreadCount:
     """`count` is how many threads the next step gets, from 1 to `limit`."""
 
@@ -120,8 +142,9 @@ class ThreadCount:
         self.count = limit
         self._windows: dict[str, Window] = {}
         self._trial: Trial | None = None
-        self._wait_secs = SOONEST_SECS
-        self._tried_at_secs = -LATEST_SECS
+        self._fewer = Patience()
+        self._more = Patience()
+        self._raised_at_secs = -LATEST_SECS
 
     def observe(self, step: Step) -> None:
         """Take note of a step, and choose for the next."""
@@ -132,14 +155,12 @@ class ThreadCount:
         if self._trial is not None:
             self._judge(self._trial, window, step)
             return
-        waited_secs = step.now_secs - self._tried_at_secs
-        if waited_secs < self._wait_secs:
-            return
-        if self.count > 1 and window.is_hindered:
+        now_secs = step.now_secs
+        if self.count > 1 and window.is_hindered and self._fewer.is_over(now_secs):
             self._try(max(1, min(self.count - 1, int(window.given_cores))), window, step)
-        elif self.count < self.limit and window.is_full:
+        elif self.count < self.limit and window.is_full and self._more.is_over(now_secs):
             idle = 1.0 if step.idle_cores is None else step.idle_cores
-            if idle >= IDLE_CORES or waited_secs >= LATEST_SECS:
+            if idle >= IDLE_CORES or now_secs - self._more.since_secs >= LATEST_SECS:
                 self._try(min(self.limit, self.count + max(1, round(idle))), window, step)
 
     def begin(self, idle_cores: float) -> None:
@@ -159,20 +180,28 @@ class ThreadCount:
         if step.kind != trial.kind or not are_alike(step.rows, trial.rows):
             # What it was held against is over: fewer threads were tried for a reason, more only in hope.
             if step.kind == trial.kind or step.now_secs - trial.began_at_secs > PATIENCE_SECS:
-                self._end(step, keeps=is_less, wait_secs=self._wait_secs)
+                self._end(trial, step, keeps=is_less)
             return
         ratio = window.secs_per_row / trial.secs_per_row
         if len(window.steps) < TRIAL and ratio <= HOPELESS:
             return
         keeps = len(window.steps) == TRIAL and ratio <= (AS_GOOD if is_less else BETTER)
-        # The more trials were not worth it, the later comes the next.
-        wait_secs = SOONEST_SECS if keeps else min(LATEST_SECS, 2 * self._wait_secs)
-        self._end(step, keeps=keeps, wait_secs=wait_secs)
+        self._end(trial, step, keeps=keeps)
 
-    def _end(self, step: Step, *, keeps: bool, wait_secs: float) -> None:
-        if self._trial is not None and not keeps:
-            self._change(self._trial.former)
-        self._trial, self._tried_at_secs, self._wait_secs = None, step.now_secs, wait_secs
+    def _end(self, trial: Trial, step: Step, *, keeps: bool) -> None:
+        now_secs, is_less = step.now_secs, self.count < trial.former
+        self._trial = None
+        if not keeps:
+            (self._fewer if is_less else self._more).grow(now_secs, LATEST_SECS)
+            self._change(trial.former)
+        elif is_less:
+            self._fewer.reset(now_secs)
+            if now_secs - self._raised_at_secs < RESTLESS_SECS:
+                self._more.grow(now_secs, RESTLESS_SECS)
+            else:
+                self._more.reset(now_secs)
+        else:
+            self._raised_at_secs = now_secs
 
     def _change(self, count: int) -> None:
         self.count = count
