@@ -175,7 +175,7 @@ def models(
     from rich.console import Console
     from rich.table import Table
 
-    from glassformer.model.registry import read_family
+    from glassformer.model.entry import read_family
     from glassformer.model.source import open_catalog
 
     settings = read_settings(model_dirs=model_dir)

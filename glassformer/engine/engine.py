@@ -34,6 +34,8 @@ SHARED_SECS, ALONE_SECS = 0.1, 0.5
 # How long the thread of an idle engine stays. It takes the library's own threads along when it ends, which otherwise
 # would slow the engine of another model (docs/decisions/0007).
 IDLE_SECS = 2.0
+# A prompt up to here is read at once, as `generate()` does, while it is not known if generations can share forwards.
+FIRST_ROWS = 64
 
 
 @dataclass(eq=False)
@@ -147,12 +149,17 @@ class Engine:
     def _begin(self, session: Session) -> None:
         session.on_begin()
         sequence = session.sequence
-        if self.loaded.packing_fault is not None:
+        if self._goes_first(sequence) or self.loaded.packing_fault is not None:
             self._solos[sequence] = SoloForward(self.loaded, sequence)
         elif sequence.is_alone:
             self._stores[sequence] = KeyValueStore()
         else:
             self._stores[sequence], sequence.seen = self._prefixes.take(sequence)
+
+    def _goes_first(self, sequence: TokenSequence) -> bool:
+        """Whether a text is short and alone, and need not wait until it is known if others could join it."""
+        is_short = sequence.pending <= FIRST_ROWS
+        return is_short and len(self._running) == 1 and not self.loaded.knows_packing
 
     def _step(self) -> None:
         """One step of every session: a shared forward, and one each for those that cannot share."""

@@ -1,349 +1,256 @@
-"""The model as one JSON document: its sites with their equations, its weights, and what the self-check found.
+"""Checking the model's own description of itself, a part at a time: each block, then what comes after the last.
 
-Built once at load. The page lays the model out from it, `explain` recomputes cells from it, and the self-check has
-run every equation in it; nothing about an architecture is written anywhere else.
+The anatomy is there as soon as the model has run once (`outline.py`); each part of it is filled when somebody looks at
+it, or when its turn comes. Costs: two forwards of the check's prompt to begin with, and about two in all for the parts.
+What is captured stays in memory until its part has been checked. Any thread; the model's lock is held for one forward,
+or one part, at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+import logging
+from collections.abc import Callable
 
-from torch import Tensor, nn
-
+from glassformer.errors import ModelFailed
 from glassformer.model.candidate import Candidates
 from glassformer.model.capture import split_address
-from glassformer.model.dimension import BLOCKS, D_HEAD, HEADS, KV_HEADS, WIDTH
-from glassformer.model.field import first_number
-from glassformer.model.latex import write_latex
 from glassformer.model.load import LoadedModel
 from glassformer.model.naming import say_plainly
-from glassformer.model.quantize import find_whole_shape, name_format
-from glassformer.model.selfcheck import Finding, Measurement, make_check_prompt
+from glassformer.model.outline import BLOCK_POINTS, Outline, describe_unread, list_addresses
+from glassformer.model.selfcheck import Finding, Measurement, keep_true_attention, make_check_prompt
 from glassformer.model.settle import settle
-from glassformer.model.structure import Projection, Refusal, Structure
-from glassformer.protocol.anatomy import Anatomy, Axis, Block, Dimensions, Provenance, Role, Site, Weight
+from glassformer.protocol.anatomy import Anatomy, Check, Site
 
-BLOCK_POINTS = (
-    "resid_pre",
-    "attn_in",
-    "q",
-    "k",
-    "v",
-    "attn_scores",
-    "attn_probs",
-    "z",
-    "attn_out",
-    "resid_mid",
-    "mlp_in",
-    "router_logits",
-    "expert_weights",
-    "shared_out",
-    "mlp_pre",
-    "mlp_pre_linear",
-    "mlp_act",
-    "mlp_out",
-    "resid_post",
-)
-AXES: dict[str, list[Axis]] = {
-    "q": ["head", "pos", "d_head"],
-    "k": ["kv_head", "pos", "d_head"],
-    "v": ["kv_head", "pos", "d_head"],
-    "z": ["head", "pos", "d_head"],
-    "attn_scores": ["head", "query", "key"],
-    "attn_probs": ["head", "query", "key"],
-    "router_logits": ["pos", "expert"],
-    "expert_weights": ["pos", "expert"],
-    "mlp_pre": ["pos", "d_mlp"],
-    "mlp_pre_linear": ["pos", "d_mlp"],
-    "mlp_act": ["pos", "d_mlp"],
-    "lm_head": ["pos", "vocab"],
-}
-RECOMPUTED = ("attn_scores", "attn_probs")
-# Axes of the weight of each role as [d_out, d_in]; biases and norms have the first alone.
-WEIGHT_AXES: dict[str, tuple[Axis, Axis]] = {
-    "token_embedding": ("vocab", "d_model"),
-    "position_embedding": ("pos", "d_model"),
-    "unembedding": ("vocab", "d_model"),
-    "q": ("row", "d_model"),
-    "k": ("row", "d_model"),
-    "v": ("row", "d_model"),
-    "qkv": ("row", "d_model"),
-    "o": ("d_model", "row"),
-    "gate": ("d_mlp", "d_model"),
-    "gate_up": ("row", "d_model"),
-    "up": ("d_mlp", "d_model"),
-    "down": ("d_model", "d_mlp"),
-}
-# Axis of the vectors (gains, shifts) of norms; a bias has the output axis of its map.
-VECTOR_AXES: dict[str, Axis] = {
-    "attn_norm": "d_model",
-    "mlp_norm": "d_model",
-    "final_norm": "d_model",
-    "q_norm": "d_head",
-    "k_norm": "d_head",
-}
+log = logging.getLogger(__name__)
+
+Heard = Callable[[], object]
 
 
 def build_anatomy(loaded: LoadedModel, on_fraction: Callable[[float], None] | None = None) -> Anatomy:
     """Read, check and describe a loaded model; also selects the attention tap where the family allows it.
 
     `on_fraction` hears the share of blocks that are done.
-    A model whose trunk cannot be found is described without sites, with the reason in `refused`.
+    A model whose trunk cannot be found is described without sites, with the reason in `refused`. Raises ModelFailed.
     """
-    try:
-        structure = loaded.structure
-    except (ValueError, AttributeError, LookupError) as exc:
-        return _describe_unread(loaded, say_plainly(exc))
-    blocks = range(len(structure.blocks))
-    addresses = [
-        "embeddings",
-        *(f"{point}.{b}" for b in blocks for point in BLOCK_POINTS),
-        "final_norm",
-        "lm_head",
-    ]
-    with loaded.lock:
-        measurement = Measurement(structure, make_check_prompt(loaded.vocab, loaded.context, loaded.device))
-        measurement.run(addresses)
+    checkup = Checkup(loaded)
+    if checkup.survey() is None:
+        raise ModelFailed("Looking into the model failed; the log says why.")
+    while checkup.check_next():
+        if on_fraction:
+            on_fraction(checkup.anatomy.checked / len(checkup.anatomy.blocks))
+    return checkup.anatomy
+
+
+class Checkup:
+    """The checks of one model that are still to be made, and the anatomy as far as they have come.
+
+    A part is the number of a block, which block 0 shares with the embeddings, or the number after the last for the end.
+    """
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        self._loaded: LoadedModel | None = loaded
+        self._lock = loaded.lock
+        self._measurement: Measurement | None = None
+        self._outline: Outline | None = None
+        self._candidates: Candidates | None = None
+        self._anatomy: Anatomy | None = None
+        self._left: list[int] = []
+        self._failed = False
+        self._listeners: list[Heard] = []
+        self.is_left = False
+        self.order: list[int] = []
+        """The parts that have been checked, in the order in which they were."""
+
+    @property
+    def anatomy(self) -> Anatomy:
+        """The anatomy as far as it is known. After `survey`."""
+        assert self._anatomy is not None
+        return self._anatomy
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left to check."""
+        return self._failed or (self._anatomy is not None and not self._left)
+
+    def leave(self) -> None:
+        """Tell who listens that the model has been unloaded, and nothing more will be checked in its own time."""
+        self.is_left = True
+        self._tell()
+
+    def _tell(self) -> None:
+        for heard in list(self._listeners):
+            heard()
+
+    def listen(self, heard: Heard) -> Callable[[], None]:
+        """Call `heard` after each part, from the thread that checked it; gives a function that ends that."""
+        self._listeners.append(heard)
+        return lambda: self._listeners.remove(heard)
+
+    # --- what a model has --------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """The first of the two forwards that `survey` needs, for who lets others in between."""
+        with self._lock:
+            if self._anatomy is None and not self._failed:
+                self._try(self._measure)
+
+    def survey(self) -> Anatomy | None:
+        """The anatomy as far as it has been checked. Runs the model the first time.
+
+        None for a model that this fails for: it still writes.
+        """
+        with self._lock:
+            self.prepare()
+            if self._anatomy is None and not self._failed:
+                self._try(self._describe)
+            return self._anatomy
+
+    def _try(self, work: Callable[[LoadedModel], None]) -> None:
+        assert self._loaded is not None
+        try:
+            work(self._loaded)
+        except Exception:
+            log.exception("looking into %s failed", self._loaded.model_id)
+            self._failed = True
+            self._keep_true_attention()
+            self._let_go()
+
+    def _measure(self, loaded: LoadedModel) -> None:
+        if self._measurement is not None:
+            return
+        prompt = make_check_prompt(loaded.vocab, loaded.context, loaded.device)
+        try:
+            measurement = Measurement(loaded.structure, prompt, loaded.context)
+        except (ValueError, AttributeError, LookupError) as exc:
+            self._show(describe_unread(loaded, say_plainly(exc)))
+            return
+        measurement.run_eager()
+        self._measurement = measurement
+
+    def _describe(self, loaded: LoadedModel) -> None:
+        structure, measurement = loaded.structure, self._measurement
+        assert measurement is not None
+        measurement.run_tapped(list_addresses(len(structure.blocks)))
         fault = measurement.find_fault()
         if fault is not None:
-            return _describe_unread(loaded, fault)
-        measurement.check_reruns()
-        return _Builder(loaded, structure, measurement).build(addresses, on_fraction)
-
-
-def _describe_unread(loaded: LoadedModel, reason: str) -> Anatomy:
-    """What can be said of a model that cannot be looked into."""
-    config = loaded.config.get_text_config()
-    heads = first_number(config, HEADS) or 1
-    d_model = first_number(config, WIDTH) or 1
-    return Anatomy(
-        **_describe_facts(loaded),
-        architecture=type(loaded.model).__name__,
-        dimensions=Dimensions(
-            d_model=d_model,
-            vocab=loaded.vocab,
-            blocks=first_number(config, BLOCKS) or 1,
-            heads=heads,
-            kv_heads=first_number(config, KV_HEADS) or heads,
-            d_head=first_number(config, D_HEAD) or d_model // heads,
-            context=loaded.context,
-        ),
-        before=[],
-        blocks=[],
-        after=[],
-        weights=[],
-        refused=reason,
-    )
-
-
-def _describe_facts(loaded: LoadedModel) -> dict[str, Any]:
-    return {
-        "model_id": loaded.model_id,
-        "title": loaded.title,
-        "family": str(loaded.config.model_type),
-        "dtype": str(loaded.dtype).removeprefix("torch."),
-        "device": str(loaded.device),
-        "parameters": loaded.parameters,
-        "bytes": loaded.bytes,
-    }
-
-
-class _Builder:
-    def __init__(self, loaded: LoadedModel, structure: Structure, measurement: Measurement) -> None:
-        self._loaded = loaded
-        self._structure = structure
-        self._measurement = measurement
+            self._show(describe_unread(loaded, fault))
+            return
+        self._outline = Outline(loaded, structure, measurement)
         self._candidates = Candidates(structure)
-        self._findings: dict[str, Finding] = {}
-        self._weights = _list_weights(structure)
-        self._roles: dict[str, str] = {weight.name: weight.role for weight in self._weights}
+        self._left = list(range(len(structure.blocks) + 1))
+        self._show(self._outline.describe())
 
-    def build(self, addresses: list[str], on_fraction: Callable[[float], None] | None) -> Anatomy:
-        loaded, arch = self._loaded, self._structure.arch
-        self._findings = settle(
-            self._check(addresses, on_fraction), hands_patterns=self._structure.untapped is not None
-        )
-        blocks = [self._describe_block(block) for block in range(len(self._structure.blocks))]
-        return Anatomy(
-            **_describe_facts(loaded),
-            architecture=arch.architecture,
-            dimensions=Dimensions(
-                d_model=arch.d_model,
-                vocab=loaded.vocab,
-                blocks=len(blocks),
-                heads=arch.n_heads,
-                kv_heads=arch.n_kv_heads,
-                d_head=arch.head_dim,
-                d_mlp=next((block.d_mlp for block in blocks if block.d_mlp), None),
-                context=loaded.context,
-            ),
-            before=[self._describe_site("embeddings")],
-            blocks=blocks,
-            after=[self._describe_site("final_norm"), self._describe_site("lm_head")],
-            weights=[weight for weight in self._weights if weight.block is None],
-        )
+    def _keep_true_attention(self) -> None:
+        """For a model whose inside cannot be checked: nothing has compared what it says through the tap and without."""
+        assert self._loaded is not None
+        loaded = self._loaded
+        try:
+            prompt = make_check_prompt(loaded.vocab, loaded.context, loaded.device)
+            keep_true_attention(loaded.model, prompt)
+        except Exception:
+            log.exception("comparing attention of %s failed", loaded.model_id)
 
-    def _check(self, addresses: list[str], on_fraction: Callable[[float], None] | None) -> dict[str, Finding]:
-        """Find each site's equation, block after block."""
-        found, values = {}, self._measurement.values
-        for address in addresses:
-            point, block = split_address(address)
-            axes = AXES.get(point, ["pos", "d_model"])
-            if address in values and values[address].dim() != len(axes):
-                del values[address]
-                self._measurement.refusals[address] = "what the model computes there has other axes"
-            found[address] = self._measurement.check(address, self._candidates.propose(point, block))
-            self._candidates.confirm(address, found[address].proposed)
-            if on_fraction and block is not None and point == BLOCK_POINTS[-1]:
-                on_fraction((block + 1) / len(self._structure.blocks))
-        return found
+    def _show(self, anatomy: Anatomy) -> None:
+        assert self._loaded is not None
+        self._anatomy = self._loaded.anatomy = anatomy
+        if anatomy.refused is not None:
+            self._keep_true_attention()
+        if not self._left:
+            self._let_go()
 
-    def _describe_block(self, block: int) -> Block:
-        arch = self._structure.arch
-        sites = [self._describe_site(f"{point}.{block}") for point in BLOCK_POINTS]
-        # What an architecture simply does not have (a gate, a stream between parallel sublayers) is not drawn at all.
-        sites = [
-            site for site in sites if site.address in self._measurement.values or self._is_expected(site)
-        ]
-        attends = not isinstance(self._structure.attention(block), Refusal)
-        probabilities = self._measurement.values.get(f"attn_probs.{block}")
-        # The config's word on windows is for all blocks of a kind; the scores' own equation knows better.
-        window = arch.sliding_window_for_layer(block) if attends else None
-        width = self._measurement.values.get(f"mlp_act.{block}")
-        heads = self._structure.heads(block)
-        query = self._measurement.values.get(f"q.{block}")
-        mixes = f"attn_out.{block}" in self._measurement.values
-        return Block(
-            index=block,
-            kind=("none" if not mixes else "linear")
-            if not attends or (probabilities is None and arch.is_linear_attention_layer(block))
-            else "sliding"
-            if window
-            else "full",
-            parallel=arch.quirks.parallel_attn_mlp,
-            heads=heads[0] if attends else None,
-            kv_heads=heads[1] if attends else None,
-            d_head=(arch.head_dim_for_layer(block) if query is None else query.shape[-1])
-            if attends
-            else None,
-            d_mlp=None if width is None else width.shape[-1],
-            gated=f"mlp_pre_linear.{block}" in self._measurement.values,
-            window=window,
-            sites=sites,
-            weights=[weight for weight in self._weights if weight.block == block],
-        )
+    def _let_go(self) -> None:
+        """Give up what was captured, and what leads from a model to its checkup and back."""
+        self._loaded = self._measurement = self._outline = self._candidates = None
 
-    def _is_expected(self, site: Site) -> bool:
-        """Whether a site that was not seen is missed: what a block has no part for is not."""
-        assert site.block is not None
-        structure, point = self._structure, site.point
-        if point in ("mlp_pre_linear", "resid_mid", "router_logits", "expert_weights", "shared_out"):
-            return False
-        if point in ("q", "k", "v", "z", "attn_scores", "attn_probs"):
-            attends = not isinstance(structure.attention(site.block), Refusal)
-            return attends and not structure.arch.is_linear_attention_layer(site.block)
-        if point in ("mlp_pre", "mlp_act"):
-            return (
-                structure.experts(site.block) is None and f"mlp_out.{site.block}" in self._measurement.values
-            )
-        return point not in ("attn_in", "attn_out", "mlp_in", "mlp_out")
+    # --- checking ----------------------------------------------------------------------------------
 
-    def _describe_site(self, address: str) -> Site:
+    def check_site(self, address: str) -> None:
+        """Check the part that a site belongs to, if it has not been. Nothing happens for an unknown address."""
         point, block = split_address(address)
-        axes = AXES.get(point, ["pos", "d_model"])
-        finding = self._findings[address]
-        equation, check = finding.equation, finding.check
-        if equation is not None:
-            equation = equation.model_copy(update={"latex": write_latex(address, equation, self._roles)})
-        return Site(
-            address=address,
-            point=point,
-            block=block,
-            axes=axes,
-            shape=self._shape(address, axes),
-            provenance=self._provenance(point, block),
-            scale="probability" if point == "attn_probs" else "diverging",
-            equation=equation,
-            check=check,
-        )
+        self.check(block if block is not None else 0 if point == "embeddings" else -1)
 
-    def _shape(self, address: str, axes: list[Axis]) -> list[int | None]:
-        value = self._measurement.values.get(address)
-        grows = ("pos", "query", "key")
-        if value is None:
-            return [None] * len(axes)
-        return [None if axis in grows else int(size) for axis, size in zip(axes, value.shape, strict=True)]
+    def check(self, part: int) -> None:
+        """Check a part, if it has not been; -1 is the end."""
+        with self._lock:
+            self.survey()
+            if part == -1 and self._left:
+                part = self._left[-1]
+            if part not in self._left:
+                return
+            findings = self._find(part)
+            self._left.remove(part)
+            self.order.append(part)
+            self._show(self._fill(findings, part))
+        self._tell()
 
-    def _provenance(self, point: str, block: int | None) -> Provenance:
-        if point == "attn_probs" and self._structure.untapped is not None:
-            return "captured"
-        if point == "resid_pre" or (point == "resid_post" and block == len(self._structure.blocks) - 1):
-            return "recorded"
-        return "recomputed" if point in RECOMPUTED else "captured"
+    def check_next(self) -> bool:
+        """Check the first part that has not been; False where there is none."""
+        with self._lock:
+            self.survey()
+            if self._left:
+                self.check(self._left[0])
+            return bool(self._left)
 
+    def _find(self, part: int) -> dict[str, Finding]:
+        """What checking the sites of a part finds. A check that fails refuses them, and harms nothing else."""
+        assert self._loaded is not None
+        structure = self._loaded.structure
+        count = len(structure.blocks)
+        if part == count:
+            addresses = ["final_norm", "lm_head"]
+        else:
+            addresses = [f"{point}.{part}" for point in BLOCK_POINTS]
+            addresses = ["embeddings", *addresses] if part == 0 else addresses
+        try:
+            return self._find_each(part, addresses)
+        except Exception as exc:
+            log.exception("checking part %d of %s failed", part, self._loaded.model_id)
+            check = Check(status="refused", reason=f"its check failed ({type(exc).__name__})")
+            return {address: Finding(False, None, check) for address in addresses}
 
-def _list_weights(structure: Structure) -> list[Weight]:
-    roles = _assign_roles(structure)
-    places = {id(block): index for index, block in enumerate(structure.blocks)}
-    owners = {id(module): places[id(block)] for block in structure.blocks for module in block.modules()}
-    first_names: dict[int, str] = {}
-    weights = []
-    for name, parameter in structure.model.named_parameters(remove_duplicate=False):
-        owner = structure.model.get_submodule(name.rpartition(".")[0])
-        role, transposed = roles.get(id(owner), ("other", False))
-        tied_to = first_names.get(id(parameter))
-        first_names.setdefault(id(parameter), name)
-        weights.append(
-            Weight(
-                name=name,
-                role=role,
-                block=owners.get(id(owner)),
-                axes=_weight_axes(role, owner, parameter, transposed=transposed),
-                shape=list(find_whole_shape(parameter)),
-                dtype=name_format(parameter),
-                tied_to=tied_to,
-            )
-        )
-    return weights
+    def _find_each(self, part: int, addresses: list[str]) -> dict[str, Finding]:
+        assert self._loaded is not None
+        assert self._measurement is not None
+        assert self._candidates is not None
+        structure, measurement = self._loaded.structure, self._measurement
+        if part == len(structure.blocks):
+            measurement.check_end()
+        else:
+            measurement.check_rerun(part)
+        findings: dict[str, Finding] = {}
+        if part > 0:
+            # What the block before hands on is the one thing of another part that equations read.
+            measurement.check_rerun(part - 1)
+            before = f"resid_post.{part - 1}"
+            status = Check(status="exact" if measurement.stands(before) else "refused")
+            findings[before] = Finding(status.status == "exact", None, status)
+        for address in addresses:
+            found = measurement.check(address, self._candidates.propose(*split_address(address)))
+            self._candidates.confirm(address, found.proposed)
+            findings[address] = found
+        settled = settle(findings, hands_patterns=structure.untapped is not None)
+        if part < len(structure.blocks):
+            measurement.forget(part)
+        return {address: settled[address] for address in addresses}
 
+    def _fill(self, findings: dict[str, Finding], part: int) -> Anatomy:
+        """The anatomy with the sites of one part filled."""
+        anatomy, outline = self.anatomy, self._outline
+        assert outline is not None
 
-def _assign_roles(structure: Structure) -> dict[int, tuple[Role, bool]]:
-    """Role of each module that holds weights, and whether its weight is stored [d_in, d_out]."""
-    arch = structure.arch
-    roles: dict[int, tuple[Role, bool]] = {id(arch.final_norm): ("final_norm", False)}
-    for module in arch.trunk.children():
-        if isinstance(module, nn.Embedding):
-            roles[id(module)] = ("position_embedding", False)
-    roles[id(arch.lm_head)] = ("unembedding", False)
-    roles[id(arch.embed)] = ("token_embedding", False)
-    for block in range(len(structure.blocks)):
-        for role, projection in _projections(structure, block):
-            named: Any = role
-            if projection.is_shared:
-                named = "qkv" if role in ("q", "k", "v") else "gate_up"
-            roles[id(projection.module)] = (named, projection.transposed)
-        for role, norm in structure.norms(block).items():
-            roles[id(norm)] = ("attn_norm" if role == "attn_norm" else "mlp_norm", False)
-        for which in ("q", "k"):
-            module = structure.qk_norm(block, which)
-            if module is not None:
-                roles[id(module)] = ("q_norm" if which == "q" else "k_norm", False)
-    return roles
+        def fill(sites: list[Site]) -> list[Site]:
+            return [
+                outline.fill(site, findings[site.address]) if site.address in findings else site
+                for site in sites
+            ]
 
-
-def _projections(structure: Structure, block: int) -> Iterator[tuple[str, Projection]]:
-    for found in (structure.attention_projections(block), structure.mlp_projections(block)):
-        if not isinstance(found, Refusal):
-            yield from found.items()
-
-
-def _weight_axes(role: str, owner: nn.Module, parameter: Tensor, *, transposed: bool) -> list[Axis]:
-    pair = WEIGHT_AXES.get(role, ("row", "column"))
-    if parameter.dim() == 1:
-        return [VECTOR_AXES.get(role, pair[0])]
-    if parameter.dim() == 2:
-        return [pair[1], pair[0]] if transposed else [pair[0], pair[1]]
-    # One matrix for each channel of a convolution, for each expert of a mixture.
-    stacked: Axis = "channel" if isinstance(owner, nn.Conv1d) else "expert"
-    return [*[stacked] * (parameter.dim() - 2), "row", "column"]
+        changed: dict[str, object] = {"checked": len(self.order)}
+        if part == len(anatomy.blocks):
+            changed["after"] = fill(anatomy.after)
+        else:
+            blocks = list(anatomy.blocks)
+            blocks[part] = blocks[part].model_copy(update={"sites": fill(blocks[part].sites)})
+            changed["blocks"] = blocks
+        if part == 0:
+            changed["before"] = fill(anatomy.before)
+        return anatomy.model_copy(update=changed)

@@ -7,6 +7,7 @@ computed and keeps the first that holds. Knows no values.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 from typing import Any
 
 from torch import Tensor, nn
@@ -28,6 +29,8 @@ ROTARY_STYLES = (
 POSITION_STARTS = (0, 2)
 # How a gate on attention's output opens.
 GATE_FUNCTIONS = ("Sigmoid", "SiLU", "Softplus")
+# Kinds of blocks that take turns in a model (full and sliding, dense and routed), remembered for each point.
+MOST_HELD = 4
 # For norms that keep their constant in code instead of on the module.
 USUAL_EPS = (1e-5, 1e-6)
 
@@ -53,27 +56,31 @@ class Candidates:
         self._structure = structure
         self._arch = structure.arch
         self._proposed: list[Equation] = []
-        self._held: dict[str, int] = {}
+        # For each point the places, among those proposed, of what held; the latest first.
+        self._held: dict[str, list[int]] = {}
 
     def propose(self, point: str, block: int | None) -> Iterator[Equation]:
         """Equations for a site, most likely first; none where nothing is known."""
         write = getattr(self, f"_{point}")
-        proposed = write() if block is None else write(block)
+        written: Iterator[Equation] = write() if block is None else write(block)
+        # Written no further than they are asked for: most blocks are like one before.
         self._proposed = []
-        held = self._held.get(point)
-        if held is not None:
-            self._proposed = list(proposed)
-            yield from self._proposed[held : held + 1]
-            yield from self._proposed
-            return
-        for one in proposed:
-            self._proposed.append(one)
-            yield one
+        held = list(self._held.get(point, ()))
+        for place in held:
+            self._proposed += islice(written, max(0, place + 1 - len(self._proposed)))
+            yield from self._proposed[place : place + 1]
+        for place, one in enumerate(chain(list(self._proposed), written)):
+            if place == len(self._proposed):
+                self._proposed.append(one)
+            if place not in held:
+                yield one
 
     def confirm(self, address: str, chosen: Equation | None) -> None:
         """Remember which of those proposed last was found to hold."""
         if chosen is not None:
-            self._held[address.partition(".")[0]] = self._proposed.index(chosen)
+            place = self._proposed.index(chosen)
+            held = self._held.setdefault(address.partition(".")[0], [])
+            held[:] = [place, *(other for other in held if other != place)][:MOST_HELD]
 
     # --- around the blocks -------------------------------------------------------------------------
 
@@ -225,7 +232,7 @@ class Candidates:
         named.append(self._arch.head_dim_for_layer(block) ** -0.5)
         factors = dict.fromkeys(float(f) for f in named if isinstance(f, (int, float)))
         scaled = [equation("scale", dot, factor=factor) for factor in factors]
-        window = self._arch.sliding_window_for_layer(block)
+        window = self._structure.window(block)
         chunk = getattr(self._structure.model.config.get_text_config(), "attention_chunk_size", None)
         masks: list[dict[str, Any]] = [{"window": window}] if window else []
         masks += [{}, *([{"chunk": chunk}] if chunk else []), {"pattern": "model", "block": block}]

@@ -33,6 +33,9 @@ class Operands(Protocol):
     def rotary(self, block: int) -> tuple[Tensor, Tensor]:
         """Cosine and sine tables of a block, each [pos, d_rotary]."""
 
+    def first_positions(self) -> tuple[int, int]:
+        """Where the first query and the first key stand in the text."""
+
     def activate(self, block: int, x: Tensor) -> Tensor:
         """The block's own activation function."""
 
@@ -250,8 +253,9 @@ def _mask(equation: Equation, operands: Operands) -> Tensor:
     scores = read_input(equation.inputs[0], operands)
     if equation.attributes.get("pattern") == "model":
         return scores.masked_fill(~operands.mask(int(equation.attributes["block"])), -torch.inf)
-    rows = torch.arange(scores.shape[1], device=scores.device)[:, None]
-    columns = torch.arange(scores.shape[2], device=scores.device)[None, :]
+    first_query, first_key = operands.first_positions()
+    rows = first_query + torch.arange(scores.shape[1], device=scores.device)[:, None]
+    columns = first_key + torch.arange(scores.shape[2], device=scores.device)[None, :]
     open_cells = columns <= rows
     window = equation.attributes.get("window")
     if window is not None:

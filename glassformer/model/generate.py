@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import GenerationConfig
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.generation.configuration_utils import GenerationMode
 
 
@@ -36,6 +36,17 @@ def make_whole_arguments(model: Any, token_ids: Tensor) -> dict[str, Any]:
     if takes_positions(type(model).forward):
         arguments["position_ids"] = torch.arange(len(token_ids), device=token_ids.device)[None]
     return arguments
+
+
+def find_eos_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """The ids that end a generation: what `generate()` uses, else the tokenizer's own."""
+    generation_config = getattr(model, "generation_config", None)
+    eos = getattr(generation_config, "eos_token_id", None)
+    if eos is None:
+        eos = tokenizer.eos_token_id
+    if eos is None:
+        return frozenset()
+    return frozenset(eos) if isinstance(eos, list | tuple | set) else frozenset({int(eos)})
 
 
 @cache

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeGuard
 
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers.pytorch_utils import Conv1D
 
+from glassformer.model.computing import computing
 from glassformer.model.exactness import is_exact
 from glassformer.model.packed_row import is_packing
 from glassformer.model.product import Product, Way, copy_in_16_bits, count_copied, list_ways, plainly
@@ -39,23 +40,34 @@ HOPELESS = 2.0
 WORTH = 0.95
 
 
-def install_products(model: nn.Module, *, spare_bytes: int = 0) -> tuple[dict[str, dict[int, str]], int]:
+def install_products(
+    model: nn.Module, *, spare_bytes: int = 0, pause: Callable[[], None] = lambda: None
+) -> tuple[dict[str, dict[int, str]], int]:
     """Let the linear layers of `model` be computed in the quickest way while packing.
+
+    The model may be run meanwhile; `pause` is called between pieces of the work, and may raise to end it.
 
     Copies of weights may take `spare_bytes`. Returns the ways chosen by number format and number of rows, and the bytes
     taken. Leaves models on other devices alone, formats with few weights, and layers that do more than multiply.
     """
     named: dict[str, dict[int, str]] = {}
     taken = 0
+    shortcuts: list[tuple[nn.Linear | Conv1D, Shortcut]] = []
     for kept_in, linears in group_linears(model).items():
+        pause()
         weights = [read_weight(linear) for linear in linears]
         if sum(map(count_bytes, weights)) < FEWEST_BYTES:
             continue
-        chosen = choose_ways(weights, list_ways(weights, spare_bytes=spare_bytes - taken))
+        with computing(1, "products"):
+            chosen = choose_ways(weights, list_ways(weights, spare_bytes=spare_bytes - taken))
         for linear, weight in zip(linears, weights, strict=True):
-            linear.forward = Shortcut(weight, linear.bias, spread(chosen, weight)).compute  # type: ignore[method-assign]
+            pause()
+            with computing(1, "products"):
+                shortcuts.append((linear, Shortcut(weight, linear.bias, spread(chosen, weight))))
         taken += sum(count_copied(way, weights) for way in set(chosen.values()))
         named[kept_in] = {count: way.__name__ for count, way in chosen.items()}
+    for linear, shortcut in shortcuts:
+        linear.forward = shortcut.compute  # type: ignore[method-assign]
     return named, taken
 
 

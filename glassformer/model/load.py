@@ -9,12 +9,11 @@ from __future__ import annotations
 import copy
 import logging
 import threading
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
@@ -32,12 +31,15 @@ from glassformer.errors import BadValue, GlassformerError, ModelFailed, ModelRef
 from glassformer.model import quantize as quantizing
 from glassformer.model.causal import sees_later_tokens
 from glassformer.model.field import first_number
+from glassformer.model.generate import find_eos_ids
 from glassformer.model.kind import is_known, name_class, refuse_unless_causal
+from glassformer.model.lock import ModelLock
 from glassformer.model.memory import list_gpu_bytes, spread_over_gpus
 from glassformer.model.naming import teach_names
 from glassformer.model.options import LoadOptions
 from glassformer.model.packing import find_packing_fault
 from glassformer.model.quantized_linear import hold_to_weights
+from glassformer.model.reading import listen_to_reading
 from glassformer.model.safety import check_config, check_folder, names_code, refuse_own_code
 from glassformer.model.size import StoredTensor, estimate_bytes, read_headers
 from glassformer.model.source import ModelSource
@@ -45,6 +47,9 @@ from glassformer.model.structure import Structure
 from glassformer.model.token_text import UNFINISHED, Frame, TokenTexts, find_frame
 from glassformer.protocol.anatomy import Anatomy
 from glassformer.protocol.messages import ChatMessage, Token
+
+if TYPE_CHECKING:
+    from glassformer.model.anatomy import Checkup
 
 log = logging.getLogger(__name__)
 
@@ -85,8 +90,13 @@ class LoadedModel:
     quantize: str = "none"
     # What whoever looks at it should know.
     note: str = ""
+    # As far as it has been checked; None until somebody has asked for it (`read_anatomy`), or where that failed.
     anatomy: Anatomy | None = None
-    lock: threading.RLock = field(default_factory=threading.RLock)
+    # What fills it; None where all has been checked at once.
+    checkup: Checkup | None = None
+    lock: ModelLock = field(default_factory=ModelLock)
+    # What has been found of `packing_fault`, once it has been tried.
+    _packing: tuple[str | None] | None = None
     _tokens: dict[int, Token] = field(default_factory=dict)
     # For encoding, which may set the tokenizer up anew. Decoding only reads, and must not wait behind a long text.
     _tokenizer_lock: threading.Lock = field(default_factory=threading.Lock)
@@ -97,11 +107,33 @@ class LoadedModel:
         teach_names()
         return Structure(self.model, self.tokenizer, self.lock)
 
-    @cached_property
+    def read_anatomy(self) -> Anatomy | None:
+        """The anatomy as far as it has been checked; None where looking into the model fails."""
+        if self.anatomy is None and self.checkup is not None:
+            self.checkup.survey()
+        return self.anatomy
+
+    def check_site(self, address: str) -> None:
+        """Have the part of the anatomy checked that a site belongs to, if it has not been."""
+        if self.checkup is not None:
+            self.checkup.check_site(address)
+
+    @property
     def packing_fault(self) -> str | None:
         """Why generations of this model cannot share a forward; None where they can. Tried when first asked for."""
-        with self.lock:
-            return find_packing_fault(self.model, vocab=self.vocab, context=self.context)
+        # Not a cached property: some hold a lock of their own meanwhile, and who asks may hold the model's.
+        if self._packing is None:
+            with self.lock:
+                if self._packing is None:
+                    # Whether the attention tap leaves alone what the model says is found out there, and comes first.
+                    self.read_anatomy()
+                    self._packing = (find_packing_fault(self.model, vocab=self.vocab, context=self.context),)
+        return self._packing[0]
+
+    @property
+    def knows_packing(self) -> bool:
+        """Whether it has been tried if generations can share a forward, which takes as long as some forwards."""
+        return self._packing is not None
 
     @cached_property
     def texts(self) -> TokenTexts:
@@ -325,32 +357,6 @@ def count_skeleton_bytes(config: Any, dtype: torch.dtype | str) -> int:
     return numbers * int(chosen.itemsize)
 
 
-@contextmanager
-def listen_to_reading(on_fraction: Callable[[float], None] | None) -> Iterator[None]:
-    """Tell `on_fraction` the share of weights that transformers has put in place. For the holder of `BUILDING`."""
-
-    def hook(factory: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if on_fraction is None or kwargs.get("desc") != "Loading weights":
-            return factory(*args, **kwargs)
-        return count_through(args[0], on_fraction)
-
-    before = transformers.utils.logging.set_tqdm_hook(hook)
-    try:
-        yield
-    finally:
-        transformers.utils.logging.set_tqdm_hook(before)
-
-
-def count_through(items: Collection[Any], on_fraction: Callable[[float], None]) -> Iterator[Any]:
-    """`items` one by one, telling the share that is done whenever it has grown by a percent."""
-    told = 0
-    for done, item in enumerate(items, start=1):
-        yield item
-        if done * 100 // len(items) > told:
-            told = done * 100 // len(items)
-            on_fraction(done / len(items))
-
-
 def wrap_model(
     source: ModelSource,
     model: PreTrainedModel,
@@ -482,17 +488,6 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype | str:
     if name == "auto":
         return torch.float32 if device.type == "cpu" else "auto"
     return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
-
-
-def find_eos_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """The ids that end a generation: what `generate()` uses, else the tokenizer's own."""
-    generation_config = getattr(model, "generation_config", None)
-    eos = getattr(generation_config, "eos_token_id", None)
-    if eos is None:
-        eos = tokenizer.eos_token_id
-    if eos is None:
-        return frozenset()
-    return frozenset(eos) if isinstance(eos, list | tuple | set) else frozenset({int(eos)})
 
 
 def find_context(config: Any) -> int:

@@ -12,3 +12,8 @@ class LoadOptions:
     device: str = "auto"
     dtype: str = "auto"
     quantize: str = "none"
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the weights are as a model's makers left them, which is known to work."""
+        return self.dtype in ("auto", "float32") and self.quantize == "none"

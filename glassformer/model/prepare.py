@@ -1,61 +1,85 @@
-"""What is done to a model that has just been read: looking into it, and finding its quickest steps."""
+"""What is done to a model that has just been read: looking into it, and finding its quickest steps.
+
+Neither is waited for by whoever wants text: both can follow while it is served (`Aftercare`).
+"""
 
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 
+import torch
+
+from glassformer.errors import ModelFailed
 from glassformer.model.anatomy import build_anatomy
-from glassformer.model.attention import install
 from glassformer.model.compiled import install_compiled
-from glassformer.model.computing import computing
 from glassformer.model.linear import install_products, remove_products
 from glassformer.model.load import LoadedModel
-from glassformer.model.selfcheck import keep_true_attention, make_check_prompt
+from glassformer.model.overflow import advise
 
 log = logging.getLogger(__name__)
 
+# How long a model that has just been loaded is left to whoever asked for it.
+FIRST_USE_SECS = 0.5
+
+
+def try_writing(loaded: LoadedModel) -> None:
+    """Compute steps as they will be served, for a way of loading that may not work.
+
+    Raises ModelFailed for a model that cannot compute one, or whose logits are no numbers.
+    """
+    ids = torch.zeros(1, 2, dtype=torch.long, device=loaded.device)
+    try:
+        with loaded.lock, torch.inference_mode():
+            logits = loaded.model(input_ids=ids, use_cache=False).logits
+    except Exception as exc:
+        log.warning("a step of %s fails", loaded.model_id, exc_info=exc)
+        raise ModelFailed(f"The model cannot compute a step ({type(exc).__name__}).") from exc
+    if bool(logits.isnan().any()):
+        raise ModelFailed(f"The model's logits are not numbers: {advise(logits.dtype)}.")
+    if loaded.packing_fault is not None:
+        log.info("generations of %s take turns: %s", loaded.model_id, loaded.packing_fault)
+
 
 def look_into(loaded: LoadedModel, on_fraction: Callable[[float], None] | None = None) -> None:
-    """Select the attention tap and describe the model. One that this fails for still writes, without an anatomy.
+    """Select the attention tap, check the model whole and describe it. One that this fails for still writes.
 
     `on_fraction` hears the share of blocks whose equations have been checked.
     """
     try:
-        install(loaded.model)
         loaded.anatomy = build_anatomy(loaded, on_fraction)
     except Exception:
         log.exception("looking into %s failed", loaded.model_id)
-    if loaded.anatomy is None or loaded.anatomy.refused is not None:
-        try:
-            # Nothing has compared what it says through the tap with what it says without.
-            with loaded.lock:
-                prompt = make_check_prompt(loaded.vocab, loaded.context, loaded.device)
-                keep_true_attention(loaded.model, prompt)
-        except Exception:
-            log.exception("comparing attention of %s failed", loaded.model_id)
 
 
-def quicken_steps(loaded: LoadedModel, *, spare_bytes: int, compiles_blocks: bool) -> None:
+def quicken_steps(
+    loaded: LoadedModel,
+    *,
+    spare_bytes: int,
+    compiles_blocks: bool = False,
+    pause: Callable[[], None] = lambda: None,
+) -> None:
     """Find the quickest way to multiply, with copies of weights that take up to `spare_bytes` (0: none).
 
-    Compiles the blocks as well, where that is asked for. What was copied is added to the model's bytes. A model that
-    this fails for, or whose generations take turns, keeps its own code.
+    Compiles the blocks as well, where that is asked for; nobody may use the model meanwhile then. What was copied is
+    added to the model's bytes. A model that this fails for, or whose generations take turns, keeps its own code.
+    `pause` is called now and then, and may raise Stopped.
     """
+    if loaded.packing_fault is not None:
+        log.info("generations of %s take turns: %s", loaded.model_id, loaded.packing_fault)
+        return
     taken = 0
     try:
-        with computing(1, "products"):
-            ways, taken = install_products(loaded.model, spare_bytes=spare_bytes)
+        ways, taken = install_products(loaded.model, spare_bytes=spare_bytes, pause=pause)
         log.debug("linear layers of %s by rows: %s", loaded.model_id, ways)
+    except Stopped:
+        raise
     except Exception:
         log.exception("quickening %s failed", loaded.model_id)
         remove_products(loaded.model)
-    if loaded.packing_fault is not None:
-        log.info("generations of %s take turns: %s", loaded.model_id, loaded.packing_fault)
-        remove_products(loaded.model)
-        return
     loaded.bytes += taken
-    if compiles_blocks and loaded.anatomy is not None:
+    if compiles_blocks and loaded.read_anatomy() is not None:
         fault, taken = install_compiled(
             loaded.model,
             loaded.structure.blocks,
@@ -66,3 +90,61 @@ def quicken_steps(loaded: LoadedModel, *, spare_bytes: int, compiles_blocks: boo
         loaded.bytes += taken
         if fault is not None:
             log.info("blocks of %s stay as they are: %s", loaded.model_id, fault)
+
+
+class Stopped(Exception):
+    """Nobody needs what was being done any more."""
+
+
+class Aftercare:
+    """What follows once a model is served, in a thread of its own, while nobody else wants the model.
+
+    First whether its generations can share forwards, then its checks, a part at a time, then `quicken`, where there is
+    any; that is given a function to call between pieces of its work.
+    """
+
+    def __init__(self, loaded: LoadedModel, quicken: Callable[[Callable[[], None]], None] | None) -> None:
+        self._stop = threading.Event()
+        name = f"after loading {loaded.model_id}"
+        # A daemon: a server that is told to stop does not wait for it.
+        self._thread = threading.Thread(target=self._run, args=(loaded, quicken), name=name, daemon=True)
+        self._thread.start()
+
+    def leave(self) -> None:
+        """End it within one piece of work; returns at once."""
+        self._stop.set()
+
+    def stop(self) -> None:
+        """`leave`, and wait for that: nothing of the model is held by it afterwards."""
+        self.leave()
+        if self._thread is not threading.current_thread():
+            self._thread.join()
+
+    def wait(self) -> None:
+        """Wait until all is done."""
+        self._thread.join()
+
+    def _run(self, loaded: LoadedModel, quicken: Callable[[Callable[[], None]], None] | None) -> None:
+        try:
+            # Whoever asked for the model is about to use it.
+            self._stop.wait(FIRST_USE_SECS)
+            checkup = loaded.checkup
+            if checkup is not None:
+                self._when_quiet(loaded, checkup.prepare)
+                self._when_quiet(loaded, checkup.survey)
+                self._when_quiet(loaded, lambda: loaded.packing_fault)
+                while not checkup.is_done:
+                    self._when_quiet(loaded, checkup.check_next)
+            if quicken is not None:
+                quicken(lambda: self._when_quiet(loaded, lambda: None))
+        except Stopped:
+            log.debug("%s is no longer looked after", loaded.model_id)
+        except Exception:
+            # The model serves all the same, and whoever looks at a part of it has that checked.
+            log.exception("what follows loading %s failed", loaded.model_id)
+
+    def _when_quiet(self, loaded: LoadedModel, work: Callable[[], object]) -> None:
+        with loaded.lock.when_quiet(self._stop) as may:
+            if not may:
+                raise Stopped
+            work()

@@ -15,15 +15,16 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from glassformer.errors import GlassformerError, InUse, ModelFailed, NoRoom
+from glassformer.model.entry import Entry, Listener, blame_options, summarise
 from glassformer.model.imports import import_torch
 from glassformer.model.memory import Room, measure_room
 from glassformer.model.options import LoadOptions
-from glassformer.model.safety import check_folder, read_json_object
+from glassformer.model.room import WEIGHT_SHARE, describe_no_room, make_plan, refuse_too_large
+from glassformer.model.safety import check_folder
 from glassformer.model.size import StoredTensor, format_bytes, read_headers
 from glassformer.model.source import Catalog, ModelSource, open_catalog
 from glassformer.protocol.messages import LoadProgress, ModelSummary
@@ -34,44 +35,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Listener = Callable[[LoadProgress], None]
 Stage = Literal["queued", "downloading", "reading", "checking", "ready", "failed"]
 # Two at a time: one large download must not keep a bundled model waiting, and more would share the same disk.
 LOADING_THREADS = 2
-# Loads under way or waiting; more are refused rather than queued behind hours of downloads.
-MOST_PENDING = 16
-# Failures remembered, so that a client trying names cannot fill the memory.
-MOST_FAILED = 64
-# Share of the memory for weights where no number is set; the rest is for caches, recordings and other programs.
-WEIGHT_SHARE = {"cpu": 0.6, "mps": 0.6, "cuda": 0.85}
-
-
-@dataclass(eq=False)
-class Entry:
-    """One model and how far it is. Fields change only under the registry's lock."""
-
-    source: ModelSource
-    options: LoadOptions
-    future: Future[LoadedModel]
-    progress: LoadProgress
-    listeners: list[Listener] = field(default_factory=list)
-    leases: int = 0
-    used_at_secs: float = 0.0
-    # Where its weights lie or will, and how many bytes are set aside for them; 0 until that is known.
-    kind: str = ""
-    bytes: int = 0
-    folder: Path | None = None
-
-    @property
-    def loaded(self) -> LoadedModel | None:
-        if self.future.done() and self.future.exception() is None:
-            return self.future.result()
-        return None
-
-    @property
-    def error(self) -> GlassformerError | None:
-        exc = self.future.exception() if self.future.done() else None
-        return exc if isinstance(exc, GlassformerError) else None
+MOST_PENDING = 16  # loads under way or waiting; more are refused rather than queued behind hours of downloads
+MOST_FAILED = 64  # remembered, so that a client trying names cannot fill the memory
+# How long a model that has been loaded in another way waits for what still uses the one it replaces.
+REPLACING_SECS = 30.0
 
 
 class Registry:
@@ -87,15 +57,20 @@ class Registry:
         budget_bytes: int = 0,
         copies_weights: bool = True,
         compiles_blocks: bool = False,
+        checks_later: bool = False,
         on_unload: Callable[[LoadedModel], None] | None = None,
     ) -> None:
+        """`checks_later` gives a model as soon as it writes; it is checked and quickened behind whoever uses it."""
         self.catalog = catalog
         self.options = LoadOptions(device=device, dtype=dtype, quantize=quantize)
         self.budget_bytes = budget_bytes
         self.copies_weights = copies_weights
         self.compiles_blocks = compiles_blocks
+        self.checks_later = checks_later
         self.on_unload = on_unload
         self._entries: dict[str, Entry] = {}
+        # Models that are being loaded in another way, beside the one that is there.
+        self._trials: dict[str, Entry] = {}
         self._pinned: set[str] = set()
         self._lock = threading.RLock()
         self._slots = threading.Semaphore(LOADING_THREADS)
@@ -105,8 +80,9 @@ class Registry:
     def load(self, model_id: str, options: LoadOptions | None = None) -> Future[LoadedModel]:
         """The model, being loaded if need be. One that failed before is tried again.
 
-        Without `options` a model that is there is taken as it is; with others than it was loaded with, it is unloaded
-        and loaded anew. Raises BadValue, UnknownModel or InUse at once; other refusals come through the future.
+        Without `options` a model that is there is taken as it is; with others than it was loaded with, it is loaded
+        anew, and replaced once the new one has been seen to write. Raises BadValue, UnknownModel or InUse at once;
+        other refusals come through the future, and leave what was there.
         """
         return self._enter(model_id, options).future
 
@@ -114,19 +90,41 @@ class Registry:
         with self._lock:
             entry = self._entries.get(model_id)
         source = self.catalog.find(model_id) if entry is None or entry.error is not None else entry.source
-        while True:
-            with self._lock:
-                known = self._entries.get(source.model_id)
-                if known is None or known.error is not None:
-                    known = self._start(source, options or self.options)
-                if options in (None, known.options):
-                    known.used_at_secs = time.monotonic()
-                    return known
+        known = self._find_known(source, options)
+        if known is not None:
+            return known
+        with self._lock:
+            known = self._entries.get(source.model_id)
+        if known is not None and options is not None:
             self._check_again(known, options)
-            self.unload(source.model_id, even_pinned=True)
+        with self._lock:
+            # Another may have come first while the folder was read.
+            return self._find_known(source, options) or self._try(self._entries[source.model_id], options)
+
+    def _find_known(self, source: ModelSource, options: LoadOptions | None) -> Entry | None:
+        """The entry that answers a load, started if there is none; None for one that must be loaded in another way."""
+        with self._lock:
+            known = self._entries.get(source.model_id)
+            trial = self._trials.get(source.model_id)
+            if known is None or known.error is not None:
+                known = self._entries[source.model_id] = self._start(source, options or self.options)
+            if options in (None, known.options):
+                known.used_at_secs = time.monotonic()
+                return known
+            return trial if trial is not None and trial.options == options else None
+
+    def _try(self, known: Entry, options: LoadOptions | None) -> Entry:
+        """Load a model that is there in another way, beside it. With the lock held. Raises InUse."""
+        if not known.future.done() or known.source.model_id in self._trials:
+            raise InUse("The model is being loaded.", field="model_id")
+        if known.leases:
+            raise InUse("Something that is running uses the model.", field="model_id")
+        trial = self._start(known.source, options or self.options, replaces=known)
+        self._trials[known.source.model_id] = trial
+        return trial
 
     def _check_again(self, entry: Entry, options: LoadOptions) -> None:
-        """Refuse what a model that is there cannot be loaded with, before it is given up for it."""
+        """Refuse what a model that is there cannot be loaded with, before anything is read for it."""
         if entry.loaded is not None and entry.folder is not None:
             tensors = read_headers(check_folder(entry.folder, entry.source.root))
             self._refuse_too_large(make_plan(options, entry.folder / "config.json", tensors))
@@ -144,10 +142,11 @@ class Registry:
     def listen(self, model_id: str, listener: Listener) -> Callable[[], None]:
         """Call `listener` with the progress so far and every later one; gives a function that ends that.
 
-        Starts loading if need be. Raises as `load`.
+        Starts loading if need be. A model that is being loaded in another way tells of that. Raises as `load`.
         """
         entry = self._enter(model_id)
         with self._lock:
+            entry = self._trials.get(entry.source.model_id, entry)
             entry.listeners.append(listener)
             listener(entry.progress)
 
@@ -158,14 +157,14 @@ class Registry:
 
         return stop
 
-    def _start(self, source: ModelSource, options: LoadOptions) -> Entry:
-        if sum(not entry.future.done() for entry in self._entries.values()) >= MOST_PENDING:
+    def _start(self, source: ModelSource, options: LoadOptions, replaces: Entry | None = None) -> Entry:
+        pending = [*self._entries.values(), *self._trials.values()]
+        if sum(not entry.future.done() for entry in pending) >= MOST_PENDING:
             raise NoRoom("Many models are being loaded already; ask again later.", field="model_id")
         progress = LoadProgress(model_id=source.model_id, stage="queued")
-        entry = Entry(source, options, Future(), progress)
+        entry = Entry(source, options, Future(), progress, replaces=replaces)
         # One that stops waiting must not cancel it for the others.
         entry.future.set_running_or_notify_cancel()
-        self._entries[source.model_id] = entry
         # A daemon: a server that is told to stop does not wait for a download of hours.
         threading.Thread(target=self._run, args=(entry,), name=f"load {source.model_id}", daemon=True).start()
         return entry
@@ -175,6 +174,7 @@ class Registry:
         try:
             with self._slots:
                 loaded = self._load(entry)
+                self._list(entry, loaded)
         except GlassformerError as exc:
             self._fail(entry, exc)
         except BaseException as exc:
@@ -182,11 +182,42 @@ class Registry:
             self._fail(entry, ModelFailed(f"The model could not be loaded ({type(exc).__name__})."))
         else:
             log.info("%s is ready after %.1f s", loaded.model_id, time.monotonic() - started)
-            with self._lock:
-                entry.used_at_secs = time.monotonic()
-                entry.bytes = loaded.bytes
-                entry.future.set_result(loaded)
             self._report(entry, "ready", fraction=1.0)
+
+    def _list(self, entry: Entry, loaded: LoadedModel) -> None:
+        """Let a model be used, in place of the one it replaces. Raises InUse where that goes on being used."""
+        model_id, former = entry.source.model_id, entry.replaces
+        patient_until_secs = time.monotonic() + REPLACING_SECS
+        while True:
+            with self._lock:
+                is_there = former is not None and self._entries.get(model_id) is former
+                if former is None or not is_there or not former.leases:
+                    self._trials.pop(model_id, None)
+                    self._entries[model_id] = entry
+                    entry.used_at_secs = time.monotonic()
+                    entry.bytes = loaded.bytes
+                    entry.replaces = None
+                    entry.future.set_result(loaded)
+                    if self.checks_later:
+                        self._look_after(entry, loaded)
+                    break
+            if time.monotonic() > patient_until_secs:
+                raise InUse("Something that is running uses the model.", field="model_id")
+            time.sleep(0.05)
+        if former is not None and is_there:
+            self._let_go(former)
+
+    def _look_after(self, entry: Entry, loaded: LoadedModel) -> None:
+        from glassformer.model.prepare import Aftercare, quicken_steps
+
+        def quicken(pause: Callable[[], None]) -> None:
+            pause()
+            quicken_steps(loaded, spare_bytes=self._find_spare(loaded.device.type), pause=pause)
+            with self._lock:
+                entry.bytes = loaded.bytes
+
+        # Compiled blocks are put in before anybody uses the model.
+        entry.aftercare = Aftercare(loaded, None if self.compiles_blocks else quicken)
 
     def _load(self, entry: Entry) -> LoadedModel:
         source = entry.source
@@ -203,8 +234,9 @@ class Registry:
         weights = check_folder(folder, source.root)
         self._report(entry, "reading")
         import_torch()
+        from glassformer.model.anatomy import Checkup
         from glassformer.model.load import load_model
-        from glassformer.model.prepare import look_into, quicken_steps
+        from glassformer.model.prepare import look_into, quicken_steps, try_writing
 
         plan = self._make_room(entry, folder / "config.json", read_headers(weights))
         loaded = load_model(
@@ -214,13 +246,23 @@ class Registry:
             on_fraction=lambda share: self._report(entry, "reading", fraction=share),
         )
         self._report(entry, "checking")
-        look_into(loaded, lambda share: self._report(entry, "checking", fraction=share))
-        quicken_steps(loaded, spare_bytes=self._find_spare(plan), compiles_blocks=self.compiles_blocks)
+        if self.checks_later:
+            loaded.checkup = Checkup(loaded)
+        else:
+            look_into(loaded, lambda share: self._report(entry, "checking", fraction=share))
+        if entry.replaces is not None or not entry.options.is_plain:
+            try:
+                try_writing(loaded)
+            except ModelFailed as exc:
+                raise blame_options(entry.options, exc) from exc
+        if self.compiles_blocks or not self.checks_later:
+            spare_bytes = self._find_spare(plan.place)
+            quicken_steps(loaded, spare_bytes=spare_bytes, compiles_blocks=self.compiles_blocks)
         return loaded
 
-    def _find_spare(self, plan: Plan) -> int:
+    def _find_spare(self, place: str) -> int:
         """Bytes that copies of a model's weights may take: half of what is left, if there may be any."""
-        room = measure_room(plan.place)
+        room = measure_room(place)
         left = min(self.find_budget(room) - self.held_bytes(room.kind), room.free_bytes)
         return left // 2 if self.copies_weights else 0
 
@@ -229,10 +271,22 @@ class Registry:
         with self._lock:
             entry.bytes = 0
             entry.future.set_exception(error)
+            if entry.replaces is not None:
+                self._keep_former(entry, entry.replaces, error)
             failed = [model_id for model_id, other in self._entries.items() if other.error is not None]
             for model_id in failed[: max(0, len(failed) - MOST_FAILED)]:
                 del self._entries[model_id]
         self._report(entry, "failed", detail=error.message)
+
+    def _keep_former(self, entry: Entry, former: Entry, error: GlassformerError) -> None:
+        """After a model could not be replaced: the one before stays, or comes back. With the lock held."""
+        model_id = entry.source.model_id
+        self._trials.pop(model_id, None)
+        entry.replaces = None
+        if self._entries.get(model_id) is entry:
+            # There was no room for both.
+            former = self._entries[model_id] = self._start(former.source, former.options)
+        former.refusal = error.message
 
     def _report_download(self, entry: Entry, done: int, total: int) -> None:
         self._report(
@@ -262,14 +316,7 @@ class Registry:
 
     def _refuse_too_large(self, plan: Plan) -> None:
         """Raise NoRoom for what would not fit even alone."""
-        budget = self.find_budget(measure_room(plan.place))
-        if plan.needed_bytes > budget:
-            raise NoRoom(
-                f"The model needs about {format_bytes(plan.needed_bytes)} of memory, "
-                f"and {format_bytes(budget)} are set aside for models.",
-                field="model_id",
-                retry_after_secs=3600,
-            )
+        refuse_too_large(plan, self.find_budget(measure_room(plan.place)))
 
     def _make_room(self, entry: Entry, config: Path, tensors: list[StoredTensor]) -> Plan:
         """Set the memory aside, unloading idle models, longest unused first, until it fits. Raises NoRoom."""
@@ -284,7 +331,7 @@ class Registry:
                 if plan.needed_bytes <= min(left, room.free_bytes):
                     entry.kind, entry.bytes = room.kind, plan.needed_bytes
                     return plan
-                victim = self._take_idle(room.kind)
+                victim = self._take_idle(room.kind) or self._take_replaced(entry)
             if victim is None:
                 raise describe_no_room(plan.needed_bytes, left, room, is_held=held > 0)
             self._let_go(victim)
@@ -294,18 +341,34 @@ class Registry:
         idle = [
             other
             for other in self._entries.values()
-            if other.loaded and other.kind == kind and not other.leases and not self._is_pinned(other)
+            if other.loaded
+            and other.kind == kind
+            and not other.leases
+            and not self._is_pinned(other)
+            and other.source.model_id not in self._trials
         ]
         if not idle:
             return None
         victim = min(idle, key=lambda other: other.used_at_secs)
         return self._entries.pop(victim.source.model_id)
 
+    def _take_replaced(self, entry: Entry) -> Entry | None:
+        """Take out the model that `entry` is to replace, where there is no room for both. With the lock held."""
+        former, model_id = entry.replaces, entry.source.model_id
+        if former is None or self._entries.get(model_id) is not former or former.leases:
+            return None
+        self._entries[model_id] = entry
+        return former
+
     def _let_go(self, entry: Entry) -> None:
         """Give the memory of a model back that is no longer listed. Without the lock."""
         loaded, model_id, kind = entry.loaded, entry.source.model_id, entry.kind
         if loaded is not None and self.on_unload is not None:
             self.on_unload(loaded)
+        if entry.aftercare is not None:
+            entry.aftercare.stop()
+        if loaded is not None and loaded.checkup is not None:
+            loaded.checkup.leave()
         # Modules and hooks refer to each other; their memory is wanted now. Who still holds the entry (a listener
         # that has not gone yet) must not keep the model with it.
         entry.future = Future()
@@ -320,7 +383,8 @@ class Registry:
     def held_bytes(self, kind: str) -> int:
         """Bytes of weights on a kind of device, of models that are there or being read."""
         with self._lock:
-            return sum(entry.bytes for entry in self._entries.values() if entry.kind == kind)
+            entries = {*self._entries.values(), *self._trials.values()}
+            return sum(entry.bytes for entry in entries if entry.kind == kind)
 
     # --- using -----------------------------------------------------------------------------------
 
@@ -340,7 +404,7 @@ class Registry:
                 entry.leases -= 1
                 entry.used_at_secs = time.monotonic()
 
-    def unload(self, model_id: str, *, even_pinned: bool = False) -> None:
+    def unload(self, model_id: str) -> None:
         """Give the model's memory back; nothing happens where it is not loaded.
 
         Raises InUse while something uses it, it is being loaded or it is pinned, BadValue or UnknownModel as `load`.
@@ -352,11 +416,11 @@ class Registry:
             entry = self._entries.get(canonical)
             if entry is None:
                 return
-            if not entry.future.done():
+            if not entry.future.done() or canonical in self._trials:
                 raise InUse("The model is being loaded.", field="model_id")
             if entry.leases:
                 raise InUse("Something that is running uses the model.", field="model_id")
-            if self._is_pinned(entry) and not even_pinned:
+            if self._is_pinned(entry):
                 raise InUse("The model is pinned; unpin it before unloading it.", field="model_id")
             del self._entries[canonical]
         self._let_go(entry)
@@ -369,6 +433,12 @@ class Registry:
 
     def _is_pinned(self, entry: Entry) -> bool:
         return entry.source.model_id in self._pinned
+
+    def close(self) -> None:
+        """End what is done for models behind those who use them; returns at once."""
+        for entry in list(self._entries.values()):
+            if entry.aftercare is not None:
+                entry.aftercare.leave()
 
     def count_ready(self) -> int:
         with self._lock:
@@ -402,51 +472,20 @@ class Registry:
             return self._summarise(source, self._entries.get(source.model_id))
 
     def _summarise(self, source: ModelSource, entry: Entry | None) -> ModelSummary:
-        loaded = entry.loaded if entry else None
-        error = entry.error if entry else None
-        status: Literal["available", "loading", "ready", "failed"] = "available"
-        if entry is not None:
-            status = "ready" if loaded else "failed" if error else "loading"
-        return ModelSummary(
-            model_id=source.model_id,
-            title=source.title or source.model_id,
-            description=source.description,
-            source=source.kind,
-            status=status,
-            family=loaded.config.model_type if loaded else read_family(source),
-            parameters=loaded.parameters if loaded else None,
-            bytes=loaded.bytes if loaded else None,
-            device=str(loaded.device) if loaded else None,
-            dtype=str(loaded.dtype).removeprefix("torch.") if loaded else None,
-            quantize=loaded.quantize if loaded else None,
-            pinned=source.model_id in self._pinned,
-            note=loaded.note if loaded else "",
-            prompts=list(source.prompts),
-            error=error.message if error else None,
+        return summarise(
+            source,
+            entry,
+            is_tried=source.model_id in self._trials,
+            is_pinned=source.model_id in self._pinned,
         )
 
 
-def make_plan(options: LoadOptions, config: Path, tensors: list[StoredTensor]) -> Plan:
-    """How a model with this config and these tensors will be loaded. Brings torch in. Raises as `plan_load`."""
-    import_torch()
-    from glassformer.model.load import plan_load
-
-    return plan_load(config, tensors, options)
-
-
-def describe_no_room(needed_bytes: int, left_bytes: int, room: Room, *, is_held: bool) -> NoRoom:
-    """Why a model does not fit now, with the numbers."""
-    needed = f"The model needs about {format_bytes(needed_bytes)} of memory"
-    if needed_bytes > left_bytes and is_held:
-        reason = (
-            f"{format_bytes(max(0, left_bytes))} are left while other models are in use, pinned or loading"
-        )
-    else:
-        reason = f"only {format_bytes(room.free_bytes)} of this machine's are free now"
-    return NoRoom(f"{needed}, and {reason}.", field="model_id", retry_after_secs=10)
-
-
-def open_registry(settings: Settings, on_unload: Callable[[LoadedModel], None] | None = None) -> Registry:
+def open_registry(
+    settings: Settings,
+    on_unload: Callable[[LoadedModel], None] | None = None,
+    *,
+    checks_later: bool = False,
+) -> Registry:
     """A registry of the models that `settings` offer, loaded the way they say."""
     return Registry(
         open_catalog(settings),
@@ -456,16 +495,6 @@ def open_registry(settings: Settings, on_unload: Callable[[LoadedModel], None] |
         budget_bytes=settings.model_bytes,
         copies_weights=settings.copy_weights,
         compiles_blocks=settings.compile_blocks,
+        checks_later=checks_later,
         on_unload=on_unload,
     )
-
-
-def read_family(source: ModelSource) -> str | None:
-    """The model type a local config states, if it can be read."""
-    if source.folder is None:
-        return None
-    try:
-        family = read_json_object(Path(source.folder) / "config.json", "config.json").get("model_type")
-    except GlassformerError:
-        return None
-    return family if isinstance(family, str) else None

@@ -29,11 +29,11 @@ class _Reached(Exception):
 
 
 def rerun_block(
-    structure: Structure, block: int, token_ids: Tensor, residual: Tensor, capture: Capture
+    structure: Structure, block: int, token_ids: Tensor, residual: Tensor, capture: Capture, **extra: Any
 ) -> None:
     """Run block `block` on `residual` [pos, d_model] under `capture`.
 
-    `token_ids` [pos] only give the forward its length; positions count from zero.
+    `token_ids` [pos] only give the forward its length; positions count from zero. `extra` is given to the model.
     """
     blocks = structure.blocks
     with (
@@ -46,7 +46,7 @@ def rerun_block(
         computing(len(token_ids), "block"),
     ):
         try:
-            structure.run(token_ids)
+            structure.run(token_ids, **extra)
         except _Reached:
             return
     raise RuntimeError(f"the forward never reached block {block}")

@@ -1,7 +1,8 @@
-"""Running the anatomy's own equations against what the model computed, on a short prompt at load.
+"""Running the anatomy's own equations against what the model computed, on a short prompt.
 
-One forward under hooks for every site, one forward with the family's own eager attention to compare with, then
-each site's candidate equations until one holds. Memory: every site of `CHECK_TOKENS` positions at once.
+One forward under hooks for every site, one forward with the family's own eager attention to compare with; then, block
+by block (`anatomy.py`), each block alone and each site's candidate equations until one holds. Memory: every site of
+`CHECK_TOKENS` positions, until its block has been checked.
 """
 
 from __future__ import annotations
@@ -19,12 +20,15 @@ from transformers import PreTrainedModel
 
 from glassformer.errors import UnknownAddress
 from glassformer.model.attention import UnknownAttention, install, select_attention
+from glassformer.model.attention_call import AttentionCall, compute_probabilities
 from glassformer.model.capture import Capture, locate, split_address
+from glassformer.model.comparison import compare, is_same, worse_of
+from glassformer.model.eager import Eager, run_eager
 from glassformer.model.equation import close_factor, evaluate, find_open
-from glassformer.model.hooking import hook_input, hook_output
+from glassformer.model.far import PLACED_POINTS, Far, list_limits
+from glassformer.model.hooking import hook_output
 from glassformer.model.overflow import advise, blank_shared, is_overflowing
 from glassformer.model.rerun import rerun_block, rerun_tail
-from glassformer.model.residual import first_tensor
 from glassformer.model.structure import Refusal, Structure
 from glassformer.protocol.anatomy import Check, Equation
 
@@ -32,8 +36,6 @@ log = logging.getLogger(__name__)
 
 # Long enough for every head to choose between several keys, short enough to cost milliseconds.
 CHECK_TOKENS = 16
-# Largest difference allowed, relative to the largest magnitude of the site: rounding of sums in that precision.
-TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 5e-3, torch.bfloat16: 4e-2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,54 +55,74 @@ class Finding:
 class Measurement:
     """What the model computed for the check prompt: the operands of every equation (see `Operands`)."""
 
-    def __init__(self, structure: Structure, token_ids: Tensor) -> None:
+    def __init__(self, structure: Structure, token_ids: Tensor, context: int = 0) -> None:
+        """`context` is the longest text that the model takes; 0 looks no further than the prompt."""
         self._structure = structure
         self._token_ids = token_ids
+        self._context = context
+        limits = list_limits(structure.model.config, context)
+        # The others lie inside the prompt.
+        self._limits = [limit for limit in limits if limit.position + len(token_ids) // 2 > len(token_ids)]
+        self._fars: dict[int, list[Far]] = {}
         self.values: dict[str, Tensor] = {}
         self.refusals: dict[str, str] = {}
         self._capture: Capture | None = None
         self._eager: Eager | None = None
+        # Blocks that have been run alone.
+        self._rerun: set[int] = set()
         # How often each block ran in the captured forward.
         self._runs: Counter[int] = Counter()
 
     def run(self, addresses: Iterable[str]) -> None:
-        """Run the model once with its own eager attention and once through the tap, capturing `addresses`.
+        """Run the model once with its own eager attention and once through the tap, capturing `addresses`."""
+        self.run_eager()
+        self.run_tapped(addresses)
+
+    @torch.inference_mode()
+    def run_eager(self) -> None:
+        """Run the model with its own eager attention; the tap is selected again afterwards, where it can be."""
+        # Families that have no choice of attention keep the one they have.
+        select_attention(self._structure.model, "eager")
+        try:
+            self._eager = run_eager(self._structure, self._token_ids)
+        finally:
+            install(self._structure.model)
+
+    @torch.inference_mode()
+    def run_tapped(self, addresses: Iterable[str]) -> None:
+        """Run the model through the tap, capturing `addresses`. After `run_eager`.
 
         A model that the tap would make say something else keeps its eager attention.
         """
-        model, structure = self._structure.model, self._structure
-        with torch.inference_mode():
-            # Families that have no choice of attention keep the one they have.
-            select_attention(model, "eager")
-            self._eager = run_eager(structure, self._token_ids)
-            structure.untapped = (
-                None
-                if install(model)
-                else "this family computes attention outside the shared attention interface"
-            )
-            try:
-                capture, logits = self._run_captured(addresses)
-                is_changed = structure.untapped is None and self._differs_from_eager(logits)
-            except UnknownAttention:
-                is_changed = True
+        model, structure, eager = self._structure.model, self._structure, self._eager
+        assert eager is not None
+        structure.untapped = None
+        if not install(model):
+            structure.untapped = "this family computes attention outside the shared attention interface"
+            eager.compare_with_plain(structure, self._token_ids)
+        try:
+            capture, logits = self._run_captured(addresses)
+            is_changed = structure.untapped is None and not is_same(*blank_shared(logits, eager.logits))
             if is_changed:
+                # Which of them is not what the model computes: the tap, or eager attention asked for its inside?
                 select_attention(model, "eager")
-                structure.untapped = "the attention tap changes what this family computes"
-                capture, logits = self._run_captured(addresses)
+                eager.compare_with_plain(structure, self._token_ids)
+                is_changed = not is_same(*blank_shared(logits, eager.logits))
+                install(model)
+        except UnknownAttention:
+            is_changed = True
+        if is_changed:
+            select_attention(model, "eager")
+            eager.compare_with_plain(structure, self._token_ids)
+            structure.untapped = "the attention tap changes what this family computes"
+            capture, logits = self._run_captured(addresses)
         self._capture = capture
         self.values |= capture.values
         self.values["lm_head"] = logits
         for block, call in capture.calls.items():
-            self.values[f"attn_scores.{block}"] = call.scores()
-            self.values[f"attn_probs.{block}"] = call.probabilities()
+            self.values |= form_patterns(block, call)
         for address in capture.addresses - self.values.keys():
             self.refusals[address] = "the model never ran the module that should give it"
-
-    def _differs_from_eager(self, logits: Tensor) -> bool:
-        # What overflows does so in any attention.
-        return (
-            self._eager is not None and compare(*blank_shared(logits, self._eager.logits)).status == "refused"
-        )
 
     def _run_captured(self, addresses: Iterable[str]) -> tuple[Capture, Tensor]:
         self.refusals = {}
@@ -147,58 +169,74 @@ class Measurement:
             return "what its blocks hand on is not one vector of the model's width for each position"
         return None
 
-    def check_reruns(self) -> None:
-        """Refuse every site that running its one block again from its input (or the end alone) does not give."""
-        for block in range(len(self._structure.blocks)):
-            wanted = [
-                a for a in self.values if split_address(a)[1] == block or (block == 0 and a == "embeddings")
-            ]
-            if f"resid_pre.{block}" not in wanted:
-                continue
-            capture = Capture(self._structure, wanted)
-            try:
-                rerun_block(
-                    self._structure, block, self._token_ids, self.values[f"resid_pre.{block}"], capture
-                )
-            except Exception as exc:
-                log.debug("block %d cannot be run alone", block, exc_info=exc)
-                sharing = self._structure.arch.first_kv_shared_layer
-                is_sharing = sharing is not None and block >= sharing
-                need = "attends to the keys of an earlier one" if is_sharing else "needs more than its input"
-                self._doubt(wanted, f"this block {need}, so it cannot be run alone", block)
-                continue
-            call = capture.calls.get(block)
-            if call is not None:
-                capture.values[f"attn_scores.{block}"] = call.scores()
-                capture.values[f"attn_probs.{block}"] = call.probabilities()
-            self._hold_reruns(wanted, capture.values, "this block, run alone, computes something else", block)
+    def check_rerun(self, block: int) -> None:
+        """Refuse every site that running its one block again from its input does not give. Done once."""
+        if block in self._rerun:
+            return
+        self._rerun.add(block)
+        wanted = self._list_captured(block)
+        if f"resid_pre.{block}" not in wanted:
+            return
+        capture = Capture(self._structure, wanted)
+        try:
+            rerun_block(self._structure, block, self._token_ids, self.values[f"resid_pre.{block}"], capture)
+        except Exception as exc:
+            log.debug("block %d cannot be run alone", block, exc_info=exc)
+            sharing = self._structure.arch.first_kv_shared_layer
+            is_sharing = sharing is not None and block >= sharing
+            need = "attends to the keys of an earlier one" if is_sharing else "needs more than its input"
+            self._doubt(wanted, f"this block {need}, so it cannot be run alone", block)
+            return
+        call = capture.calls.get(block)
+        if call is not None:
+            capture.values |= form_patterns(block, call)
+        self._hold_reruns(wanted, capture.values, "this block, run alone, computes something else", block)
+
+    def check_end(self) -> None:
+        """Refuse the sites after the last block that running the end of the model alone does not give."""
         last = self.values.get(f"resid_post.{len(self._structure.blocks) - 1}")
-        if last is not None:
-            ends: list[str] = [a for a in ("final_norm", "lm_head") if a in self.values]
-            capture = Capture(self._structure, [a for a in ends if a != "lm_head"])
-            try:
-                logits = rerun_tail(self._structure, last, capture)
-            except Exception as exc:
-                log.debug("the end of the model cannot be run alone", exc_info=exc)
-                self._doubt(ends, "the end of the model needs more than the last block's output", None)
-                return
-            if "final_norm" in ends and "final_norm" not in capture.values:
-                ends.remove("final_norm")
-                self.refusals["final_norm"] = "no norm follows the last block"
-            self._hold_reruns(
-                ends,
-                {**capture.values, "lm_head": logits},
-                "the end of the model, run alone, computes something else",
-                None,
-            )
+        if last is None:
+            return
+        ends: list[str] = [a for a in ("final_norm", "lm_head") if a in self.values]
+        capture = Capture(self._structure, [a for a in ends if a != "lm_head"])
+        try:
+            logits = rerun_tail(self._structure, last, capture)
+        except Exception as exc:
+            log.debug("the end of the model cannot be run alone", exc_info=exc)
+            self._doubt(ends, "the end of the model needs more than the last block's output", None)
+            return
+        if "final_norm" in ends and "final_norm" not in capture.values:
+            ends.remove("final_norm")
+            self.refusals["final_norm"] = "no norm follows the last block"
+        self._hold_reruns(
+            ends,
+            {**capture.values, "lm_head": logits},
+            "the end of the model, run alone, computes something else",
+            None,
+        )
+
+    def _list_captured(self, block: int) -> list[str]:
+        end = f".{block}"
+        return [a for a in self.values if a.endswith(end) or (block == 0 and a == "embeddings")]
+
+    def forget(self, block: int) -> None:
+        """Give up what was captured in a block, but for what the next one's equations read."""
+        for address in self._list_captured(block):
+            if not address.startswith("resid_post."):
+                del self.values[address]
+        self._fars.clear()
+        if self._capture is not None:
+            self._capture.values.clear()
+            self._capture.calls.pop(block, None)
+            self._capture.rotary.pop(block, None)
+        if self._eager is not None:
+            self._eager.values.pop(f"attn_probs.{block}", None)
 
     def _hold_reruns(
         self, addresses: list[str], values: dict[str, Tensor], reason: str, block: int | None
     ) -> None:
         differing = [
-            a
-            for a in addresses
-            if a not in values or compare(*blank_shared(self.values[a], values[a])).status == "refused"
+            a for a in addresses if a not in values or not is_same(*blank_shared(self.values[a], values[a]))
         ]
         # One wrong tensor may be a dead end; a wrong result means that the block needs more than its input.
         self._doubt(addresses if f"resid_post.{block}" in differing else differing, reason, block)
@@ -236,6 +274,9 @@ class Measurement:
             raise UnknownAddress(f"attn_scores.{block}", "the model passes no mask")
         return torch.isfinite(call.scores())
 
+    def first_positions(self) -> tuple[int, int]:
+        return 0, 0
+
     def activate(self, block: int, x: Tensor) -> Tensor:
         return self._structure.activate(block, x)
 
@@ -243,6 +284,13 @@ class Measurement:
         return self._structure.run_module(name, *given)
 
     # --- checking ----------------------------------------------------------------------------------
+
+    def stands(self, address: str) -> bool:
+        """Whether a value was found to be the model's own, as far as it has been looked at."""
+        if address in self.refusals or address not in self.values:
+            return False
+        doubt = self._against_eager(address)
+        return doubt is None or doubt.status != "refused"
 
     def check(self, address: str, candidates: Iterable[Equation]) -> Finding:
         """The first candidate that gives what the model computed, and how well; or the reason for refusing."""
@@ -260,6 +308,12 @@ class Measurement:
         actual = self.values[address]
         closest: Check | None = None
         reason = "no equation is known for it"
+        try:
+            fars = self._go_far(address)
+        except Exception as exc:
+            log.debug("running block %s further on failed", address, exc_info=exc)
+            reason = f"what its config says changes further on cannot be tried ({type(exc).__name__})"
+            return Finding(True, None, Check(status="refused", reason=reason))
         for proposed in candidates:
             try:
                 with torch.inference_mode():
@@ -272,10 +326,44 @@ class Measurement:
                 continue
             check = compare(actual, expected)
             if check.status != "refused":
+                check = self._compare_far(address, candidate, fars, check)
+            if check.status != "refused":
                 return Finding(True, candidate, worse_of(check, doubt), proposed)
             if closest is None or (check.max_abs_difference or 0) < (closest.max_abs_difference or 0):
                 closest = check
         return Finding(True, None, closest or Check(status="refused", reason=reason))
+
+    def _go_far(self, address: str) -> list[Far]:
+        """The block of a site at every place where its equation might change. Raises what the model raises there."""
+        point, block = split_address(address)
+        residual = self.values.get(f"resid_pre.{block}")
+        has_call = self._capture is not None and block in self._capture.calls
+        if point not in PLACED_POINTS or block is None or residual is None or not has_call:
+            return []
+        if block not in self._fars:
+            self._fars = {
+                block: [
+                    Far(self._structure, block, self._token_ids, residual, limit, self._context)
+                    for limit in self._limits
+                ]
+            }
+        return self._fars[block]
+
+    def _compare_far(self, address: str, candidate: Equation, fars: list[Far], near: Check) -> Check:
+        """The worst that an equation does here (`near`) and at those places."""
+        point, _ = split_address(address)
+        for far in fars:
+            if point == "attn_scores" and not far.limit.is_span:
+                continue  # without what came before, there is nothing that a mask could hide
+            with torch.inference_mode():
+                check = compare(far.actual(point), evaluate(candidate, far))
+            if check.status == "refused":
+                where = f"from position {far.limit.position} on ({far.limit.name})"
+                return check.model_copy(
+                    update={"reason": f"it holds only for a while: {where}, {check.reason}"}
+                )
+            near = worse_of(near, check)
+        return near
 
     def _close(self, proposed: Equation, actual: Tensor) -> Equation | None:
         """A proposed equation with its open factor found: the declared number nearest to what `actual` asks for."""
@@ -300,95 +388,13 @@ class Measurement:
         return compare(self.values[address], reference)
 
 
-def worse_of(first: Check, second: Check | None) -> Check:
-    """The check with the larger difference."""
-    if second is None or (first.max_abs_difference or 0) >= (second.max_abs_difference or 0):
-        return first
-    return second
-
-
-@dataclass(frozen=True, slots=True)
-class Eager:
-    """What the family's own eager attention gives: logits [pos, vocab], and sites by address."""
-
-    logits: Tensor
-    values: dict[str, Tensor]
-
-
-def run_eager(structure: Structure, token_ids: Tensor) -> Eager:
-    """Run the model with the attention it has now, keeping what transformers itself reports about its inside."""
-    patterns: dict[int, list[Tensor]] = {}
-    first: list[Tensor] = []
-
-    def take_first(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        first.append((args[0] if args else first_tensor(kwargs))[0].clone())
-
-    handles = [hook_input(structure.blocks[0], take_first)]
-    for block in range(len(structure.blocks)):
-        attention = structure.attention(block)
-        if not isinstance(attention, Refusal):
-            take = partial(_take_pattern, patterns, block, len(token_ids))
-            handles.append(hook_output(attention, take))
-    try:
-        out = structure.run(token_ids, output_attentions=True, output_hidden_states=True)
-    except (TypeError, ValueError, AttributeError):
-        out = None
-    finally:
-        for handle in handles:
-            handle.remove()
-    plain = structure.run(token_ids, output_attentions=False).logits[0]
-    values: dict[str, Tensor] = {"lm_head": plain}
-    # Asking for attention probabilities has been seen to change what is computed.
-    structure.hands_patterns = out is not None and compare(out.logits[0], plain).status != "refused"
-    if out is None or not structure.hands_patterns:
-        return Eager(plain, values)
-    for block, found in patterns.items():
-        if len(found) == 1:
-            values[f"attn_probs.{block}"] = found[0]
-    hidden = [h[0] for h in getattr(out, "hidden_states", None) or () if isinstance(h, Tensor)]
-    if len(hidden) == len(structure.blocks) + 1 and all(h.shape == hidden[0].shape for h in hidden):
-        # Most families list what each block reads; some (Mamba) what each block hands on.
-        reads = bool(first) and compare(hidden[0], first[0]).status != "refused"
-        for block in range(len(structure.blocks) - 1):
-            after = hidden[block + 1] if reads else hidden[block]
-            values[f"resid_post.{block}"] = values[f"resid_pre.{block + 1}"] = after
-    return Eager(plain, values)
-
-
-def _take_pattern(
-    patterns: dict[int, list[Tensor]], block: int, count: int, _: nn.Module, args: Any, output: Any
-) -> None:
-    """Keep what looks like attention probabilities among the outputs of an attention module."""
-    for item in output if isinstance(output, (tuple, list)) else ():
-        if isinstance(item, Tensor) and item.dim() == 4 and item.shape[2:] == (count, count):
-            if float(item.min()) < 0.0 or float(item.sum(-1).max()) > 1.01:
-                continue
-            patterns.setdefault(block, []).append(item[0])
-
-
-def compare(actual: Tensor, expected: Tensor) -> Check:
-    """`exact`, `close` within the tolerance of the tensor's precision, or `refused` with the difference.
-
-    Masked cells (`-inf`) must be masked in both.
-    """
-    if actual.shape != expected.shape:
-        return Check(
-            status="refused", reason=f"shapes differ: {list(expected.shape)} against {list(actual.shape)}"
-        )
-    a, b = actual.double(), expected.double()
-    finite = torch.isfinite(a)
-    # A NaN equals nothing, so it is refused in whichever it stands.
-    if not torch.equal(finite, torch.isfinite(b)) or not torch.equal(a[~finite], b[~finite]):
-        return Check(status="refused", reason="its equation is finite in other cells than the model's values")
-    a, b = torch.nan_to_num(a, neginf=0.0, posinf=0.0), torch.nan_to_num(b, neginf=0.0, posinf=0.0)
-    difference = float((a - b).abs().max()) if a.numel() else 0.0
-    tolerance = TOLERANCES.get(actual.dtype, 1e-4) * max(float(a.abs().max()) if a.numel() else 0.0, 1e-3)
-    if difference == 0.0:
-        return Check(status="exact", max_abs_difference=0.0, tolerance=tolerance)
-    if difference <= tolerance:
-        return Check(status="close", max_abs_difference=difference, tolerance=tolerance)
-    reason = f"its equation differs from the model by {difference:.3g}, more than {tolerance:.3g}"
-    return Check(status="refused", max_abs_difference=difference, tolerance=tolerance, reason=reason)
+def form_patterns(block: int, call: AttentionCall) -> dict[str, Tensor]:
+    """Scores and probabilities of a block's attention by address, [head, query, key]."""
+    scores = call.scores()
+    return {
+        f"attn_scores.{block}": scores,
+        f"attn_probs.{block}": compute_probabilities(scores, call.sinks),
+    }
 
 
 @torch.inference_mode()

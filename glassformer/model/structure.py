@@ -6,7 +6,6 @@ is a `Refusal` with the reason, never a guess.
 
 from __future__ import annotations
 
-import inspect
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -20,6 +19,15 @@ from transformers import PreTrainedModel
 
 from glassformer.errors import UnknownAddress
 from glassformer.model.generate import make_whole_arguments
+from glassformer.model.module import (
+    find_linear,
+    first_sentence,
+    is_norm,
+    is_scaling,
+    list_numbers,
+    measure_window,
+    takes_choice,
+)
 from glassformer.model.quantize import find_whole_shape, read_whole
 from glassformer.model.residual import ResidualTap
 
@@ -79,8 +87,6 @@ FUSED_NAMES = ("qkv_proj", "c_attn", "query_key_value", "Wqkv", "wqkv", "c_qkv",
 GATE_NAMES = ("gate_proj", "g_proj", "gate", "attn_gate", "output_gate")
 FUSED_MLP_NAMES = ("gate_up_proj", "w12", "Wi", "wi", "fc1", "input_linear")
 MIXER_NAMES = ("mixer", "mamba", "ssm", "conv", "short_conv", "temporal_block", "linear_attn", "mlstm_layer")
-# Config values that scale something; others are probabilities, sizes and constants of training.
-SCALING_WORDS = ("scal", "multiplier", "alpha", "beta", "factor", "temperature", "mup", "depth")
 
 
 class Structure:
@@ -113,6 +119,7 @@ class Structure:
         self.hands_patterns = False
         # How many things a block hands on, the stream first; 0 where it hands on the bare stream.
         self.handed = 0
+        self._places: dict[tuple[str, int | None], Hook | Refusal] = {}
         self._block_norms: dict[int, list[nn.Module]] = {}
         self._head_counts: dict[int, tuple[int, int]] = {}
 
@@ -124,7 +131,7 @@ class Structure:
         if self.untapped is not None and self.hands_patterns:
             extra.setdefault("output_attentions", True)
         with self.lock:
-            return self.model(**make_whole_arguments(self.model, token_ids), **extra)
+            return self.model(**{**make_whole_arguments(self.model, token_ids), **extra})
 
     def run_module(self, name: str, *given: Tensor) -> Tensor:
         """What one of the model's own modules makes of tensors."""
@@ -141,10 +148,15 @@ class Structure:
 
     def locate(self, point: str, block: int | None = None) -> Hook | Refusal:
         """Where `point` can be read in this model, or why it cannot."""
+        if (point, block) not in self._places:
+            self._places[point, block] = self._find_place(point, block)
+        return self._places[point, block]
+
+    def _find_place(self, point: str, block: int | None) -> Hook | Refusal:
         try:
             module, side = self._engine.resolve_point(point, block)
         except (ValueError, AttributeError, LookupError, NotImplementedError, RuntimeError) as exc:
-            return Refusal(_first_sentence(exc))
+            return Refusal(first_sentence(exc))
         side, _, item = side.partition(":")
         return Hook(module, side, int(item or 0))
 
@@ -153,7 +165,7 @@ class Structure:
         try:
             attention: nn.Module = self.arch.attn_module(block)
         except (ValueError, AttributeError, LookupError) as exc:
-            return Refusal(_first_sentence(exc))
+            return Refusal(first_sentence(exc))
         return attention
 
     def mixer(self, block: int) -> nn.Module | Refusal:
@@ -176,7 +188,7 @@ class Structure:
         try:
             out = self.arch.attn_out_proj(block)
         except (ValueError, AttributeError, LookupError) as exc:
-            return Refusal(_first_sentence(exc))
+            return Refusal(first_sentence(exc))
         return Projection(out, is_transposed(out))
 
     def attention_projections(self, block: int) -> dict[str, Projection] | Refusal:
@@ -192,7 +204,7 @@ class Structure:
         if isinstance(attention, Refusal):
             return []
         heads, kv_heads = self.heads(block)
-        fused = _find_linear(attention, FUSED_NAMES)
+        fused = find_linear(attention, FUSED_NAMES)
         if fused is not None:
             return list(_lay_out_fused(fused, heads, kv_heads, self.arch.head_dim_for_layer(block)))
         found = {
@@ -203,7 +215,7 @@ class Structure:
                 ("v", VALUE_NAMES),
                 ("gate", GATE_NAMES),
             )
-            if (module := _find_linear(attention, names)) is not None
+            if (module := find_linear(attention, names)) is not None
         }
         if "k" in found and "v" not in found:
             found["v"] = found["k"]
@@ -238,7 +250,7 @@ class Structure:
                 if role == "up" and "gate" in found:
                     found["up"] = found.pop("gate")
                     continue
-                return Refusal(_first_sentence(exc))
+                return Refusal(first_sentence(exc))
             found[role] = Projection(module, is_transposed(module))
         return [found]
 
@@ -248,8 +260,8 @@ class Structure:
             holder = self.arch.mlp_projection_holder(block)
         except (ValueError, AttributeError, LookupError):
             return []
-        fused = _find_linear(holder, FUSED_MLP_NAMES)
-        down = _find_linear(holder, ("down_proj", "w3", "Wo", "wo", "fc2", "output_linear"))
+        fused = find_linear(holder, FUSED_MLP_NAMES)
+        down = find_linear(holder, ("down_proj", "w3", "Wo", "wo", "fc2", "output_linear"))
         if fused is None or down is None:
             return []
         width, d_mlp = (
@@ -275,7 +287,7 @@ class Structure:
         """The sparse part of a block, if it has one: what is handed the chosen experts and their weights."""
         for holder in (self._feed_forward(block), self.blocks[block]):
             for module in holder.children() if holder is not None else ():
-                if _takes_choice(module):
+                if takes_choice(module):
                     return self._describe_experts(holder, module)
         return None
 
@@ -334,7 +346,7 @@ class Structure:
 
     def find_norms(self, module: nn.Module) -> list[nn.Module]:
         """Every norm that a module holds itself, or inside a container of no more than norms and projections."""
-        return [child for child in module.modules() if _is_norm(child) and child is not module]
+        return [child for child in module.modules() if is_norm(child) and child is not module]
 
     def block_norms(self, block: int) -> list[nn.Module]:
         """The norms of a block that do not belong to its attention, mixer or experts; those with a known role first."""
@@ -351,12 +363,25 @@ class Structure:
         self._block_norms[block] = [*known, *(norm for norm in others if id(norm) not in inside)]
         return self._block_norms[block]
 
+    def window(self, block: int) -> int | None:
+        """How many positions a query of a block sees at most, its own counted: as the config or its own mask says."""
+        window: int | None = self.arch.sliding_window_for_layer(block)
+        attention = self.attention(block)
+        if window or isinstance(attention, Refusal):
+            return window
+        return next((width for mask in attention.buffers() if (width := measure_window(mask))), None)
+
+    def is_chunked(self, block: int) -> bool:
+        """Whether a block's queries see their own chunk of positions alone, as the config says."""
+        kinds = getattr(self.model.config.get_text_config(), "layer_types", None) or ()
+        return block < len(kinds) and "chunk" in kinds[block]
+
     def qk_norms(self, block: int, which: str) -> list[nn.Module]:
         """Norms inside a block's attention that might be those of queries ("q"), keys ("k") or values ("v")."""
         attention = self.attention(block)
         if isinstance(attention, Refusal):
             return []
-        norms = [(n, m) for n, m in attention.named_modules() if _is_norm(m)]
+        norms = [(n, m) for n, m in attention.named_modules() if is_norm(m)]
         return [m for n, m in norms if n.rpartition(".")[2].startswith(which)] or [m for _, m in norms]
 
     def qk_norm(self, block: int, which: str) -> nn.Module | None:
@@ -370,7 +395,7 @@ class Structure:
     def scalars(self, block: int | None) -> list[float]:
         """Numbers that the config or the modules of a block (None: those outside) declare and may multiply by."""
         config = self.model.config.get_text_config()
-        found = [v for name, value in vars(config).items() if _is_scaling(name) for v in _numbers(value)]
+        found = [v for name, value in vars(config).items() if is_scaling(name) for v in list_numbers(value)]
         found += [*self.arch.quirks.residual_multipliers, float(self.arch.d_model)]
         holders: list[Any] = [self.model, self.arch.trunk, self.arch.embed]
         if block is not None:
@@ -378,7 +403,10 @@ class Structure:
         for holder in holders:
             if isinstance(holder, nn.Module):
                 found += [
-                    v for value in vars(holder).values() if isinstance(value, float) for v in _numbers(value)
+                    v
+                    for value in vars(holder).values()
+                    if isinstance(value, float)
+                    for v in list_numbers(value)
                 ]
         every = [g for f in found for g in (f, 1.0 / f, abs(f) ** 0.5)]
         return list(dict.fromkeys(g for g in every if abs(g - 1.0) > 1e-6 and 1e-4 < abs(g) < 1e5))
@@ -386,7 +414,9 @@ class Structure:
     def caps(self) -> list[float]:
         """Soft caps that the config declares."""
         config = self.model.config.get_text_config()
-        return [v for name, value in vars(config).items() if "cap" in name for v in _numbers(value) if v > 0]
+        return [
+            v for name, value in vars(config).items() if "cap" in name for v in list_numbers(value) if v > 0
+        ]
 
     def choice_counts(self, block: int) -> list[int]:
         """How many experts a position of a block may choose, as the config and the modules declare it."""
@@ -429,22 +459,6 @@ class Structure:
         return name
 
 
-def _find_linear(holder: nn.Module, names: tuple[str, ...]) -> nn.Module | None:
-    """The first child of that name with a two-dimensional weight; inside a container (Jais, Moshi) one level down."""
-    for name in names:
-        module = getattr(holder, name, None)
-        if isinstance(module, nn.Module) and not isinstance(getattr(module, "weight", None), Tensor):
-            module = getattr(module, "linear", None)
-        weight = getattr(module, "weight", None)
-        if (
-            isinstance(module, nn.Module)
-            and isinstance(weight, Tensor)
-            and len(find_whole_shape(weight)) == 2
-        ):
-            return module
-    return None
-
-
 def _lay_out_fused(
     module: nn.Module, heads: int, kv_heads: int, d_head: int
 ) -> Iterator[dict[str, Projection]]:
@@ -462,36 +476,6 @@ def _lay_out_fused(
     yield from (in_a_row, in_turns) if groups * kv_heads == heads else (in_a_row,)
 
 
-def _takes_choice(module: nn.Module) -> bool:
-    """Whether a module is handed, for each position, the experts that were chosen and their weights."""
-    if "Expert" not in type(module).__name__:
-        return False
-    names = list(inspect.signature(module.forward).parameters)
-    return len(names) == 3 and "ind" in names[1] and "weight" in names[2]
-
-
-def _is_norm(module: nn.Module) -> bool:
-    return "norm" in type(module).__name__.lower() and not any(module.children())
-
-
-def _is_scaling(name: str) -> bool:
-    return any(word in name for word in SCALING_WORDS) and not name.startswith("rope")
-
-
-def _numbers(value: Any) -> list[float]:
-    items = value if isinstance(value, (list, tuple)) else [value]
-    return [
-        float(v)
-        for v in items
-        if isinstance(v, (int, float)) and not isinstance(v, bool) and v != 0 and abs(v) < 1e5
-    ]
-
-
 def is_transposed(module: nn.Module) -> bool:
     """Whether a linear map stores its weight [d_in, d_out]: transformers' Conv1D does."""
     return type(module).__name__ == "Conv1D"
-
-
-def _first_sentence(exc: Exception) -> str:
-    text = str(exc).split("\n")[0]
-    return text.split(". ")[0].rstrip(".")

@@ -28,7 +28,7 @@ Axis = Literal[
     "column",
 ]
 Provenance = Literal["recorded", "captured", "recomputed"]
-CheckStatus = Literal["exact", "close", "refused"]
+CheckStatus = Literal["unchecked", "exact", "close", "refused"]
 Role = Literal[
     "token_embedding",
     "position_embedding",
@@ -110,7 +110,10 @@ class Equation(Message):
 
 
 class Check(Message):
-    """The result of running a site's own equation against what the model computed."""
+    """The result of running a site's own equation against what the model computed.
+
+    `unchecked` is a site whose turn has not come; whoever asks for its values has it checked first.
+    """
 
     status: CheckStatus
     max_abs_difference: float | None = None
@@ -148,7 +151,7 @@ class Block(Message):
     """One transformer block in order of computation."""
 
     index: int
-    kind: str = Field(description="attention kind: full, sliding, linear, none")
+    kind: str = Field(description="attention kind: full, sliding, chunked, linear, none")
     parallel: bool = False
     heads: int | None = None
     kv_heads: int | None = None
@@ -190,6 +193,20 @@ class Anatomy(Message):
     refused: str | None = Field(
         default=None, description="why the model cannot be looked into at all; it still writes text"
     )
+    parts: int = Field(
+        default=0, description="what is checked one by one: the blocks, and what comes after them"
+    )
+    checked: int = Field(default=0, description="how many of the parts have been checked")
+
+
+class CheckedParts(Message):
+    """Parts of an anatomy that have been checked since it was asked for: they take the place of those in it."""
+
+    before: list[Site] = Field(description="empty where these have not been checked")
+    blocks: list[Block]
+    after: list[Site] = Field(description="empty where these have not been checked")
+    parts: int
+    checked: int
 
 
 EquationInput.model_rebuild()

@@ -46,10 +46,10 @@ class Services:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.metrics = Metrics()
-        self.registry = open_registry(settings, on_unload=self.forget_model)
+        self.registry = open_registry(settings, on_unload=self.forget_model, checks_later=True)
         self.runs: dict[str, TraceRun] = {}
         self.closing = asyncio.Event()
-        self._engines: dict[str, Engine] = {}
+        self._engines: dict[LoadedModel, Engine] = {}
         self._store: TraceStore | None = None
         self._store_lock = threading.Lock()
         self._connections = 0
@@ -67,7 +67,7 @@ class Services:
         """The engine of a loaded model, made at the first use."""
         from glassformer.engine.engine import Engine
 
-        found = self._engines.get(loaded.model_id)
+        found = self._engines.get(loaded)
         if found is None:
             found = Engine(
                 loaded,
@@ -75,7 +75,7 @@ class Services:
                 max_waiting=self.settings.max_waiting,
                 prefix_bytes=self.settings.prefix_bytes,
             )
-            self._engines[loaded.model_id] = found
+            self._engines[loaded] = found
         return found
 
     def count_generations(self) -> int:
@@ -93,7 +93,7 @@ class Services:
 
     def forget_model(self, loaded: LoadedModel) -> None:
         """Drop what keeps an unloaded model in memory. Called from the thread that unloads it."""
-        engine = self._engines.pop(loaded.model_id, None)
+        engine = self._engines.pop(loaded, None)
         if engine is not None:
             engine.close()
         for run in [run for run in list(self.runs.values()) if run.trace.loaded is loaded]:
@@ -121,6 +121,7 @@ class Services:
     def close(self) -> None:
         """End every generation and stream within one step; returns at once."""
         self.closing.set()
+        self.registry.close()
         for engine in list(self._engines.values()):
             engine.close()
 

@@ -134,6 +134,11 @@ class TraceRun:
             self.services.store.delete(self.trace.id)
         self._post(self._leave)
 
+    def check_sites(self, addresses: list[str]) -> None:
+        """Have sites checked that have not been; for a thread."""
+        for address in addresses:
+            self.trace.find_site(address)
+
     def subscribe(
         self, addresses: list[str], send: Send, *, on_forget: Callable[[], None]
     ) -> Callable[[], None]:

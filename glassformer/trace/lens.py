@@ -50,7 +50,7 @@ def list_lens_addresses(trace: Trace) -> list[str]:
     """What every block reads, and what the last one leaves: all recorded, so that nothing is run for them."""
     last = len(trace.loaded.structure.blocks) - 1
     wanted = [*(f"resid_pre.{block}" for block in range(last + 1)), f"resid_post.{last}"]
-    return [address for address in wanted if is_served(trace.sites.get(address))]
+    return [address for address in wanted if is_served(trace.find_site(address))]
 
 
 def is_served(site: Site | None) -> bool:

@@ -66,10 +66,11 @@ class Trace:
         prompt: str | None = None,
         messages: Sequence[ChatMessage] | None = None,
     ) -> None:
-        if loaded.anatomy is None:
-            raise BadValue("The model has no anatomy yet.", field="model_id")
-        if loaded.anatomy.refused is not None:
-            raise BadValue(f"This model cannot be looked into: {loaded.anatomy.refused}.", field="model_id")
+        anatomy = loaded.read_anatomy()
+        if anatomy is None:
+            raise BadValue("Looking into this model failed.", field="model_id")
+        if anatomy.refused is not None:
+            raise BadValue(f"This model cannot be looked into: {anatomy.refused}.", field="model_id")
         self.id = trace_id
         self.loaded = loaded
         self.token_ids = list(token_ids)
@@ -80,17 +81,13 @@ class Trace:
         self.interventions = tuple(interventions)
         self.batched_difference: float | None = None
         self.is_running = False
-        self._anatomy: Anatomy = loaded.anatomy
+        self._anatomy, self._sites = anatomy, list_sites(anatomy)
         self._cache = cache
         self._lock = threading.RLock()
-        # The store of a number of positions; a page asks for many keys between two steps.
-        self._store: tuple[int, ZarrStore] | None = None
-        sites = [
-            *self._anatomy.before,
-            *(s for b in self._anatomy.blocks for s in b.sites),
-            *self._anatomy.after,
-        ]
-        self.sites: dict[str, Site] = {site.address: site for site in sites}
+        # The store of a number of positions, and of an anatomy; a page asks for many keys between two steps.
+        self._store: tuple[int, Anatomy, ZarrStore] | None = None
+        for given in self.interventions:
+            self.find_site(given.address)
         check_interventions(loaded.structure, self.sites, self.interventions, context=loaded.context)
         self.watcher = self._watch_with(self.recording)
 
@@ -100,6 +97,14 @@ class Trace:
         if self._prompt is not None:
             return self._prompt
         return self.loaded.decode(self.token_ids[: self.prompt_count], keep_special=True)
+
+    @property
+    def sites(self) -> dict[str, Site]:
+        """The model's sites by address, as far as they have been checked."""
+        anatomy = self.loaded.anatomy
+        if anatomy is not None and anatomy is not self._anatomy:
+            self._anatomy, self._sites = anatomy, list_sites(anatomy)
+        return self._sites
 
     @property
     def positions(self) -> int:
@@ -134,9 +139,17 @@ class Trace:
             self.require_site(address)
         return self.recording.subscribe(addresses, send)
 
-    def require_site(self, address: str) -> Site:
-        """The site of that address. Raises UnknownAddress, with the reason where the site is refused."""
+    def find_site(self, address: str) -> Site | None:
+        """The site of that address, checked now if it has not been."""
         site = self.sites.get(address)
+        if site is not None and site.check.status == "unchecked":
+            self.loaded.check_site(address)
+            site = self.sites.get(address)
+        return site
+
+    def require_site(self, address: str) -> Site:
+        """The site of that address, checked. Raises UnknownAddress, with the reason where the site is refused."""
+        site = self.find_site(address)
         if site is None:
             raise UnknownAddress(address)
         if site.check.status == "refused":
@@ -224,6 +237,7 @@ class Trace:
 
     def _materialise(self, block: int, positions: int) -> BlockSites:
         self._restore()
+        self.loaded.check_site(f"resid_pre.{block}")
         with self.loaded.lock:
             wanted = [
                 site.address
@@ -292,14 +306,16 @@ class Trace:
 
     def zarr_store(self) -> ZarrStore:
         """The recording's store as it is now."""
-        positions = self.positions
-        if self._store is None or self._store[0] != positions:
-            self._store = (positions, self._make_store(positions))
-        return self._store[1]
+        positions, anatomy = self.positions, self.loaded.anatomy or self._anatomy
+        if self._store is None or self._store[0] != positions or self._store[1] is not anatomy:
+            self._store = (positions, anatomy, self._make_store(positions))
+        return self._store[2]
 
     def freeze(self, addresses: Sequence[str] | None = None) -> ZarrStore:
         """The store of what is recorded, for good; only of `addresses`, where given. What a saved folder holds."""
         positions = self.positions
+        for address in list(self.sites):
+            self.find_site(address)
         views = self._make_views(positions)
         chosen = (
             views if addresses is None else {address: views[address] for address in dict.fromkeys(addresses)}
@@ -344,3 +360,9 @@ class Trace:
     def zarr_get(self, key: str) -> ZarrReply:
         """The bytes of one key of the store. Raises UnknownKey."""
         return self.zarr_store().get(key)
+
+
+def list_sites(anatomy: Anatomy) -> dict[str, Site]:
+    """Every site of an anatomy by address, in order of computation."""
+    inside = (site for block in anatomy.blocks for site in block.sites)
+    return {site.address: site for site in (*anatomy.before, *inside, *anatomy.after)}

@@ -134,7 +134,7 @@ def test_texts_that_share_forwards_are_those_of_generate(family: str) -> None:
     loaded = load(family, PACKED[family])
     assert loaded.packing_fault is None
     compare(loaded)
-    loaded.__dict__["packing_fault"] = "for comparison"
+    loaded._packing = ("for comparison",)
     compare(loaded)
 
 

@@ -31,7 +31,9 @@ def list_quickened(loaded: LoadedModel) -> list[nn.Module]:
 def test_copies_are_counted_with_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(linear, "FEWEST_BYTES", 0)
     monkeypatch.setattr(
-        prepare, "install_products", lambda model, spare_bytes: ({"float32": {1: "narrowed"}}, spare_bytes)
+        prepare,
+        "install_products",
+        lambda model, spare_bytes, pause: ({"float32": {1: "narrowed"}}, spare_bytes),
     )
     loaded = load("llama")
     before = loaded.bytes

@@ -6,12 +6,15 @@ import weakref
 from pathlib import Path
 
 import pytest
-from tiny import make_models
+import torch
+from safetensors.torch import load_file, save_file
+from tiny import make_model, make_models
 
-from glassformer.errors import BadValue, InUse, NoRoom, UnknownModel
+from glassformer.errors import BadValue, InUse, ModelRefused, NoRoom, UnknownModel
 from glassformer.model.memory import Room, spread_over_gpus
 from glassformer.model.options import LoadOptions
-from glassformer.model.registry import Registry, describe_no_room
+from glassformer.model.registry import Registry
+from glassformer.model.room import describe_no_room
 from glassformer.model.source import Catalog
 from glassformer.protocol.messages import LoadProgress
 
@@ -250,3 +253,71 @@ def test_gpus_are_filled_one_by_one_and_shared_by_what_one_cannot_hold() -> None
     assert spread_over_gpus(5 * 10**9, free) == 1
     assert spread_over_gpus(25 * 10**9, free) == {0: 9 * 10**9, 1: 18 * 10**9, "cpu": 0}
     assert spread_over_gpus(25 * 10**9, {0: 10**9}) == 0
+
+
+def test_a_way_that_does_not_write_replaces_nothing(root: Path, tmp_path: Path) -> None:
+    """float16 has no number for this gain: what the model then computes is none either."""
+    folder = make_overflowing(tmp_path / "mine")
+    registry = Registry(Catalog([folder.parent], offline=True), device="cpu")
+    first = registry.load("mine").result(60)
+    broken = LoadOptions(device="cpu", dtype="float16")
+    for _ in range(2):
+        future = registry.load("mine", broken)
+        assert registry.summary("mine").status == "loading"
+        with pytest.raises(ModelRefused, match="dtype=float16 does not work for this model here") as caught:
+            future.result(60)
+        assert caught.value.field == "dtype"
+        # What worked is still there, for who asks for nothing in particular too.
+        assert registry.load("mine").result(0) is first
+    with registry.use(first):
+        summary = registry.summary("mine")
+    assert (summary.status, summary.dtype) == ("ready", "float32")
+    assert "dtype=float16 does not work" in (summary.error or "")
+    assert registry.held_bytes("cpu") == first.bytes
+    assert registry.load("mine", LoadOptions(device="cpu", dtype="bfloat16")).result(60) is not first
+    assert registry.summary("mine").error is None
+
+
+def test_a_first_way_that_does_not_write_is_not_kept(tmp_path: Path) -> None:
+    folder = make_overflowing(tmp_path / "mine")
+    registry = Registry(Catalog([folder.parent], offline=True), device="cpu")
+    with pytest.raises(ModelRefused, match="dtype=float16"):
+        registry.load("mine", LoadOptions(device="cpu", dtype="float16")).result(60)
+    assert registry.summary("mine").status == "failed"
+    assert registry.load("mine").result(60).dtype == torch.float32
+
+
+def test_what_worked_comes_back_where_there_is_no_room_for_both(tmp_path: Path) -> None:
+    folder = make_overflowing(tmp_path / "mine")
+    registry = Registry(Catalog([folder.parent], offline=True), device="cpu")
+    first = registry.load("mine").result(60)
+    registry.budget_bytes = first.bytes + 1000
+    with pytest.raises(ModelRefused, match="dtype=float16"):
+        registry.load("mine", LoadOptions(device="cpu", dtype="float16")).result(60)
+    again = registry.load("mine").result(60)
+    assert again.dtype == torch.float32
+    assert registry.summary("mine").status == "ready"
+    assert "dtype=float16" in (registry.summary("mine").error or "")
+    assert registry.held_bytes("cpu") == again.bytes
+
+
+def test_one_in_use_is_replaced_once_nobody_uses_it(registry: Registry) -> None:
+    first = registry.load("llama").result(60)
+    future = registry.load("llama", LoadOptions(device="cpu", dtype="bfloat16"))
+    with registry.use(first):
+        with pytest.raises(InUse):
+            registry.load("llama", LoadOptions(device="cpu", dtype="float16"))
+        assert registry.load("llama").result() is first
+        with pytest.raises(InUse):
+            registry.unload("llama")
+    assert registry.load("llama", LoadOptions(device="cpu", dtype="bfloat16")).result(60) is future.result(60)
+    assert registry.load("llama").result() is future.result()
+
+
+def make_overflowing(folder: Path) -> Path:
+    """A tiny model with a gain that float32 and bfloat16 have and float16 has not."""
+    make_model(folder, "llama")
+    weights = load_file(folder / "model.safetensors")
+    weights["model.norm.weight"][:] = 1e6
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder

@@ -192,3 +192,50 @@ def test_anatomy_and_weights(running: Running, client: httpx.Client) -> None:
     again = client.get("/api/models/llama/zarr/zarr.json", headers={"If-None-Match": answer.headers["ETag"]})
     assert again.status_code == 304
     assert again.content == b""
+
+
+def test_the_anatomy_fills(model_dir: Path) -> None:
+    with serving(model_dir, default_model="sorter") as running, running.client() as client:
+        client.post("/generate", json={"model_id": "llama", "prompt": "the", "max_new_tokens": 1})
+        first = client.get("/api/models/llama/anatomy")
+        anatomy = first.json()
+        assert anatomy["parts"] == len(anatomy["blocks"]) + 1
+        events = read_events(
+            client.get("/api/models/llama/checks", params={"after": anatomy["checked"]}, timeout=60).text
+        )
+        assert {name for name, _, _ in events} <= {"checked"}
+        for _, _, data in events:
+            told = json.loads(data)
+            assert anatomy["checked"] < told["checked"] <= told["parts"]
+            anatomy["checked"] = told["checked"]
+            anatomy["before"] = told["before"] or anatomy["before"]
+            anatomy["after"] = told["after"] or anatomy["after"]
+            for block in told["blocks"]:
+                anatomy["blocks"][block["index"]] = block
+        last = client.get("/api/models/llama/anatomy")
+        assert last.json() == anatomy
+        assert anatomy["checked"] == anatomy["parts"]
+        assert first.json() == anatomy or first.headers["etag"] != last.headers["etag"]
+        again = client.get("/api/models/llama/anatomy", headers={"If-None-Match": last.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
+        assert (
+            read_events(client.get("/api/models/llama/checks", params={"after": anatomy["parts"]}).text) == []
+        )
+
+
+def test_a_way_of_loading_that_does_not_write_is_refused(model_dir: Path, tmp_path: Path) -> None:
+    """bitsandbytes' products for some processors cannot take every shape: then int4 must be refused, not served."""
+    prompt = {"model_id": "llama", "prompt": "the", "max_new_tokens": 3, "temperature": 0}
+    with serving(model_dir, default_model="llama") as running, running.client() as client:
+        before = client.post("/generate", json=prompt).json()
+        for options in ({"quantize": "int4"}, {"dtype": "float16"}, {"dtype": "bfloat16"}):
+            answer = client.post("/api/models/llama/load", json=options, timeout=60)
+            assert answer.status_code in (202, 422)
+            if answer.status_code == 422:
+                assert answer.json()["field"] == next(iter(options))
+                assert client.post("/generate", json=prompt).json()["text"] == before["text"]
+            # Whatever it said, the model writes, with and without a body.
+            assert client.post("/generate", json=prompt).status_code == 200
+            assert client.post("/api/models/llama/load").status_code == 202
+            assert client.post("/generate", json=prompt).status_code == 200
+            assert statuses(client)["llama"] == "ready"

@@ -147,7 +147,7 @@ def test_modules_run_only_under_the_models_lock(
     def note(name: str) -> Callable[..., None]:
         def before(*_: Any) -> None:
             run.add(name)
-            if not lock._is_owned():  # type: ignore[attr-defined]
+            if not lock.is_owned():
                 bare.add(name)
 
         return before

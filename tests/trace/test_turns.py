@@ -50,7 +50,7 @@ def load(family: str) -> LoadedModel:
     loaded.eos_ids = frozenset()
     look_into(loaded)
     assert loaded.anatomy is not None
-    loaded.__dict__["packing_fault"] = "for this test"
+    loaded._packing = ("for this test",)
     return loaded
 
 

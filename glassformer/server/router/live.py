@@ -70,7 +70,7 @@ class Page:
             while True:
                 text = await self.socket.receive_text()
                 try:
-                    self.subscribe(text)
+                    await self.subscribe(text)
                 except ValidationError as error:
                     self.put(dump(describe_validation(error.errors())))
                 except GlassformerError as error:
@@ -78,7 +78,7 @@ class Page:
         except (WebSocketDisconnect, KeyError):  # KeyError: a binary message, which no page of ours sends
             return
 
-    def subscribe(self, text: str) -> None:
+    async def subscribe(self, text: str) -> None:
         """Replace the page's subscription for a recording. Raises ValidationError, BadValue or UnknownTrace."""
         if len(text) > LONGEST_MESSAGE:
             raise BadValue("The message is too long.")
@@ -86,6 +86,8 @@ class Page:
         if len(message.addresses) > MOST_ADDRESSES:
             raise BadValue(f"At most {MOST_ADDRESSES} addresses at a time.", field="addresses")
         run = find_run(self.services, message.trace_id)
+        # What has not been checked is checked first, which takes as long as a block's forward.
+        await self.services.read(run.check_sites, message.addresses)
         renewed = None
         if message.addresses:
             renewed = run.subscribe(

@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Header, Query
 from starlette.responses import Response
 
-from glassformer.errors import ModelFailed
+from glassformer.errors import InUse, ModelFailed
 from glassformer.model.options import LoadOptions
-from glassformer.protocol.anatomy import Anatomy
+from glassformer.protocol.anatomy import Anatomy, CheckedParts
 from glassformer.protocol.messages import LoadProgress, LoadRequest, ModelList, ModelSummary
 from glassformer.server.framing import event
 from glassformer.server.services import Services, ServicesOf
 from glassformer.server.stream import EventStream
 from glassformer.settings import Settings
 
+if TYPE_CHECKING:
+    from glassformer.model.load import LoadedModel
+
 router = APIRouter(prefix="/api/models", tags=["models"])
 
 # How long an answer to `load` waits to learn whether there is such a model at all, and room for it.
 LOOK_UP_SECS = 15.0
+# How long it waits, where it says in which way, to learn whether the model writes when loaded so.
+TRY_SECS = 10.0
+# How often a page hears of parts of a model that have been checked: a model of many blocks is checked in a second.
+TELL_SECS = 0.1
 
 
 @router.get("")
@@ -36,22 +44,25 @@ async def list_models(services: ServicesOf) -> ModelList:
 async def load_model(model_id: str, services: ServicesOf, body: LoadRequest | None = None) -> ModelSummary:
     """Start loading, if need be; an unknown or refused model is told at once.
 
-    A body says how, where not as the settings do: a model that is there in another way is loaded anew.
+    A body says how, where not as the settings do: a model that is there in another way is loaded anew, and serves until
+    the new one has been seen to write. A way in which it does not is refused, here where that is soon known.
     """
     body = body or LoadRequest()
-    future = await services.quick(services.registry.load, model_id, find_options(body, services.settings))
+    options = find_options(body, services.settings)
+    future = await services.quick(services.registry.load, model_id, options)
     if body.pinned is not None:
         await services.quick(services.registry.pin, model_id, pinned=body.pinned)
     found = asyncio.Event()
     loop = asyncio.get_running_loop()
 
     def notice(progress: LoadProgress) -> None:
-        if progress.fraction is not None or progress.stage in {"checking", "failed"}:
+        is_found = options is None and (progress.fraction is not None or progress.stage == "checking")
+        if is_found or progress.stage in {"ready", "failed"}:
             loop.call_soon_threadsafe(found.set)
 
     stop = await services.quick(services.registry.listen, model_id, notice)
     try:
-        async with asyncio.timeout(LOOK_UP_SECS):
+        async with asyncio.timeout(LOOK_UP_SECS if options is None else TRY_SECS):
             await found.wait()
     except TimeoutError:
         pass
@@ -104,13 +115,68 @@ async def unload_model(model_id: str, services: ServicesOf) -> Response:
 
 
 @router.get("/{model_id:path}/anatomy", response_model=Anatomy)
-async def read_anatomy(model_id: str, services: ServicesOf) -> Response:
-    """The model as data; loads it first if need be."""
-    return Response(await anatomy_json(services, model_id), media_type="application/json")
-
-
-async def anatomy_json(services: Services, model_id: str) -> Any:
+async def read_anatomy(
+    model_id: str, services: ServicesOf, if_none_match: Annotated[str | None, Header()] = None
+) -> Response:
+    """The model as data, as far as it has been checked; loads it first if need be. `checks` tells of the rest."""
     loaded = await services.load(model_id)
-    if loaded.anatomy is None:
+    anatomy = await services.read(loaded.read_anatomy)
+    if anatomy is None:
         raise ModelFailed("The model can write, but looking into it failed; the server's log says why.")
-    return await services.quick(loaded.anatomy.model_dump_json)
+    body = await services.quick(lambda: anatomy.model_dump_json().encode())
+    etag = f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
+    headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
+    if if_none_match is not None and etag in if_none_match:
+        return Response(status_code=304, headers=headers)
+    return Response(body, media_type="application/json", headers=headers)
+
+
+@router.get("/{model_id:path}/checks", response_class=EventStream, status_code=200)
+async def follow_checks(
+    model_id: str,
+    services: ServicesOf,
+    after: Annotated[int, Query(ge=0, le=10**6, description="`checked` of the anatomy that is at hand")] = 0,
+) -> EventStream:
+    """`checked` events with parts of the anatomy, until all have been checked. Reading them checks nothing sooner."""
+    summary = await services.quick(services.registry.summary, model_id)
+    if summary.status not in {"ready", "loading"}:
+        raise InUse("The model is not loaded; ask for its anatomy first.", field="model_id")
+    loaded = await services.load(model_id)
+    if await services.read(loaded.read_anatomy) is None:
+        raise ModelFailed("The model can write, but looking into it failed; the server's log says why.")
+    async with AsyncExitStack() as stack:
+        stack.enter_context(services.connection())
+        return EventStream(services, tell_checks(services, loaded, after), stack.pop_all())
+
+
+async def tell_checks(services: Services, loaded: LoadedModel, told: int) -> AsyncIterator[str]:
+    """Events with what has been checked after the first `told` parts, until nothing is left."""
+    checkup = loaded.checkup
+    changed, loop = asyncio.Event(), asyncio.get_running_loop()
+    stop = None if checkup is None else checkup.listen(lambda: loop.call_soon_threadsafe(changed.set))
+    try:
+        while checkup is not None and loaded.anatomy is not None:
+            changed.clear()
+            anatomy = loaded.anatomy
+            if told < anatomy.checked:
+                found = await services.quick(gather_checked, anatomy, checkup.order[told : anatomy.checked])
+                told = anatomy.checked
+                yield event(found.model_dump_json(), name="checked")
+            if anatomy.checked >= anatomy.parts or checkup.is_left:
+                return
+            await changed.wait()
+            await asyncio.sleep(TELL_SECS)
+    finally:
+        if stop is not None:
+            stop()
+
+
+def gather_checked(anatomy: Anatomy, parts: list[int]) -> CheckedParts:
+    """Those parts of an anatomy, as they are in it."""
+    return CheckedParts(
+        before=anatomy.before if 0 in parts else [],
+        blocks=[anatomy.blocks[part] for part in sorted(parts) if part < len(anatomy.blocks)],
+        after=anatomy.after if len(anatomy.blocks) in parts else [],
+        parts=anatomy.parts,
+        checked=anatomy.checked,
+    )

@@ -156,6 +156,8 @@ export function sampleAnatomy(sizes: SampleSizes): Anatomy {
     parameters: 1,
     bytes: 4,
     refused: null,
+    parts: sizes.blocks + 1,
+    checked: sizes.blocks + 1,
     dimensions: {
       d_model: sizes.width,
       vocab: sizes.vocab,

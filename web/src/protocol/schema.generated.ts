@@ -38,6 +38,12 @@ export interface components {
             blocks: components["schemas"]["Block"][];
             /** Bytes */
             bytes: number;
+            /**
+             * Checked
+             * @description how many of the parts have been checked
+             * @default 0
+             */
+            checked: number;
             /** Device */
             device: string;
             dimensions: components["schemas"]["Dimensions"];
@@ -49,6 +55,12 @@ export interface components {
             model_id: string;
             /** Parameters */
             parameters: number;
+            /**
+             * Parts
+             * @description what is checked one by one: the blocks, and what comes after them
+             * @default 0
+             */
+            parts: number;
             /**
              * Refused
              * @description why the model cannot be looked into at all; it still writes text
@@ -92,7 +104,7 @@ export interface components {
             index: number;
             /**
              * Kind
-             * @description attention kind: full, sliding, linear, none
+             * @description attention kind: full, sliding, chunked, linear, none
              */
             kind: string;
             /**
@@ -157,6 +169,8 @@ export interface components {
         /**
          * Check
          * @description The result of running a site's own equation against what the model computed.
+         *
+         *     `unchecked` is a site whose turn has not come; whoever asks for its values has it checked first.
          */
         Check: {
             /**
@@ -174,12 +188,34 @@ export interface components {
              * Status
              * @enum {string}
              */
-            status: "exact" | "close" | "refused";
+            status: "unchecked" | "exact" | "close" | "refused";
             /**
              * Tolerance
              * @default null
              */
             tolerance: number | null;
+        };
+        /**
+         * CheckedParts
+         * @description Parts of an anatomy that have been checked since it was asked for: they take the place of those in it.
+         */
+        CheckedParts: {
+            /**
+             * After
+             * @description empty where these have not been checked
+             */
+            after: components["schemas"]["Site"][];
+            /**
+             * Before
+             * @description empty where these have not been checked
+             */
+            before: components["schemas"]["Site"][];
+            /** Blocks */
+            blocks: components["schemas"]["Block"][];
+            /** Checked */
+            checked: number;
+            /** Parts */
+            parts: number;
         };
         /**
          * Constraint
@@ -1157,6 +1193,7 @@ export type Block = components['schemas']['Block'];
 export type Candidate = components['schemas']['Candidate'];
 export type ChatMessage = components['schemas']['ChatMessage'];
 export type Check = components['schemas']['Check'];
+export type CheckedParts = components['schemas']['CheckedParts'];
 export type Constraint = components['schemas']['Constraint'];
 export type Dimensions = components['schemas']['Dimensions'];
 export type Distribution = components['schemas']['Distribution'];

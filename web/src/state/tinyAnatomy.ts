@@ -11,6 +11,8 @@ export const tinyAnatomy: Anatomy = {
   parameters: 1000,
   bytes: 4000,
   refused: null,
+  parts: 2,
+  checked: 2,
   dimensions: {
     d_model: 8,
     vocab: 16,

@@ -1,0 +1,104 @@
+"""One model of a registry and how far it is, and what clients are told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from glassformer.errors import GlassformerError, ModelFailed, ModelRefused
+from glassformer.model.options import LoadOptions
+from glassformer.model.safety import read_json_object
+from glassformer.model.source import ModelSource
+from glassformer.protocol.messages import LoadProgress, ModelSummary
+
+if TYPE_CHECKING:
+    from glassformer.model.load import LoadedModel
+    from glassformer.model.prepare import Aftercare
+
+Listener = Callable[[LoadProgress], None]
+
+
+@dataclass(eq=False)
+class Entry:
+    """One model and how far it is. Fields change only under the registry's lock."""
+
+    source: ModelSource
+    options: LoadOptions
+    future: Future[LoadedModel]
+    progress: LoadProgress
+    listeners: list[Listener] = field(default_factory=list)
+    leases: int = 0
+    used_at_secs: float = 0.0
+    # Where its weights lie or will, and how many bytes are set aside for them; 0 until that is known.
+    kind: str = ""
+    bytes: int = 0
+    folder: Path | None = None
+    # The model that it is to take the place of, which serves until it has been seen to write.
+    replaces: Entry | None = None
+    # Why it could not be replaced by itself loaded in another way, the last time that was tried.
+    refusal: str | None = None
+    aftercare: Aftercare | None = None
+
+    @property
+    def loaded(self) -> LoadedModel | None:
+        if self.future.done() and self.future.exception() is None:
+            return self.future.result()
+        return None
+
+    @property
+    def error(self) -> GlassformerError | None:
+        exc = self.future.exception() if self.future.done() else None
+        return exc if isinstance(exc, GlassformerError) else None
+
+
+def summarise(source: ModelSource, entry: Entry | None, *, is_tried: bool, is_pinned: bool) -> ModelSummary:
+    """What a client is told of a model; `is_tried` says that another way of loading it is being tried."""
+    loaded = entry.loaded if entry else None
+    error = entry.error if entry else None
+    status: Literal["available", "loading", "ready", "failed"] = "available"
+    if entry is not None:
+        status = "ready" if loaded else "failed" if error else "loading"
+        # Another way of loading it is being tried: what is there goes on serving.
+        status = "loading" if is_tried else status
+    return ModelSummary(
+        model_id=source.model_id,
+        title=source.title or source.model_id,
+        description=source.description,
+        source=source.kind,
+        status=status,
+        family=loaded.config.model_type if loaded else read_family(source),
+        parameters=loaded.parameters if loaded else None,
+        bytes=loaded.bytes if loaded else None,
+        device=str(loaded.device) if loaded else None,
+        dtype=str(loaded.dtype).removeprefix("torch.") if loaded else None,
+        quantize=loaded.quantize if loaded else None,
+        pinned=is_pinned,
+        note=loaded.note if loaded else "",
+        prompts=list(source.prompts),
+        error=error.message if error else entry.refusal if entry else None,
+    )
+
+
+def read_family(source: ModelSource) -> str | None:
+    """The model type a local config states, if it can be read."""
+    if source.folder is None:
+        return None
+    try:
+        family = read_json_object(Path(source.folder) / "config.json", "config.json").get("model_type")
+    except GlassformerError:
+        return None
+    return family if isinstance(family, str) else None
+
+
+def blame_options(options: LoadOptions, error: ModelFailed) -> GlassformerError:
+    """What to say where a model does not write that was loaded in such a way; names what was asked for, if anything."""
+    plain = {"quantize": {"none"}, "dtype": {"auto", "float32"}, "device": {"auto", "cpu"}}
+    for name, usual in plain.items():
+        value = getattr(options, name)
+        if value not in usual:
+            reason = error.message[:1].lower() + error.message[1:]
+            return ModelRefused(f"{name}={value} does not work for this model here: {reason}", field=name)
+    return error

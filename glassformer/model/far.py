@@ -1,0 +1,150 @@
+"""One block where its config says that something changes: past a window, a chunk, or a length it was first made for.
+
+The check's prompt is short, and what holds for its positions may not hold further on. Here the block is run on the same
+residuals as if they stood at that place of a long text: the cache that the model is given says how much came before,
+and holds keys and values of zeros for it. Costs one block's forward for each such place, and memory for the zeros
+(`MOST_KEPT` keys of one block at most).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import Cache, DynamicLayer
+
+from glassformer.errors import UnknownAddress
+from glassformer.model.attention_call import AttentionCall
+from glassformer.model.capture import Capture
+from glassformer.model.generate import takes_positions
+from glassformer.model.library import find_cache_name
+from glassformer.model.rerun import rerun_block
+from glassformer.model.structure import Structure
+
+# Points whose equations may depend on where a position stands.
+PLACED_POINTS = ("q", "k", "attn_scores")
+# Keys before the check's own, at most: a window or a chunk of more than that cannot be tried.
+MOST_KEPT = 2**14
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A number of positions that a config names under `name`; `is_span` says that it bounds what a query sees."""
+
+    name: str
+    position: int
+    is_span: bool
+
+
+def list_limits(config: Any, context: int) -> list[Limit]:
+    """The places of a long text, inside its context, at which a config says that something changes; each once."""
+    found: dict[tuple[int, bool], Limit] = {}
+    for name, value in _list_named(vars(config.get_text_config(decoder=True))):
+        is_span = "layer" not in name and "pattern" not in name and "window" in name
+        is_span = is_span or ("chunk" in name and "attention" in name)
+        is_place = "original_max" in name or "floor" in name
+        is_count = isinstance(value, int) and not isinstance(value, bool) and 0 < value < context
+        if is_count and (is_span or is_place):
+            found.setdefault((value, is_span), Limit(name, value, is_span))
+    return list(found.values())
+
+
+def _list_named(values: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        yield name, value
+        if name.startswith("rope") and isinstance(value, dict):
+            yield from _list_named(value)
+            for inner in value.values():
+                if isinstance(inner, dict):
+                    yield from _list_named(inner)
+
+
+class FarLayer(DynamicLayer):
+    """A block's cache that says that `seen` positions came before, and holds zeros for the last `kept` of them."""
+
+    def __init__(self, seen: int, kept: int) -> None:
+        super().__init__()
+        self.seen, self.kept = seen, kept
+
+    def get_seq_length(self) -> int:
+        return self.seen
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        return self.kept + query_length, self.seen - self.kept
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        return self._follow(key_states), self._follow(value_states)
+
+    def _follow(self, states: Tensor) -> Tensor:
+        return torch.cat([states.new_zeros(*states.shape[:2], self.kept, states.shape[3]), states], dim=2)
+
+
+class Far:
+    """What a block computes at such a place: the operands of its equations there (see `Operands`)."""
+
+    def __init__(
+        self,
+        structure: Structure,
+        block: int,
+        token_ids: Tensor,
+        residual: Tensor,
+        limit: Limit,
+        context: int,
+    ) -> None:
+        """Runs the block; whatever the model raises comes through."""
+        count = len(token_ids)
+        self.limit = limit
+        # The check's positions lie around the place, as far as the context goes.
+        self.seen = max(0, min(limit.position - count // 2, context - count))
+        self.kept = min(self.seen, MOST_KEPT) if limit.is_span else 0
+        if self.kept < self.seen and limit.is_span:
+            raise ValueError(f"{limit.position} positions are too many to try")
+        self._structure, self._token_ids, self._block = structure, token_ids, block
+        self._capture = Capture(structure, [f"{point}.{block}" for point in ("attn_in", "q", "k", "v")])
+        layers: list[Any] = [FarLayer(self.seen, self.kept) for _ in structure.blocks]
+        given: dict[str, Any] = {find_cache_name(structure.model): Cache(layers=layers), "use_cache": True}
+        if takes_positions(type(structure.model).forward):
+            given["position_ids"] = torch.arange(self.seen, self.seen + count, device=token_ids.device)[None]
+        rerun_block(structure, block, token_ids, residual, self._capture, **given)
+        self.call: AttentionCall = self._capture.calls[block]
+
+    def actual(self, point: str) -> Tensor:
+        """What the block computed at one of `PLACED_POINTS`; scores of all keys, those of zeros too."""
+        if point == "attn_scores":
+            return self.call.scores()
+        return self._capture.values[f"{point}.{self._block}"]
+
+    # --- Operands ----------------------------------------------------------------------------------
+
+    def site(self, address: str) -> Tensor:
+        if address == f"k.{self._block}":
+            return self.call.key
+        if address not in self._capture.values:
+            raise UnknownAddress(address)
+        return self._capture.values[address]
+
+    def weight(self, name: str) -> Tensor:
+        return self._structure.parameter(name)
+
+    def token_ids(self) -> Tensor:
+        return self._token_ids
+
+    def rotary(self, block: int) -> tuple[Tensor, Tensor]:
+        if block not in self._capture.rotary:
+            raise UnknownAddress(f"q.{block}", "the model passes no rotary tables")
+        return self._capture.rotary[block]
+
+    def mask(self, block: int) -> Tensor:
+        return torch.isfinite(self.call.scores())
+
+    def first_positions(self) -> tuple[int, int]:
+        return self.seen, self.seen - self.kept
+
+    def activate(self, block: int, x: Tensor) -> Tensor:
+        return self._structure.activate(block, x)
+
+    def run_module(self, name: str, *given: Tensor) -> Tensor:
+        return self._structure.run_module(name, *given)

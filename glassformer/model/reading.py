@@ -1,0 +1,35 @@
+"""How far transformers is with reading a model's weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import transformers
+
+
+@contextmanager
+def listen_to_reading(on_fraction: Callable[[float], None] | None) -> Iterator[None]:
+    """Tell `on_fraction` the share of weights that transformers has put in place. For the holder of `BUILDING`."""
+
+    def hook(factory: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if on_fraction is None or kwargs.get("desc") != "Loading weights":
+            return factory(*args, **kwargs)
+        return count_through(args[0], on_fraction)
+
+    before = transformers.utils.logging.set_tqdm_hook(hook)
+    try:
+        yield
+    finally:
+        transformers.utils.logging.set_tqdm_hook(before)
+
+
+def count_through(items: Collection[Any], on_fraction: Callable[[float], None]) -> Iterator[Any]:
+    """`items` one by one, telling the share that is done whenever it has grown by a percent."""
+    told = 0
+    for done, item in enumerate(items, start=1):
+        yield item
+        if done * 100 // len(items) > told:
+            told = done * 100 // len(items)
+            on_fraction(done / len(items))
