@@ -24,6 +24,52 @@ test("an unknown model gets one clear sentence, and the page lives on", async ()
   await runPrompt(page, "CABABC");
 });
 
+test("a model is drawn in outline before it is checked, and filled where it stands", async () => {
+  const { page } = opened();
+  // The server's own answer, as it is to who asks before the first part has been checked.
+  await page.route("**/api/models/tales/anatomy", async (route) => {
+    const answer = await route.fetch();
+    const anatomy = await answer.json();
+    const sites = anatomy.blocks.flatMap((block: { sites: object[] }) => block.sites);
+    for (const site of [...anatomy.before, ...sites, ...anatomy.after])
+      Object.assign(site, { check: { ...site.check, status: "unchecked" }, equation: null });
+    await route.fulfill({ response: answer, json: { ...anatomy, checked: 0 } });
+  });
+  await page.evaluate(() => {
+    const { store, scene } = window.glassformer;
+    const seen: object[] = [];
+    Object.assign(window, { seen });
+    store.subscribe(({ anatomy }, previous) => {
+      if (!anatomy || anatomy === previous.anatomy || anatomy.model_id !== "tales") return;
+      const inside = anatomy.blocks.flatMap((block) => block.sites);
+      const statuses = [...anatomy.before, ...inside, ...anatomy.after].map(({ check }) => check.status);
+      requestAnimationFrame(() =>
+        requestAnimationFrame(() => {
+          const place = scene.placeOf({ address: "resid_post.1", index: [0, 0] });
+          seen.push({ unchecked: statuses.filter((status) => status === "unchecked").length, place });
+        }),
+      );
+    });
+  });
+  await pickModel("tales");
+  await waitForState(
+    page,
+    (state) => state.anatomy?.model_id === "tales" && state.anatomy.checked === state.anatomy.parts,
+  );
+  await waitForFullPicture(page);
+  await page.unroute("**/api/models/tales/anatomy");
+  const seen = await page.evaluate(
+    () =>
+      (window as unknown as { seen: { unchecked: number; place: { x: number; y: number } | null }[] }).seen,
+  );
+  expect(seen[0]?.unchecked).toBeGreaterThan(50);
+  expect(seen.at(-1)?.unchecked).toBe(0);
+  for (const { place } of seen) expect(place).toEqual(seen[0]?.place);
+  expect(await readState(page, (state) => state.anatomy?.blocks[1]?.sites.every((s) => s.equation))).toBe(
+    true,
+  );
+});
+
 async function pickModel(modelId: string): Promise<void> {
   const { page } = opened();
   await page.getByTestId("model-picker").click();

@@ -1,5 +1,5 @@
 import { EventSource } from "eventsource";
-import type { LoadProgress, Step, TraceState } from "../protocol/schema.generated";
+import type { CheckedParts, LoadProgress, Step, TraceState } from "../protocol/schema.generated";
 import { pathOfId, request } from "./request";
 import { serverAddress } from "./serverAddress";
 
@@ -61,6 +61,21 @@ export function watchLoad(modelId: string, listener: LoadListener): StopWatching
   });
   source.addEventListener("error", () => {
     if (source.readyState === EventSource.CLOSED) listener.onInterrupted();
+  });
+  return () => source.close();
+}
+
+/** Hears of the parts of a model's anatomy that are checked after the first `after`, until none is left. */
+export function watchChecks(
+  modelId: string,
+  after: number,
+  onChecked: (found: CheckedParts) => void,
+): StopWatching {
+  const source = openEvents(`/api/models/${pathOfId(modelId)}/checks?after=${after}`);
+  source.addEventListener("checked", (event) => {
+    const found = JSON.parse(event.data) as CheckedParts;
+    if (found.checked >= found.parts) source.close();
+    onChecked(found);
   });
   return () => source.close();
 }

@@ -41,6 +41,8 @@ export interface Plate {
   order: readonly [number, number];
   /** Why no value may be shown, if the self-check refused the site. */
   refused: string | null;
+  /** Whether the self-check has not come to the site yet: it is drawn in outline, in its place. */
+  unchecked: boolean;
   /** Sites and weights it is computed from. */
   inputs: string[];
 }

@@ -76,6 +76,7 @@ export class PlateMaker {
       paint: site.scale ?? "diverging",
       order: this.order.get(site.address) ?? [0, 0],
       refused: site.check.status === "refused" ? (site.check.reason ?? "its equation does not hold") : null,
+      unchecked: site.check.status === "unchecked",
       inputs: inputsOf(site.equation),
     });
   }
@@ -102,6 +103,7 @@ export class PlateMaker {
       paint: "weight",
       order: this.order.get(weight.name) ?? [0, 0],
       refused: null,
+      unchecked: false,
       inputs: [],
     });
   }

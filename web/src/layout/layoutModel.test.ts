@@ -148,6 +148,29 @@ test("columns grow in steps", () => {
   expect(columnsFor(0)).toBe(8);
 });
 
+test("what has not been checked stands in outline where it will stand when it has been", () => {
+  const whole = sampleAnatomy(TALES);
+  const outline = {
+    ...whole,
+    checked: 0,
+    blocks: whole.blocks.map((block) => ({
+      ...block,
+      sites: block.sites.map((site) => ({
+        ...site,
+        equation: null,
+        check: { ...site.check, status: "unchecked" as const },
+      })),
+    })),
+  };
+  const [before, after] = [platesOf(layoutModel(outline, 8)), platesOf(layoutModel(whole, 8))];
+  const bare = (plate: (typeof before)[number]) => ({ ...plate, order: [], inputs: [], unchecked: false });
+  expect(before.map(bare)).toEqual(after.map(bare));
+  const sites = before.filter((plate) => plate.kind === "site" && plate.block !== null);
+  expect(sites.length).toBeGreaterThan(20);
+  expect(sites.every((plate) => plate.unchecked)).toBe(true);
+  expect(after.some((plate) => plate.unchecked)).toBe(false);
+});
+
 test("a refused site is marked with its reason and keeps its place", () => {
   const anatomy = sampleAnatomy(TALES);
   const site = anatomy.blocks[2]?.sites.find((each) => each.point === "mlp_act");

@@ -4,6 +4,7 @@ import type { Explanation } from "../protocol/schema.generated";
 import { createScene, type Scene } from "../scene/Scene";
 import type { AppState, Legend } from "../state/AppState";
 import type { AppStore } from "../state/createAppStore";
+import { isSameModel } from "../state/fillAnatomy";
 import { hasRecording, isRecorded, isSettled, whyRefused } from "../state/selectors";
 import { sharedPrefix } from "../state/sharedPrefix";
 import { watch } from "../state/watch";
@@ -123,7 +124,11 @@ export function connectScene(
   watch(
     store,
     (state) => [state.anatomy],
-    ({ anatomy }) => {
+    ({ anatomy }, previous) => {
+      if (anatomy && previous.anatomy && isSameModel(previous.anatomy, anatomy)) {
+        scene.fillAnatomy(anatomy);
+        return;
+      }
       scene.setAnatomy(anatomy);
       tensors.forgetModel();
     },

@@ -324,6 +324,11 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
       wanted.forget();
       relayout("anatomy");
     },
+    fillAnatomy(next) {
+      anatomy = next;
+      sites = new Map(sitesOf(next).map((site) => [site.address, site]));
+      relayout("checked");
+    },
     setTokens(next, prompt, recorded, kept) {
       const grew = kept >= tokens.length;
       if (!grew && kept > 0) store.keepRows(kept, (name) => sites.has(name));

@@ -17,7 +17,7 @@ import { plateFragment, plateVertex } from "./plateShader";
 import type { ValueStore } from "./ValueStore";
 
 const NAMES = ["aCorner", "aRight", "aDown", "aPlace", "aScale", "aTurn", "aState"];
-const KIND = { diverging: 0, probability: 1, weight: 2, refused: 3, empty: 4 };
+const KIND = { diverging: 0, probability: 1, weight: 2, refused: 3, empty: 4, unchecked: 5 };
 const SMALLEST_PX = 0.6;
 const TOKEN_AXES = ["pos", "query", "key"];
 
@@ -152,7 +152,8 @@ export class PlateMesh {
     const countOf = (axis: number, count: number) =>
       !stored ? 0 : axis < 0 ? 1 : Math.min(count, stored.counts[axis] ?? 0);
     const tokens = (axis: number) => TOKEN_AXES.includes(plate.axes[axis] ?? "");
-    const kind = plate.refused ? KIND.refused : stored ? KIND[plate.paint] : KIND.empty;
+    const bare = plate.unchecked ? KIND.unchecked : KIND.empty;
+    const kind = plate.refused ? KIND.refused : stored ? KIND[plate.paint] : bare;
     const limit = stored?.limit ?? 0;
     data.set(plate.corner, at);
     data[at + 3] = plate.thickness;

@@ -43,6 +43,8 @@ export interface SceneStats {
 
 export interface Scene {
   setAnatomy(anatomy: Anatomy | null): void;
+  /** The same model, more of it checked: nothing moves, and nothing that is shown is lost. */
+  fillAnatomy(anatomy: Anatomy): void;
   /**
    * `positions` counts the tokens whose activations are recorded; the values of the first `kept` tokens stay, also where
    * they are another recording's that begins alike.

@@ -5,6 +5,7 @@ const nothing = () => {};
 /** In the place of a scene where none can be drawn: takes everything, shows nothing, wants no values. */
 export const ABSENT_SCENE: Scene = {
   setAnatomy: nothing,
+  fillAnatomy: nothing,
   setTokens: nothing,
   setMatrix: nothing,
   appendRows: nothing,

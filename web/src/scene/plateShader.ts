@@ -159,6 +159,8 @@ void main() {
   sum *= mix(0.05, 1.0, lit) * (1.0 + uGlow * (0.9 * pulse + 0.8 * fresh));
 
   vec4 glass = vec4(uGlass * uTint * (1.0 + fresnel), uBody * 0.9);
+  // What has not been checked yet is an outline.
+  if (vTurn.z > 4.5) glass *= 0.15;
   vec4 color = sum + glass * (1.0 - sum.a);
 
   // Lines between cells, once there is room for them.
