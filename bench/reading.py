@@ -1,0 +1,109 @@
+"""How long does a prompt take to be read after one step was stalled, against one that nothing disturbed?
+
+Engines of the random 134M Llama of lib/shape.py, each new: one reads a prompt, the other reads it after a step of
+another prompt has been held up for three seconds, as by a page of memory that has to be fetched. Writes
+bench/results/reading.md, and fails where it takes more than one and a half times as long.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "bench")]
+
+import torch  # noqa: E402
+from lib.shape import make_model, make_tokenizer  # noqa: E402
+
+from glassformer.engine.engine import Engine, Session  # noqa: E402
+from glassformer.engine.request import GenerationRequest  # noqa: E402
+from glassformer.engine.sequence import TokenSequence  # noqa: E402
+from glassformer.model.attention import install  # noqa: E402
+from glassformer.model.load import LoadedModel, wrap_model  # noqa: E402
+from glassformer.model.prepare import quicken_steps  # noqa: E402
+from glassformer.model.source import ModelSource  # noqa: E402
+from glassformer.protocol.messages import Sampling  # noqa: E402
+from glassformer.trace.recording import Recording  # noqa: E402
+
+LENGTHS = (526, 2000)
+STALL_SECS, ROUNDS, GOAL = 3.0, 3, 1.5
+SPARE_BYTES = 2**31
+
+
+class Stalled(Recording):
+    """Holds its forward up once."""
+
+    @contextmanager
+    def watch(self, rows: slice, start: int, stop: int) -> Iterator[None]:
+        with super().watch(rows, start, stop):
+            yield
+            if start == 0:
+                time.sleep(STALL_SECS)
+
+
+def read(engine: Engine, count: int, watcher: Recording | None = None) -> float:
+    """Seconds until the first token after a prompt of `count` tokens."""
+    ended = threading.Event()
+    request = GenerationRequest(list(range(7, 7 + count)), Sampling(temperature=0), max_new_tokens=1)
+    sequence = TokenSequence(engine.loaded, request, watcher=watcher)
+    started = time.perf_counter()
+    engine.submit(Session(sequence, lambda token: None, lambda error: ended.set()))
+    ended.wait()
+    return time.perf_counter() - started
+
+
+def measure(loaded: LoadedModel, count: int) -> tuple[float, float]:
+    """Seconds undisturbed, and after a stalled step."""
+    found = []
+    for is_stalled in (False, True):
+        engine = Engine(loaded, max_running=2, max_waiting=0)
+        read(engine, 64, Stalled(loaded.structure, "stalled") if is_stalled else None)
+        found.append(read(engine, count))
+        engine.close()
+        engine.join(10)
+    return found[0], found[1]
+
+
+def load() -> LoadedModel:
+    model = make_model(torch.bfloat16).float()
+    source = ModelSource(model_id="llama-134m", kind="folder", folder=None)
+    loaded = wrap_model(source, model, make_tokenizer())
+    install(model)
+    quicken_steps(loaded, spare_bytes=SPARE_BYTES, compiles_blocks=False)
+    return loaded
+
+
+def main() -> None:
+    loaded = load()
+    rows, is_met = [], True
+    for count in LENGTHS:
+        pairs = [measure(loaded, count) for _ in range(ROUNDS)]
+        plain, stalled = (statistics.median(secs) for secs in zip(*pairs, strict=True))
+        is_met = is_met and stalled <= GOAL * plain
+        rows.append(f"| {count:,} | {plain:.2f} | {stalled:.2f} | {stalled / plain:.2f} |")
+        print(rows[-1], flush=True)
+    lines = [
+        "# A prompt after a stalled step",
+        "",
+        f"`bench/reading.py` on {os.cpu_count()} cores ({platform.machine()}), medians of {ROUNDS} rounds; "
+        f"at most {GOAL} is wanted.",
+        "",
+        "| tokens | undisturbed, s | after a stalled step, s | ratio |",
+        "|---:|---:|---:|---:|",
+        *rows,
+        "",
+    ]
+    (ROOT / "bench" / "results" / "reading.md").write_text("\n".join(lines), encoding="utf-8")
+    sys.exit(0 if is_met else 1)
+
+
+if __name__ == "__main__":
+    main()
