@@ -94,13 +94,9 @@ class PageServer:
 
 def keep_quiet() -> None:
     """Have the server say nothing below a warning: what it prints would land in the notebook."""
-    import structlog
+    from glassformer.server.log import configure_unless_done
 
-    if not structlog.is_configured():
-        structlog.configure(
-            wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
-            logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        )
+    configure_unless_done(logging.WARNING)
 
 
 _server: PageServer | None = None

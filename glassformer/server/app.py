@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -14,6 +15,7 @@ from starlette.middleware.cors import CORSMiddleware
 from glassformer.errors import GlassformerError
 from glassformer.server.errors import install_error_handlers
 from glassformer.server.limit import Deadline, RateLimit, SizeLimit
+from glassformer.server.log import configure_unless_done
 from glassformer.server.router import classic, health, live, models, openai, page, traces, zarr
 from glassformer.server.security import HostGuard, KeyGuard, origin_pattern
 from glassformer.server.services import Services
@@ -29,6 +31,7 @@ EXPOSED_HEADERS = ["ETag", "Retry-After"]
 def create_app(settings: Settings | None = None) -> FastAPI:
     """A server as `settings` say. Quick: models load behind it."""
     settings = settings or Settings()
+    configure_unless_done(logging.INFO)
     services = Services(settings)
 
     @asynccontextmanager

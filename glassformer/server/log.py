@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from typing import Any
 
 import structlog
@@ -26,15 +27,7 @@ def configure_logging(settings: Settings) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     wants_text = settings.log_format == "console" or (settings.log_format == "auto" and sys.stderr.isatty())
-    renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(),
-            # The usual one draws every variable of every call: prompts, keys and megabytes.
-            exception_formatter=structlog.dev.plain_traceback,
-        )
-        if wants_text
-        else structlog.processors.JSONRenderer()
-    )
+    renderer = make_text_renderer() if wants_text else structlog.processors.JSONRenderer()
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.stdlib.BoundLogger,
@@ -58,6 +51,36 @@ def configure_logging(settings: Settings) -> None:
     root.setLevel(settings.log_level.upper())
     for name in QUIET:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    # What no thread catches, the interpreter would print with everything that its message quotes.
+    threading.excepthook = lambda args: root.error(
+        "a thread ended in a fault",
+        exc_info=(args.exc_type, args.exc_value or args.exc_type(), args.exc_traceback),
+    )
+
+
+def configure_unless_done(least: int) -> None:
+    """Where the app is part of another program that has not set structlog up: text, and faults as everywhere."""
+    if structlog.is_configured():
+        return
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.ExceptionRenderer(describe_calls),
+            make_text_renderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(least),
+        # Looked up for each line: notebooks and tests put another one in its place.
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+    )
+
+
+def make_text_renderer() -> structlog.typing.Processor:
+    # The usual formatter draws every variable of every call: prompts, keys and megabytes.
+    return structlog.dev.ConsoleRenderer(
+        colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+    )
 
 
 def hide_secrets(settings: Settings) -> structlog.typing.Processor:
