@@ -20,6 +20,7 @@ test("a part of a character is named a byte, an empty text is shown as such", ()
     { kind: "byte", text: "\\x9f" },
   ]);
   expect(plainToken(partial)).toBe("\\xf0\\x9f");
+  expect(plainToken({ ...token(" é\ufffd"), bytes: [0x20, 0xc3, 0xa9, 0xe6] })).toBe("·é\\xe6");
   expect(plainToken(token("a\ufffd"))).toBe("a\ufffd");
   expect(plainToken(token(""))).toBe("∅");
   expect(plainToken(token("日本🙂"))).toBe("日本🙂");

@@ -8,15 +8,14 @@ export interface TokenPart {
 
 const UNKNOWN_BYTE = "byte";
 const MARKS: Record<string, string> = { " ": "·", "\n": "⏎", "\t": "⇥", "\r": "␍", "\u00a0": "⍽" };
+const UTF8 = new TextEncoder();
 
 /** White space becomes marks; what is only a part of a character (U+FFFD) is told by its bytes, where they are known. */
 export function splitToken(token: Token): TokenPart[] {
   if (token.text === "") return [{ kind: "mark", text: "∅" }];
-  if (token.bytes && /^\ufffd+$/.test(token.text)) {
-    return token.bytes.map((byte) => ({ kind: "byte", text: nameByte(byte) }));
-  }
+  const [whole, bytes] = splitBytes(token);
   const parts: TokenPart[] = [];
-  for (const character of token.text) {
+  for (const character of whole) {
     const mark = MARKS[character] ?? nameControl(character);
     const kind = mark !== null ? "mark" : character === "\ufffd" ? "byte" : "text";
     const text = mark ?? (kind === "byte" ? UNKNOWN_BYTE : character);
@@ -24,7 +23,15 @@ export function splitToken(token: Token): TokenPart[] {
     if (last && last.kind === kind && kind !== "byte") last.text += text;
     else parts.push({ kind, text });
   }
+  for (const byte of bytes) parts.push({ kind: "byte", text: nameByte(byte) });
   return parts;
+}
+
+/** The characters a token begins with, and the bytes after them, where it ends inside a character. */
+function splitBytes({ text, bytes }: Token): [string, number[]] {
+  const whole = text.replace(/\ufffd+$/, "");
+  if (!bytes || whole === text || whole.includes("\ufffd")) return [text, []];
+  return [whole, bytes.slice(UTF8.encode(whole).length)];
 }
 
 /** Control characters have no glyph; their number stands for them. */
