@@ -3,6 +3,7 @@ import { eyeOf, FIELD_OF_VIEW, project, rayAt } from "../layout/Camera";
 import type { Cell } from "../layout/Cell";
 import { fitPoints } from "../layout/fitPoints";
 import { sitesOf } from "../layout/inputsOf";
+import { columnsFor } from "../layout/layoutModel";
 import { type Plate, pointAt, pointOfCell, shows } from "../layout/Plate";
 import { pickCell } from "../layout/pickCell";
 import { pickTile } from "../layout/pickTile";
@@ -331,7 +332,7 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
     },
     setTokens(next, prompt, recorded, kept) {
       const grew = kept >= tokens.length;
-      if (!grew && kept > 0) store.keepRows(kept, (name) => sites.has(name));
+      if (!grew && kept > 0) store.keepRows(kept, columnsFor(next.length), (name) => sites.has(name));
       else if (!grew) store.clear((name) => !sites.has(name));
       // What is kept was computed alike for the recording that is shown now.
       const known = Math.max(recorded, Math.min(kept, positions));

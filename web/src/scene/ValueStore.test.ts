@@ -97,4 +97,34 @@ describe("the value store", () => {
     store.clear((name) => name === "b");
     expect(store.get("b")).toBeDefined();
   });
+
+  test("keeps the first tokens for a text that begins alike, and nothing of what followed", () => {
+    const store = new ValueStore();
+    const isSite = (name: string) => name !== "positions.weight";
+    const pattern = { address: "attn_probs.0", axes: PATTERN, shape: [2, 3, 3], level: 0 };
+    store.set({ ...pattern, values: count(18) }, 64);
+    store.set({ address: "pooled", axes: STREAM, shape: [3, 2], level: 1, values: count(6) }, 64);
+    store.set({ address: "positions.weight", axes: STREAM, shape: [4, 2], level: 0, values: count(8) }, 64);
+    store.keepRows(2, 8, isSite);
+    expect(store.valueAt({ address: "attn_probs.0", index: [1, 1, 1] })).toBe(14);
+    expect(store.valueAt({ address: "attn_probs.0", index: [1, 2, 1] })).toBeNull();
+    // The first two tokens fill one pool.
+    expect(store.valueAt({ address: "pooled", index: [1, 0] })).toBe(1);
+    expect(store.valueAt({ address: "pooled", index: [2, 0] })).toBeNull();
+    expect(store.valueAt({ address: "positions.weight", index: [3, 1] })).toBe(8);
+    // A gap between what is kept and what comes holds no number of the text before.
+    store.append(
+      "attn_probs.0",
+      PATTERN,
+      [2, 0, 0],
+      3,
+      4,
+      Float32Array.from({ length: 8 }, () => 7),
+      8,
+    );
+    expect(store.valueAt({ address: "attn_probs.0", index: [0, 3, 0] })).toBe(7);
+    expect(store.valueAt({ address: "attn_probs.0", index: [0, 2, 0] })).toBeNull();
+    store.keepRows(1, 8, isSite);
+    expect(store.get("pooled")).toBeUndefined();
+  });
 });

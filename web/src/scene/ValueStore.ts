@@ -74,27 +74,31 @@ export class ValueStore {
     return this.entries.size;
   }
 
-  /** Of sites, only the first `count` positions still hold; of a pool that reaches beyond them, nothing. */
-  keepRows(count: number, isSite: (name: string) => boolean): void {
-    for (const [name, entry] of this.entries) {
-      if (!isSite(name)) continue;
-      const isGrowing = (axis: number) => GROWING.includes(entry.axes[axis] as string);
-      const kept = entry.counts.map((size, axis) =>
-        isGrowing(axis) ? Math.min(size, (count >> entry.level) << entry.level) : size,
-      );
-      if (`${kept}` === `${entry.counts}`) continue;
+  /**
+   * Of sites, only the first `count` positions still hold; of a pool that reaches beyond them, nothing. They move to a
+   * place with room for `columns`, so that little is sent to the device.
+   */
+  keepRows(count: number, columns: number, isSite: (name: string) => boolean): void {
+    for (const [name, entry] of [...this.entries]) {
+      const { axes, level, counts, limit, limitLevel } = entry;
+      const isGrowing = (axis: number) => GROWING.includes(axes[axis] as string);
+      const pooled = (axis: number) => (axis >= axes.length - 2 ? 2 ** level : 1);
+      const whole = (count >> level) << level;
+      const kept = counts.map((size, axis) => (isGrowing(axis) ? Math.min(size, whole) : size));
+      if (!isSite(name) || `${kept}` === `${counts}`) continue;
       if (kept.includes(0)) {
         this.drop(name, entry);
         continue;
       }
-      entry.counts = kept;
-      const shape = kept.map((size, axis) =>
-        Math.ceil(size / (axis >= kept.length - 2 ? 2 ** entry.level : 1)),
-      );
+      const shape = kept.map((size, axis) => Math.ceil(size / pooled(axis)));
       const values = this.read(entry, shape);
-      this.data.fill(ABSENT, entry.row * ATLAS_SIDE, (entry.row + entry.rows) * ATLAS_SIDE);
-      copyStrided(values, shape, this.data, entry.row * ATLAS_SIDE, entry.strides);
-      this.dirty.push({ row: entry.row, rows: entry.rows });
+      const capacity = shape.map((size, axis) =>
+        isGrowing(axis) ? Math.max(size, Math.ceil(columns / pooled(axis))) : size,
+      );
+      const moved = this.reserve(name, axes, level, capacity);
+      Object.assign(moved, { counts: kept, limit, limitLevel });
+      copyStrided(values, shape, this.data, moved.row * ATLAS_SIDE, moved.strides);
+      this.dirty.push({ row: moved.row, rows: moved.rows });
     }
   }
 
