@@ -34,18 +34,21 @@ class Crew:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counts: dict[int, ThreadCount] = {}
-        # Threads that compute; True for those that were not alone all the time.
-        self._computing: dict[int, bool] = {}
+        self._computing: set[int] = set()
         self._idle = IdleCores()
         self._ended_at_secs = 0.0
+        # What torch was told by others: in the process, and in each thread that has computed here.
+        self._limit = 0
+        self._local = threading.local()
 
     @contextmanager
     def computing(self, rows: int, kind: str = "forward") -> Iterator[None]:
         """Around a forward of `rows` rows, or the part of one that `kind` names; within another it does nothing."""
-        thread, limit = threading.get_ident(), torch.get_num_threads()
-        if limit == 1 or thread in self._computing or os.environ.get(FIXED) == "1":
+        thread = threading.get_ident()
+        if thread in self._computing or os.environ.get(FIXED) == "1":
             yield
             return
+        limit = self._find_limit()
         threads = self._enter(thread, limit)
         torch.set_num_threads(threads)
         wall_secs, cpu_secs = time.perf_counter(), time.process_time()
@@ -54,28 +57,50 @@ class Crew:
         finally:
             wall_secs, cpu_secs = time.perf_counter() - wall_secs, time.process_time() - cpu_secs
             torch.set_num_threads(limit)
+            self._local.limit = limit
             now_secs = time.monotonic()
             with self._lock:
+                self._computing.remove(thread)
                 self._ended_at_secs = now_secs
-                if not self._computing.pop(thread):
-                    idle = self._idle.read()
-                    self._counts[limit].observe(
-                        Step(kind, rows, threads, wall_secs, cpu_secs, idle, now_secs)
-                    )
+                if limit > 1:
+                    step = Step(kind, rows, threads, wall_secs, cpu_secs, self._idle.read(), now_secs)
+                    self._counts[limit].observe(step)
+
+    def _find_limit(self) -> int:
+        """How many threads others have told torch to use, in this thread.
+
+        One that begins while somebody computes inherits what is set there for the moment.
+        """
+        found = torch.get_num_threads()
+        known = getattr(self._local, "limit", self._limit)
+        if found != known:
+            with self._lock:
+                if hasattr(self._local, "limit") or not self._limit:
+                    self._limit = found
+                elif not self._computing:
+                    self._limit = read_new_threads()
+                return self._limit
+        return found
 
     def _enter(self, thread: int, limit: int) -> int:
         """How many threads one gets that begins to compute: all there are, shared among those who do."""
         with self._lock:
             known = self._counts.setdefault(limit, ThreadCount(limit))
-            now_secs = time.monotonic()
-            if not self._computing and now_secs - self._ended_at_secs > PAUSE_SECS:
+            if limit > 1 and not self._computing and time.monotonic() - self._ended_at_secs > PAUSE_SECS:
                 idle = self._idle.read()
                 if idle is not None:
                     known.begin(idle)
-            self._computing[thread] = bool(self._computing)
-            if len(self._computing) > 1:
-                self._computing = dict.fromkeys(self._computing, True)
+            self._computing.add(thread)
             return max(1, known.count // len(self._computing))
+
+
+def read_new_threads() -> int:
+    """What torch would use in a thread that begins now."""
+    found: list[int] = []
+    thread = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    return found[0]
 
 
 class IdleCores:

@@ -16,6 +16,7 @@ from torch import Tensor
 from glassformer.errors import ModelFailed
 from glassformer.model.attention_call import AttentionCall
 from glassformer.model.capture import Capture, split_address
+from glassformer.model.computing import computing
 from glassformer.model.rerun import rerun_block
 from glassformer.model.structure import Structure
 from glassformer.tiles.level import Region
@@ -107,12 +108,13 @@ def form_pattern(call: AttentionCall, point: str, where: Region) -> Tensor:
     row_count = max(1, min(rows.stop - rows.start, PATTERN_CELLS // row_cells))
     head_count = max(1, PATTERN_CELLS // (row_cells * row_count))
     formed = torch.empty([part.stop - part.start for part in where])
-    for head in range(heads.start, heads.stop, head_count):
-        some_heads = slice(head, min(head + head_count, heads.stop))
-        for row in range(rows.start, rows.stop, row_count):
-            some_rows = slice(row, min(row + row_count, rows.stop))
-            place = shift(some_heads, -heads.start), shift(some_rows, -rows.start)
-            formed[place] = form(some_rows, some_heads)[..., keys]
+    with computing(rows.stop - rows.start, "pattern"):
+        for head in range(heads.start, heads.stop, head_count):
+            some_heads = slice(head, min(head + head_count, heads.stop))
+            for row in range(rows.start, rows.stop, row_count):
+                some_rows = slice(row, min(row + row_count, rows.stop))
+                place = shift(some_heads, -heads.start), shift(some_rows, -rows.start)
+                formed[place] = form(some_rows, some_heads)[..., keys]
     return formed
 
 

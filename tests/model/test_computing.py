@@ -56,6 +56,16 @@ def test_what_a_user_chose_is_never_exceeded() -> None:
     torch.set_num_threads(1)
     with crew.computing(1):
         assert torch.get_num_threads() == 1
+    inside: list[int] = []
+
+    def compute() -> None:
+        with crew.computing(1):
+            inside.append(torch.get_num_threads())
+
+    thread = threading.Thread(target=compute)
+    thread.start()
+    thread.join()
+    assert inside == [1]
     torch.set_num_threads(4)
 
 
@@ -68,7 +78,7 @@ def test_the_setting_leaves_torch_alone(monkeypatch: pytest.MonkeyPatch) -> None
         assert torch.get_num_threads() == 4
 
 
-def test_two_that_compute_share_the_cores_and_say_nothing_about_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_that_compute_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     crew, seen, observed = Crew(), {}, []
     monkeypatch.setattr(crew._idle, "read", lambda: None)
     first_in, second_out = threading.Event(), threading.Event()
@@ -76,8 +86,9 @@ def test_two_that_compute_share_the_cores_and_say_nothing_about_them(monkeypatch
 
     def compute() -> None:
         assert first_in.wait(10)
-        with crew.computing(1):
+        with crew.computing(7, "block"):
             seen["second"] = torch.get_num_threads()
+        seen["after"] = torch.get_num_threads()
         second_out.set()
 
     other = threading.Thread(target=compute)
@@ -87,15 +98,34 @@ def test_two_that_compute_share_the_cores_and_say_nothing_about_them(monkeypatch
         first_in.set()
         assert second_out.wait(10)
     other.join()
-    assert seen == {"first": 4, "second": 2}
-    assert observed == []
-    with crew.computing(7, "block"):
-        pass
-    (step,) = observed
-    assert isinstance(step, Step)
-    assert (step.kind, step.rows, step.threads) == ("block", 7, 4)
-    assert step.cpu_secs >= 0
-    assert step.wall_secs > 0
+    assert seen == {"first": 4, "second": 2, "after": 4}
+    assert [(step.kind, step.rows, step.threads) for step in observed] == [("block", 7, 2), ("forward", 1, 4)]
+    assert all(step.cpu_secs >= 0 and step.wall_secs > 0 for step in observed)
+
+
+def test_a_thread_that_begins_while_somebody_computes_does_not_keep_their_threads() -> None:
+    crew = Crew()
+    crew._counts[4] = ThreadCount(4)
+    crew._counts[4].count = 1
+    crew._idle.read = lambda: None
+    found: list[int] = []
+    computed = threading.Event()
+
+    def live() -> None:
+        found.append(torch.get_num_threads())
+        assert computed.wait(10)
+        with crew.computing(1):
+            pass
+        found.append(torch.get_num_threads())
+
+    with crew.computing(1):
+        thread = threading.Thread(target=live)
+        thread.start()
+        while not found:
+            thread.join(0.01)
+    computed.set()
+    thread.join()
+    assert found == [1, 4]
 
 
 def test_idle_cores_are_counted_among_those_that_may_be_used(
