@@ -49,6 +49,7 @@ class TraceRun:
         self._stepped_at_secs: list[float] = []
         self._readers = 0
         self._asked_at_secs = self._loop.time()
+        self._patience: asyncio.TimerHandle | None = None
         self._on_forget: dict[Callable[[], None], Callable[[], None]] = {}
 
     @property
@@ -121,7 +122,7 @@ class TraceRun:
             patience_secs if self._readers else self._asked_at_secs + patience_secs - self._loop.time()
         )
         if left_secs > 0:
-            self._loop.call_later(left_secs, self._stop_unless_wanted)
+            self._patience = self._loop.call_later(left_secs, self._stop_unless_wanted)
             return
         log.info("a recording that nobody waits for is stopped", trace=self.trace.id)
         self.stop()
@@ -214,6 +215,8 @@ class TraceRun:
         self._close()
 
     def _close(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()  # else it would hold the recording's memory
         self._is_over = True
         self._wake()
 
