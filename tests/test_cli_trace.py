@@ -11,8 +11,8 @@ import torch
 from click.testing import Result
 from rich.console import Console
 from safetensors import safe_open
-from tiny import make_models
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from tiny import make_models, read_model
+from transformers import AutoTokenizer
 from typer.testing import CliRunner
 
 import glassformer as gf
@@ -33,7 +33,7 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def expected(model_dir: Path) -> Any:
     tokenizer = AutoTokenizer.from_pretrained(model_dir / "llama")
-    model = AutoModelForCausalLM.from_pretrained(model_dir / "llama", attn_implementation="eager").eval()
+    model = read_model(model_dir / "llama", attn_implementation="eager")
     with torch.no_grad():
         return model(
             **tokenizer(PROMPT, return_tensors="pt"), output_attentions=True, output_hidden_states=True

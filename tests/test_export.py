@@ -11,8 +11,8 @@ import pytest
 import torch
 import xarray as xr
 import zarr
-from tiny import make_models
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from tiny import make_models, read_model
+from transformers import AutoTokenizer
 from typer.testing import CliRunner
 
 import glassformer.export as exporting
@@ -61,8 +61,7 @@ def exported(model_dir: Path, page: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def truth(model_dir: Path) -> Any:
-    auto: Any = AutoModelForCausalLM
-    model = auto.from_pretrained(model_dir / "llama", attn_implementation="eager")
+    model = read_model(model_dir / "llama", attn_implementation="eager")
     ids = AutoTokenizer.from_pretrained(model_dir / "llama")(PROMPT, return_tensors="pt").input_ids
     written = model.generate(ids, max_new_tokens=5, do_sample=False)
     with torch.no_grad():

@@ -16,8 +16,8 @@ import pytest
 import torch
 import xarray
 import zarr
-from tiny import make_models
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from tiny import make_models, read_model
+from transformers import AutoTokenizer
 
 import glassformer as gf
 from glassformer.errors import BadValue, TooLong, UnknownModel
@@ -45,7 +45,7 @@ def trace(model: gf.Model) -> gf.Trace:
 
 @pytest.fixture(scope="module")
 def reference(folder: Path) -> Any:
-    return AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager").eval()
+    return read_model(folder, attn_implementation="eager")
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,8 @@ from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers, process
 from tokenizers import models as tokenizer_models
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
+from glassformer.model.load import BUILDING
+
 # Tiny matrices gain nothing from a second thread, and lose much where the cores are busy.
 torch.set_num_threads(1)
 
@@ -82,7 +84,8 @@ def make_model(
     shape |= {"eos_token_id": tokenizer.eos_token_id, **changes}
     torch.manual_seed(7)
     auto: Any = AutoModelForCausalLM
-    model = auto.from_config(AutoConfig.for_model(family, **shape))
+    with BUILDING:
+        model = auto.from_config(AutoConfig.for_model(family, **shape))
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() > 1:
@@ -97,3 +100,13 @@ def make_models(root: Path) -> Path:
     for family in SHAPES:
         make_model(root / family, family)
     return root
+
+
+def read_model(folder: Path, **options: Any) -> Any:
+    """A folder's model as transformers alone reads it, ready to be asked.
+
+    Meanwhile it switches off the tying of weights in the whole process, so a server beside us must not load one.
+    """
+    auto: Any = AutoModelForCausalLM
+    with BUILDING:
+        return auto.from_pretrained(folder, **options).eval()

@@ -6,8 +6,8 @@ import time
 import httpx
 import pytest
 from serving import JAVASCRIPT_SPACE, Running, read_events, read_standard, read_trimming
-from tiny import make_tokenizer
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from tiny import make_tokenizer, read_model
+from transformers import AutoTokenizer
 
 ORIGIN = "http://localhost:3000"
 
@@ -112,7 +112,7 @@ def test_config_never_loads_the_weights(running: Running, client: httpx.Client) 
 def test_generate_greedily_is_transformers(client: httpx.Client, model_dir) -> None:
     prompt = "the quick brown fox"
     tokenizer = AutoTokenizer.from_pretrained(model_dir / "llama")
-    model = AutoModelForCausalLM.from_pretrained(model_dir / "llama").eval()
+    model = read_model(model_dir / "llama")
     ids = tokenizer(prompt, return_tensors="pt")
     out = model.generate(**ids, do_sample=False, max_new_tokens=24)
     body = ask(client, "/generate", temperature=0, max_new_tokens=24).json()

@@ -15,7 +15,8 @@ from openai import AsyncOpenAI, DefaultAsyncHttpxClient, OpenAI
 from pydantic import BaseModel
 from serving import Running, serving
 from talking import TALKER, TURNS, connect, make_talker
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from tiny import read_model
+from transformers import AutoTokenizer
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 PROMPT = "the quick brown fox"
@@ -91,7 +92,7 @@ def reference(talking: Running, talker_dir: Path) -> Reference:
     # transformers builds one model at a time; two threads that do leave its functions patched.
     for model_id in (TALKER, "tales", "sorter"):
         talking.services.registry.load(model_id).result(timeout=30)
-    model = AutoModelForCausalLM.from_pretrained(folder).eval()
+    model = read_model(folder)
     return Reference(AutoTokenizer.from_pretrained(folder), model)
 
 

@@ -10,8 +10,8 @@ import httpx
 import pytest
 import torch
 from serving import Running, serving
-from tiny import make_model, make_spaced_tokenizer, make_tokenizer
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from tiny import make_model, make_spaced_tokenizer, make_tokenizer, read_model
+from transformers import AutoTokenizer
 
 import glassformer as gf
 from glassformer.engine.generation import decode
@@ -40,7 +40,7 @@ def text_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_model(root / "spaced", "llama", tokenizer=make_spaced_tokenizer())
     make_model(root / "ending", "llama", tokenizer=make_spaced_tokenizer(ends=True))
     make_model(root / "chatty", "llama", tokenizer=make_chatty_tokenizer())
-    model = AutoModelForCausalLM.from_pretrained(make_model(root / "gpt2", "gpt2")).eval()
+    model = read_model(make_model(root / "gpt2", "gpt2"))
     with torch.no_grad():
         model.generation_config.eos_token_id = int(
             model(torch.tensor([BEFORE_AN_END])).logits[0, -1].argmax()
@@ -262,7 +262,7 @@ def loglikelihood(client: httpx.Client, context: list[int], answer: list[int]) -
 
 
 def test_an_answer_before_an_end_is_scored_whole(client: httpx.Client, text_dir: Path) -> None:
-    model = AutoModelForCausalLM.from_pretrained(text_dir / "gpt2").eval()
+    model = read_model(text_dir / "gpt2")
     ids, end_id = BEFORE_AN_END, model.generation_config.eos_token_id
     context, answer = ids[:5], ids[5:]
     with torch.no_grad():

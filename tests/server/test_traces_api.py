@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 from serving import Running, read_events, serving
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from tiny import read_model
+from transformers import AutoTokenizer
 
 from glassformer.engine.request import GenerationRequest
 from glassformer.server.services import QUICK_THREADS, Services
@@ -34,7 +35,7 @@ def record(client: httpx.Client, **body: Any) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def reference(model_dir: Path) -> Any:
     tokenizer = AutoTokenizer.from_pretrained(model_dir / "llama")
-    model = AutoModelForCausalLM.from_pretrained(model_dir / "llama", attn_implementation="eager").eval()
+    model = read_model(model_dir / "llama", attn_implementation="eager")
     return tokenizer, model
 
 

@@ -12,7 +12,7 @@ import torch
 import xarray as xr
 import zarr
 from serving import Running
-from transformers import AutoModelForCausalLM
+from tiny import read_model
 
 PROMPT = "Mia gives the ball to Tom. Who has the ball?"
 
@@ -36,8 +36,7 @@ def recording(running: Running) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def truth(running: Running, recording: dict[str, Any]) -> Any:
     (root,) = running.services.registry.catalog.roots
-    auto: Any = AutoModelForCausalLM
-    model = auto.from_pretrained(root / "llama", attn_implementation="eager")
+    model = read_model(root / "llama", attn_implementation="eager")
     ids = torch.tensor([[token["id"] for token in recording["tokens"]]])
     with torch.no_grad():
         return model(ids, output_attentions=True)
@@ -77,8 +76,7 @@ def test_xarray_opens_a_whole_recording_as_a_tree(running: Running, recording: A
 
 def test_weights_are_a_store_like_any_other(running: Running) -> None:
     (root,) = running.services.registry.catalog.roots
-    auto: Any = AutoModelForCausalLM
-    expected = auto.from_pretrained(root / "llama").state_dict()
+    expected = read_model(root / "llama").state_dict()
     name = "model.layers.1.mlp.down_proj.weight"
     with xr.open_zarr(f"{running.url}/api/models/llama/zarr", group=name) as opened:
         assert opened.attrs["provenance"] == "parameter"
