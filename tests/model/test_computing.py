@@ -159,7 +159,7 @@ def test_texts_blocks_and_ends_are_computed_with_the_threads_that_are_given(
     assert source.folder is not None
     loaded = load_model(source, source.folder, device="cpu")
     look_into(loaded)
-    loaded.__dict__["packing_fault"] = None if packs else "for this test"
+    loaded._packing = (None if packs else "for this test",)
     crew = Crew()
     crew._counts[4] = ThreadCount(4)
     crew._counts[4].count = 3
