@@ -16,7 +16,7 @@ from glassformer.engine.engine import Engine, Session
 from glassformer.engine.generation import decode
 from glassformer.engine.request import DecodedToken, GenerationRequest
 from glassformer.engine.sequence import TokenSequence, Watcher
-from glassformer.errors import ModelFailed, TooMany
+from glassformer.errors import ModelFailed, Stopping, TooMany
 from glassformer.model.key_value import KeyValueStore
 from glassformer.model.key_value_batch import KeyValueBatch
 from glassformer.model.load import LoadedModel
@@ -201,7 +201,7 @@ def test_the_queue_is_bounded_and_those_who_leave_it_end(llama: LoadedModel) -> 
     assert first.ended.wait(60)
     assert start(engine, GenerationRequest([7], GREEDY, max_new_tokens=3))[1].wait()
     engine.close()
-    with pytest.raises(TooMany):
+    with pytest.raises(Stopping):
         start(engine, endless)
 
 
