@@ -84,7 +84,12 @@ class Checkup:
     def listen(self, heard: Heard) -> Callable[[], None]:
         """Call `heard` after each part, from the thread that checked it; gives a function that ends that."""
         self._listeners.append(heard)
-        return lambda: self._listeners.remove(heard)
+
+        def stop() -> None:
+            if heard in self._listeners:
+                self._listeners.remove(heard)
+
+        return stop
 
     # --- what a model has --------------------------------------------------------------------------
 

@@ -47,7 +47,9 @@ def weight_zarr_get(loaded: LoadedModel, key: str) -> ZarrReply:
 
 def _weight_views(loaded: LoadedModel, *, coarse_side: int | None) -> dict[str, ArrayView]:
     # Not `loaded` itself: the store is kept for as long as that lives.
-    structure, anatomy = loaded.structure, loaded.anatomy
+    # First: a store that was made before anybody had looked into the model would stay empty.
+    anatomy = loaded.read_anatomy()
+    structure = loaded.structure
     weights: list[Weight] = []
     if anatomy is not None:
         weights = [*anatomy.weights, *(weight for block in anatomy.blocks for weight in block.weights)]

@@ -1,5 +1,6 @@
 """The anatomy as it fills: placed before anything is checked, checked when looked at, and behind who uses the model."""
 
+import json
 import random
 import threading
 import time
@@ -27,6 +28,7 @@ from glassformer.model.source import Catalog, ModelSource
 from glassformer.protocol.anatomy import Anatomy, Site
 from glassformer.protocol.messages import Sampling
 from glassformer.trace.store import TraceStore
+from glassformer.trace.weights import weight_zarr_get
 
 
 @pytest.fixture(scope="module")
@@ -178,6 +180,24 @@ def test_checks_wait_while_the_model_is_used(registry: Registry) -> None:
             assert (0 if found is None else found.checked) == begun
     wait_checked(loaded)
     registry.close()
+
+
+def test_weights_that_are_asked_for_first_are_all_there(root: Path) -> None:
+    loaded = load(root, "llama")
+    loaded.checkup = Checkup(loaded)
+    listed = json.loads(weight_zarr_get(loaded, "zarr.json").body)["consolidated_metadata"]["metadata"]
+    assert {name for name, _ in loaded.model.named_parameters()} <= set(listed)
+
+
+def test_who_listens_may_stop_twice(root: Path) -> None:
+    checkup = Checkup(load(root, "llama"))
+    told: list[None] = []
+    stop = checkup.listen(lambda: told.append(None))
+    checkup.check(0)
+    stop()
+    stop()
+    checkup.check(1)
+    assert len(told) == 1
 
 
 def test_unloading_ends_the_checks_and_frees_the_memory(registry: Registry) -> None:
