@@ -37,7 +37,11 @@ def replacing_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(target: Path) -> Iterator[Path]:
-    """An empty folder that takes the place of `target` at the end. Raises OSError."""
+    """An empty folder that takes the place of `target` at the end. Raises OSError.
+
+    A link stays a link: what it leads to is replaced.
+    """
+    target = Path(os.path.realpath(target))
     unfinished, former = name_beside(target), name_beside(target)
     try:
         unfinished.mkdir(parents=True)

@@ -146,6 +146,16 @@ def test_links_and_rights_stay(tmp_path: Path) -> None:
     assert (tmp_path / "real.csv").stat().st_mode & 0o777 == 0o640
 
 
+def test_a_link_to_a_folder_stays(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "old").write_text("old")
+    (tmp_path / "link").symlink_to("real")
+    with replacing_folder(tmp_path / "link") as folder:
+        (folder / "new").write_text("new")
+    assert (tmp_path / "link").is_symlink()
+    assert read_all(tmp_path) == {"real/new": b"new"}
+
+
 def test_a_device_is_written_to_directly(tmp_path: Path) -> None:
     (tmp_path / "x.npy").symlink_to("/dev/null")
     with replacing_file(tmp_path / "x.npy") as file:
