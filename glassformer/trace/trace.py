@@ -81,7 +81,8 @@ class Trace:
         self.interventions = tuple(interventions)
         self.batched_difference: float | None = None
         self.is_running = False
-        self._anatomy, self._sites = anatomy, list_sites(anatomy)
+        # As one: threads that meet while it is renewed must not take the sites of another anatomy for its own.
+        self._known: tuple[Anatomy, dict[str, Site]] = (anatomy, list_sites(anatomy))
         self._cache = cache
         self._lock = threading.RLock()
         # The store of a number of positions, and of an anatomy; a page asks for many keys between two steps.
@@ -101,10 +102,10 @@ class Trace:
     @property
     def sites(self) -> dict[str, Site]:
         """The model's sites by address, as far as they have been checked."""
-        anatomy = self.loaded.anatomy
-        if anatomy is not None and anatomy is not self._anatomy:
-            self._anatomy, self._sites = anatomy, list_sites(anatomy)
-        return self._sites
+        anatomy, known = self.loaded.anatomy, self._known
+        if anatomy is not None and anatomy is not known[0]:
+            known = self._known = (anatomy, list_sites(anatomy))
+        return known[1]
 
     @property
     def positions(self) -> int:
@@ -306,7 +307,7 @@ class Trace:
 
     def zarr_store(self) -> ZarrStore:
         """The recording's store as it is now."""
-        positions, anatomy = self.positions, self.loaded.anatomy or self._anatomy
+        positions, anatomy = self.positions, self.loaded.anatomy or self._known[0]
         if self._store is None or self._store[0] != positions or self._store[1] is not anatomy:
             self._store = (positions, anatomy, self._make_store(positions))
         return self._store[2]
