@@ -14,6 +14,7 @@ import type {
 } from "../protocol/schema.generated";
 import { pathOfId, readRefusal, request, requestJson } from "./request";
 import type { CellReference, RowsReference } from "./Source";
+import { serverAddress } from "./serverAddress";
 
 /** What a trace is asked for; the server fills in what is left out. */
 export type NewTrace = Partial<TraceRequest> & Pick<TraceRequest, "model_id">;
@@ -76,7 +77,7 @@ export async function fetchRows(traceId: string, rows: RowsReference, signal: Ab
   const { addresses, start, stop, level } = rows;
   const query = new URLSearchParams({ start: `${start}`, stop: `${stop}`, level: `${level}` });
   for (const address of addresses) query.append("address", address);
-  const response = await request(`/api/traces/${traceId}/rows?${query}`, { signal });
+  const response = await request(serverAddress(`/api/traces/${traceId}/rows?${query}`), { signal });
   if (!response.ok) throw await readRefusal(response);
   return decodeFrame(await response.arrayBuffer());
 }
