@@ -88,6 +88,7 @@ class Page:
         run = find_run(self.services, message.trace_id)
         # What has not been checked is checked first, which takes as long as a block's forward.
         await self.services.read(run.check_sites, message.addresses)
+        run = find_run(self.services, message.trace_id)  # it may have been given up meanwhile
         renewed = None
         if message.addresses:
             renewed = run.subscribe(

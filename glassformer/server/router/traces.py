@@ -57,6 +57,8 @@ async def create_trace(body: TraceRequest, services: ServicesOf) -> Response:
     check_count(services, body.max_new_tokens)
     token_ids, field = await services.quick(encode_request, body, loaded)
     check_length(services, loaded, token_ids, field=field)
+    # Where nobody has looked into the model yet this runs it, which takes longer than anything quick may.
+    await services.read(loaded.read_anatomy)
     trace = await services.quick(
         services.store.create,
         loaded,
