@@ -157,8 +157,12 @@ class Engine:
             self._stores[sequence], sequence.seen = self._prefixes.take(sequence)
 
     def _goes_first(self, sequence: TokenSequence) -> bool:
-        """Whether a text is short and alone, and need not wait until it is known if others could join it."""
-        is_short = sequence.pending <= FIRST_ROWS
+        """Whether a text is short and alone, and need not wait until it is known if others could join it.
+
+        One that is watched waits: the next to be looked at is likely to begin like it, and can only take over its rows
+        from a store.
+        """
+        is_short = sequence.watcher is None and sequence.pending <= FIRST_ROWS
         return is_short and len(self._running) == 1 and not self.loaded.knows_packing
 
     def _step(self) -> None:
