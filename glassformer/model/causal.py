@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from glassformer.model.computing import computing
+
 log = logging.getLogger(__name__)
 
 # The texts' length, and how many of their last tokens differ.
@@ -31,7 +33,8 @@ def sees_later_tokens(model: Any, *, vocab: int) -> bool:
         inputs = model.prepare_inputs_for_generation(
             ids, attention_mask=torch.ones_like(ids), use_cache=False, is_first_iteration=True
         )
-        logits = model(**inputs, return_dict=True).logits.float()
+        with computing(ids.numel(), "probes"):
+            logits = model(**inputs, return_dict=True).logits.float()
     except Exception as exc:  # whatever a family's own code raises
         log.debug("whether the model sees later tokens could not be tried (%s)", type(exc).__name__)
         return False

@@ -14,6 +14,7 @@ import torch
 from glassformer.errors import ModelFailed
 from glassformer.model.anatomy import build_anatomy
 from glassformer.model.compiled import install_compiled
+from glassformer.model.computing import computing
 from glassformer.model.linear import install_products, remove_products
 from glassformer.model.load import LoadedModel
 from glassformer.model.overflow import advise
@@ -31,7 +32,7 @@ def try_writing(loaded: LoadedModel) -> None:
     """
     ids = torch.zeros(1, 2, dtype=torch.long, device=loaded.device)
     try:
-        with loaded.lock, torch.inference_mode():
+        with loaded.lock, torch.inference_mode(), computing(ids.numel(), "probes"):
             logits = loaded.model(input_ids=ids, use_cache=False).logits
     except Exception as exc:
         log.warning("a step of %s fails", loaded.model_id, exc_info=exc)

@@ -93,6 +93,7 @@ def rerun_final_norm(structure: Structure, residual: Tensor, capture: Capture) -
         _passing_over(structure, structure.blocks, residual),
         capture.open(),
         _leaving_after(norm.module, behind=structure.blocks[-1]) if isinstance(norm, Hook) else nullcontext(),
+        computing(len(residual), "norm"),
     ):
         try:
             structure.model(input_ids=token_ids, use_cache=False)

@@ -23,6 +23,7 @@ from glassformer.model.attention import UnknownAttention, install, select_attent
 from glassformer.model.attention_call import AttentionCall, compute_probabilities
 from glassformer.model.capture import Capture, locate, split_address
 from glassformer.model.comparison import compare, is_same, worse_of
+from glassformer.model.computing import computing
 from glassformer.model.eager import Eager, run_eager
 from glassformer.model.equation import close_factor, evaluate, find_open
 from glassformer.model.far import PLACED_POINTS, Far, list_limits
@@ -84,7 +85,8 @@ class Measurement:
         # Families that have no choice of attention keep the one they have.
         select_attention(self._structure.model, "eager")
         try:
-            self._eager = run_eager(self._structure, self._token_ids)
+            with computing(len(self._token_ids), "check"):
+                self._eager = run_eager(self._structure, self._token_ids)
         finally:
             install(self._structure.model)
 
@@ -133,7 +135,7 @@ class Measurement:
             for index, block in enumerate(self._structure.blocks)
         ]
         try:
-            with capture.open():
+            with capture.open(), computing(len(self._token_ids), "check"):
                 logits: Tensor = self._structure.run(self._token_ids).logits[0]
         finally:
             for handle in handles:
