@@ -121,9 +121,9 @@ class Aftercare:
         if self._thread is not threading.current_thread():
             self._thread.join()
 
-    def wait(self) -> None:
-        """Wait until all is done."""
-        self._thread.join()
+    def wait(self, timeout_secs: float | None = None) -> None:
+        """Wait until all is done, or so long."""
+        self._thread.join(timeout_secs)
 
     def _run(self, loaded: LoadedModel, quicken: Callable[[Callable[[], None]], None] | None) -> None:
         try:

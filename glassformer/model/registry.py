@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -285,7 +285,8 @@ class Registry:
         entry.replaces = None
         if self._entries.get(model_id) is entry:
             # There was no room for both.
-            former = self._entries[model_id] = self._start(former.source, former.options)
+            with suppress(NoRoom):  # too many are being loaded: it is when it is next asked for
+                former = self._entries[model_id] = self._start(former.source, former.options)
         former.refusal = error.message
 
     def _report_download(self, entry: Entry, done: int, total: int) -> None:
@@ -349,8 +350,7 @@ class Registry:
         ]
         if not idle:
             return None
-        victim = min(idle, key=lambda other: other.used_at_secs)
-        return self._entries.pop(victim.source.model_id)
+        return self._entries.pop(min(idle, key=lambda other: other.used_at_secs).source.model_id)
 
     def _take_replaced(self, entry: Entry) -> Entry | None:
         """Take out the model that `entry` is to replace, where there is no room for both. With the lock held."""
@@ -434,11 +434,11 @@ class Registry:
     def _is_pinned(self, entry: Entry) -> bool:
         return entry.source.model_id in self._pinned
 
-    def close(self) -> None:
-        """End what is done for models behind those who use them; returns at once."""
-        for entry in list(self._entries.values()):
-            if entry.aftercare is not None:
-                entry.aftercare.leave()
+    def close(self, wait_secs: float = 0.0) -> None:
+        """End what is done for models behind those who use them; waits so long for each, or returns at once."""
+        for aftercare in [entry.aftercare for entry in list(self._entries.values()) if entry.aftercare]:
+            aftercare.leave()
+            aftercare.wait(wait_secs)
 
     def count_ready(self) -> int:
         with self._lock:

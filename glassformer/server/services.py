@@ -129,6 +129,7 @@ class Services:
         """Wait, once closed, for the steps that are still being computed."""
         for engine in list(self._engines.values()):
             await self.quick(engine.join, CLOSING_SECS)
+        await self.quick(self.registry.close, CLOSING_SECS)
 
 
 def find_services(connection: HTTPConnection) -> Services:

@@ -216,3 +216,22 @@ def test_quiet_streams_send_comments(model_dir: Path) -> None:
         # The lock as a long computation would hold it.
         with loaded.lock, client.stream("POST", "/generate/stream", json=LONG) as answer:
             assert next(answer.iter_lines()) == ": ping"
+
+
+def test_a_server_that_has_stopped_computes_nothing(model_dir: Path) -> None:
+    with serving(model_dir) as running, running.client() as client:
+        wait_until(lambda: client.get("/ready").status_code == 200)
+        begun = threading.Event()
+        threads: list[threading.Thread] = []
+
+        def dawdle(*_: object) -> None:
+            thread = threading.current_thread()
+            if thread.name.startswith("after loading"):
+                threads.append(thread)
+                begun.set()
+                time.sleep(1.5)
+
+        loaded = running.services.registry.load("llama").result()
+        loaded.model.register_forward_pre_hook(dawdle)
+        assert begun.wait(30)
+    assert not threads[0].is_alive()
