@@ -182,10 +182,9 @@ class Checkup:
                 part = self._left[-1]
             if part not in self._left:
                 return
-            findings = self._find(part)
             self._left.remove(part)
             self.order.append(part)
-            self._show(self._fill(findings, part))
+            self._show(self._check_part(part))
         self._tell()
 
     def check_next(self) -> bool:
@@ -196,8 +195,8 @@ class Checkup:
                 self.check(self._left[0])
             return bool(self._left)
 
-    def _find(self, part: int) -> dict[str, Finding]:
-        """What checking the sites of a part finds. A check that fails refuses them, and harms nothing else."""
+    def _check_part(self, part: int) -> Anatomy:
+        """The anatomy with a part checked. A check that fails refuses its sites, and harms nothing else."""
         assert self._loaded is not None
         structure = self._loaded.structure
         count = len(structure.blocks)
@@ -207,11 +206,11 @@ class Checkup:
             addresses = [f"{point}.{part}" for point in BLOCK_POINTS]
             addresses = ["embeddings", *addresses] if part == 0 else addresses
         try:
-            return self._find_each(part, addresses)
+            return self._fill(self._find_each(part, addresses), part)
         except Exception as exc:
             log.exception("checking part %d of %s failed", part, self._loaded.model_id)
             check = Check(status="refused", reason=f"its check failed ({type(exc).__name__})")
-            return {address: Finding(False, None, check) for address in addresses}
+            return self._fill({address: Finding(False, None, check) for address in addresses}, part)
 
     def _find_each(self, part: int, addresses: list[str]) -> dict[str, Finding]:
         assert self._loaded is not None

@@ -135,4 +135,7 @@ def test_a_model_the_tap_would_change_keeps_its_own_attention() -> None:
 def test_a_model_that_cannot_be_read_says_why() -> None:
     anatomy = build_anatomy(load_tiny("roberta", is_decoder=True))
     assert anatomy.blocks == []
-    assert anatomy.refused == "its blocks do not lie where those of other families do, and where is not known here"
+    assert (
+        anatomy.refused
+        == "its blocks do not lie where those of other families do, and where is not known here"
+    )

@@ -189,6 +189,22 @@ def test_weights_that_are_asked_for_first_are_all_there(root: Path) -> None:
     assert {name for name, _ in loaded.model.named_parameters()} <= set(listed)
 
 
+def test_a_part_whose_equations_cannot_be_written_down_is_refused(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkup = Checkup(load(root, "llama"))
+    checkup.survey()
+    with monkeypatch.context() as patch:
+        patch.delattr("glassformer.model.outline.write_latex")
+        checkup.check(0)
+    while checkup.check_next():
+        pass
+    checks = {address: site.check for address, site in list_sites(checkup.anatomy).items()}
+    assert checkup.anatomy.checked == checkup.anatomy.parts
+    assert checks["mlp_out.0"].status == "refused" != checks["mlp_out.1"].status
+    assert "NameError" in (checks["mlp_out.0"].reason or "")
+
+
 def test_who_listens_may_stop_twice(root: Path) -> None:
     checkup = Checkup(load(root, "llama"))
     told: list[None] = []
