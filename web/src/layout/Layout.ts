@@ -12,6 +12,8 @@ export interface Edge {
 /** A few words at a point of the world. */
 export interface Label {
   text: string;
+  /** What stands instead where `span` has no room for the text. */
+  short?: string;
   at: Vec3;
   /** Which side of the point the words stand on. */
   align: "left" | "center" | "right";

@@ -16,6 +16,8 @@ const STRIP_SHARE = 0.3;
 /** The lines that say why the heads are opaque: from the corner of the fan, and from line to line, in world units. */
 const REASON_INSET = 10;
 const REASON_LEADING = 22;
+/** Between a block's name and its heads, in world units. */
+const LABEL_GAP = 6;
 const PRIORITY: Record<Station, number> = {
   stream: 30,
   end: 30,
@@ -88,15 +90,18 @@ function shortName(name: string): string {
   return name.split(".").slice(-2).join(".");
 }
 
-export function blockLabel(index: number, place: Place): Label {
+/** `inAisle`: another tower stands at its left. */
+export function blockLabel(index: number, place: Place, inAisle: boolean): Label {
   const { attention } = wingFrames(place);
   return {
     text: `block ${index}`,
-    at: [attention.corner[0] - 6, place.top - place.metrics.floor / 2, attention.corner[2]],
+    short: `${index}`,
+    at: [attention.corner[0] - LABEL_GAP, place.top - place.metrics.floor / 2, attention.corner[2]],
     align: "right",
     // Where not all can stand, every fourth does.
     priority: index % 4 === 0 ? 10 : 11 + (index % 2),
-    span: 0,
+    // Words longer than the aisle would lie on the tower at its left.
+    span: inAisle ? place.metrics.aisle - LABEL_GAP : 0,
     rise: place.metrics.floor,
     role: "block",
     name: null,

@@ -326,3 +326,21 @@ function overlap(a: Plate, b: Plate): boolean {
     return a0 < b1 - 1e-6 && b0 < a1 - 1e-6;
   });
 }
+
+test("beside a later tower a block's name keeps to the aisle, or is its number", () => {
+  const layout = layoutModel(sampleAnatomy(GIANT), 8);
+  const [first, second] = layout.towers;
+  if (!first || !second) throw new Error("a giant stands in several towers");
+  const isLater = (x: number) => x > (first.left + second.left) / 2;
+  for (const { index, label } of layout.blocks) {
+    expect(label.short).toBe(`${index}`);
+    // No limit where nothing stands at the left.
+    if (label.span === 0) expect(isLater(label.at[0])).toBe(false);
+  }
+  const limited = layout.blocks.filter(({ label }) => label.span > 0);
+  expect(limited.map(({ index }) => index)).toEqual(
+    layout.blocks
+      .map(({ index }) => index)
+      .filter((index) => index >= layout.blocks.length / layout.towers.length),
+  );
+});

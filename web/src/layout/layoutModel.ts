@@ -45,7 +45,9 @@ export function layoutModel(anatomy: Anatomy, tokenCount: number, format: Format
 
   const placeOf = (index: number) =>
     placeAt(Math.floor(index / perTower), -(index % perTower) * metrics.floor);
-  const blocks = anatomy.blocks.map((block, index) => placeBlock(block, index, placeOf(index)));
+  const blocks = anatomy.blocks.map((block, index) =>
+    placeBlock(block, index, placeOf(index), index >= perTower),
+  );
   const lastTower = Math.max(0, Math.ceil(count / perTower) - 1);
   const endTop = -(count - lastTower * perTower) * metrics.floor;
   const endBottom = endTop - metrics.floor * END_SHARE;
@@ -110,14 +112,14 @@ function towerX(tower: number, metrics: Metrics): number {
   return metrics.towers === 1 ? 0 : middle - shift;
 }
 
-function placeBlock(block: Block, index: number, place: Place): BlockPlace {
+function placeBlock(block: Block, index: number, place: Place, inAisle: boolean): BlockPlace {
   let detail: BlockDetail | null = null;
   return {
     index,
     heads: block.heads ?? 0,
     bounds: boundsOfBlock(place),
     far: layoutFar(block, place),
-    label: blockLabel(index, place),
+    label: blockLabel(index, place, inAisle),
     detail: () => {
       detail ??= layoutBlock(block, place);
       return detail;

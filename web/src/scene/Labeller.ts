@@ -59,12 +59,13 @@ export function writeLabels(
     const face = label.role === "weight" || label.role === "site" ? "mono" : "sans";
     const room = (label.span * focal) / at.depth;
     const mayShorten = label.role === "token" || label.role === "reason";
-    const text = mayShorten ? shorten(label.text, room / sizePx, face, atlas) : label.text;
+    const fits = (text: string) => label.span === 0 || atlas.measure(text, face) * sizePx <= room;
+    const full = label.short === undefined || fits(label.text) ? label.text : label.short;
+    const text = mayShorten ? shorten(full, room / sizePx, face, atlas) : full;
     const width = atlas.measure(text, face) * sizePx;
     const wanted = label.name !== null && emphasized.has(label.name);
     const risePx = (label.rise * focal) / at.depth;
-    if (!wanted && ((label.span > 0 && room < width) || (label.rise > 0 && risePx < RISE_PX[label.role])))
-      continue;
+    if (!wanted && (!fits(text) || (label.rise > 0 && risePx < RISE_PX[label.role]))) continue;
     const isOnPlate = label.role === "site" || label.role === "weight" || label.role === "reason";
     const shift: [number, number] = isOnPlate
       ? [2, 4]
