@@ -6,6 +6,8 @@ import { guideSteps } from "./guideSteps";
 interface GuidePanelProps {
   anatomy: Anatomy | null;
   highlight: (addresses: string[]) => void;
+  /** Brings what a step speaks of into view: it may be far from here, or too small to be seen. */
+  focus: (addresses: string[]) => void;
   onClose: () => void;
 }
 
@@ -23,12 +25,17 @@ const SHORTCUTS = [
 ] as const;
 
 /** A short walk through the model and the keys; beside the scene, never over it. */
-export default function GuidePanel({ anatomy, highlight, onClose }: GuidePanelProps) {
+export default function GuidePanel({ anatomy, highlight, focus, onClose }: GuidePanelProps) {
   const { t } = useTranslation();
   const steps = useMemo(() => (anatomy ? guideSteps(anatomy) : []), [anatomy]);
   const [at, setAt] = useState(0);
   const ref = useRef<HTMLElement>(null);
   const step = steps[Math.min(at, steps.length - 1)];
+
+  const go = (to: number) => {
+    setAt(to);
+    focus(steps[to]?.view ?? []);
+  };
 
   useEffect(() => {
     ref.current?.focus();
@@ -68,7 +75,7 @@ export default function GuidePanel({ anatomy, highlight, onClose }: GuidePanelPr
         </div>
       )}
       <div className="guide-controls">
-        <button type="button" className="button" disabled={at === 0} onClick={() => setAt(at - 1)}>
+        <button type="button" className="button" disabled={at === 0} onClick={() => go(at - 1)}>
           {t("guide.back")}
         </button>
         <span className="guide-dots" aria-hidden="true">
@@ -79,7 +86,7 @@ export default function GuidePanel({ anatomy, highlight, onClose }: GuidePanelPr
         <button
           type="button"
           className="button button-primary"
-          onClick={() => (at + 1 < steps.length ? setAt(at + 1) : onClose())}
+          onClick={() => (at + 1 < steps.length ? go(at + 1) : onClose())}
         >
           {t(at + 1 < steps.length ? "guide.next" : "guide.done")}
         </button>

@@ -4,10 +4,10 @@ import { guideSteps } from "./guideSteps";
 
 test("the walk speaks only of what the model has", () => {
   expect(guideSteps(tinyAnatomy)).toEqual([
-    { name: "tokens", addresses: ["embeddings"] },
-    { name: "attention", addresses: ["attn_probs.0"] },
-    { name: "logits", addresses: ["lm_head"] },
-    { name: "next", addresses: ["lm_head"] },
+    { name: "tokens", addresses: ["embeddings"], view: ["embeddings"] },
+    { name: "attention", addresses: ["attn_probs.0"], view: ["attn_probs.0"] },
+    { name: "logits", addresses: ["lm_head"], view: ["lm_head"] },
+    { name: "next", addresses: ["lm_head"], view: [] },
   ]);
 });
 

@@ -15,7 +15,12 @@ export interface GuideStep {
   name: GuideStepName;
   /** What the step speaks of; lit in the scene while it is read. */
   addresses: string[];
+  /** Where to look from: what is to be seen of the scene; nothing named is the whole model. */
+  view: string[];
 }
+
+/** These are about what runs through the model, or stands at its foot. */
+const WHOLE: ReadonlySet<GuideStepName> = new Set<GuideStepName>(["spine", "next"]);
 
 /** The walk through a model, in order of computation; it stays in one block, since the others repeat it. */
 export function guideSteps(anatomy: Anatomy): GuideStep[] {
@@ -25,7 +30,7 @@ export function guideSteps(anatomy: Anatomy): GuideStep[] {
       (site) => site.address,
     ),
   );
-  const steps: GuideStep[] = [
+  const steps: Omit<GuideStep, "view">[] = [
     { name: "tokens", addresses: ["embeddings"] },
     {
       name: "spine",
@@ -50,7 +55,8 @@ export function guideSteps(anatomy: Anatomy): GuideStep[] {
   ];
   return steps
     .map((step) => ({ ...step, addresses: step.addresses.filter((address) => known.has(address)) }))
-    .filter((step) => step.addresses.length > 0);
+    .filter((step) => step.addresses.length > 0)
+    .map((step) => ({ ...step, view: WHOLE.has(step.name) ? [] : step.addresses }));
 }
 
 /** Whether a learned sink takes a share of rows of attention, so that those of the keys sum to less than one. */

@@ -154,7 +154,7 @@ export function sceneCommands({
   return {
     redraw,
     fit: () => scene.fit(),
-    focus: (address) => scene.focus(address),
+    focus: (addresses) => scene.focus(addresses),
     highlight: (addresses) => scene.highlight(addresses),
     pointAt: (cell) => scene.hover(cell),
     play: () => light.play(),

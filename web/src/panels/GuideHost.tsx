@@ -20,6 +20,7 @@ function OpenGuide() {
     <GuidePanel
       anatomy={anatomy}
       highlight={commands.highlight}
+      focus={commands.focus}
       onClose={() => store.setState(({ panels }) => ({ panels: { ...panels, guide: false } }))}
     />
   );

@@ -28,7 +28,7 @@ export function InspectorPanel() {
           className="icon-button"
           title={t("inspector.focus")}
           aria-label={t("inspector.focus")}
-          onClick={() => commands.focus(address)}
+          onClick={() => commands.focus([address])}
         >
           <Icon name="target" />
         </button>

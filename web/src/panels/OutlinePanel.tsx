@@ -1,4 +1,4 @@
-import { type KeyboardEvent, useMemo, useRef, useState } from "react";
+import { type KeyboardEvent, useLayoutEffect, useMemo, useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { shownPosition } from "../state/selectors";
 import { useApp, useAppStore, useCommands } from "./AppContext";
@@ -42,6 +42,12 @@ export function OutlineTree() {
   const treeRef = useRef<HTMLDivElement>(null);
   const choose = useChoose();
   useReturnFocus();
+  useLayoutEffect(() => {
+    // The inspector that opens takes half of the height.
+    if (selected === null) return;
+    const row = treeRef.current?.querySelector(`[data-node="${CSS.escape(selected)}"]`);
+    row?.scrollIntoView({ block: "nearest" });
+  }, [selected]);
   if (!root) return <p className="hint">{t("outline.empty")}</p>;
 
   const rows = visibleRows(root, open);
@@ -166,6 +172,6 @@ function useChoose(): (node: OutlineNode) => void {
     const position = shownPosition(store.getState()) ?? 0;
     const index = node.extent.map(({ axis }) => (axis === "pos" || axis === "query" ? position : 0));
     store.setState({ selection: { address: node.id, index }, sheet: "inspector" });
-    commands.focus(node.id);
+    commands.focus([node.id]);
   };
 }

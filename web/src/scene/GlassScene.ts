@@ -66,7 +66,7 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
     onPoint: point,
     onClick: click,
     onGrasp: grasp,
-    onFit: fit,
+    onFit: showWhole,
   });
   rig.reducedMotion = light.reducedMotion = options.reducedMotion;
 
@@ -270,16 +270,21 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
 
   // --- camera --------------------------------------------------------------------------------------
 
-  function fit(): void {
+  function showWhole(): void {
     rig.moved = clicked = false;
     frame({ flies: true });
     redraw("fit");
   }
 
-  function focus(address: string): void {
+  function focus(addresses: string[]): void {
     if (!world.layout) return;
+    if (addresses.length === 0) {
+      showWhole();
+      return;
+    }
+    const names = new Set(addresses.map(nameOf));
     const all = [...world.layout.plates, ...world.layout.blocks.flatMap((block) => block.detail().plates)];
-    const own = all.filter((plate) => plate.name === nameOf(address));
+    const own = all.filter((plate) => names.has(plate.name));
     if (own.length === 0) return;
     const corners = own.flatMap((plate) => [0, 1].flatMap((u) => [0, 1].map((v) => pointAt(plate, u, v))));
     const pose = rig.poseFor(corners, { yaw: rig.pose.yaw, pitch: rig.pose.pitch });
@@ -383,7 +388,7 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
       markCells();
       redraw("operands");
     },
-    fit,
+    fit: showWhole,
     focus,
     play(durationSecs) {
       light.play(durationSecs);

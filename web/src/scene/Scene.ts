@@ -60,7 +60,8 @@ export interface Scene {
   /** Lines from the selected cell to what it was computed from. */
   operands(cells: Cell[]): void;
   fit(): void;
-  focus(address: string): void;
+  /** Brings all that these name into view, as near as it fits; the whole model where they name nothing. */
+  focus(addresses: string[]): void;
   /** The pass of light, from the tokens to the prediction. */
   play(durationSecs?: number): void;
   scrub(fraction: number): void;

@@ -16,7 +16,7 @@ export interface Commands {
   /** Draws the scene anew, after the browser took its context. */
   redraw(): void;
   fit(): void;
-  focus(address: string): void;
+  focus(addresses: string[]): void;
   highlight(addresses: string[]): void;
   /** Shows in the scene the cell that a panel's pointer is on. */
   pointAt(cell: Cell | null): void;
