@@ -10,7 +10,8 @@ export function Masthead() {
   const { t } = useTranslation();
   const anatomy = useApp((state) => state.anatomy);
   const connection = useApp((state) => state.connection);
-  const { exported, damaged } = useApp((state) => ({
+  const { exported, damaged, opening } = useApp((state) => ({
+    opening: state.opening?.modelId ?? null,
     exported: state.origin === "exported",
     damaged: state.damage !== null,
   }));
@@ -23,14 +24,12 @@ export function Masthead() {
       <p className="about" data-testid="about">
         {anatomy ? (
           <AboutModel anatomy={anatomy} exported={exported} />
+        ) : damaged ? (
+          t("exported.unreadable")
+        ) : opening ? (
+          t("about.opening", { model: opening })
         ) : (
-          t(
-            damaged
-              ? "exported.unreadable"
-              : connection === "connecting"
-                ? "connection.connecting"
-                : "about.none",
-          )
+          t(connection === "connecting" ? "connection.connecting" : "about.none")
         )}
       </p>
       {anatomy?.refused && (

@@ -28,11 +28,12 @@ export function RunStatus() {
 }
 
 function describe(state: AppState, t: TFunction): string {
-  const { activity, trace, tracePrompt, prompt } = state;
+  const { activity, anatomy, opening, trace, tracePrompt, prompt } = state;
   if (activity === "generating") {
     return t("status.generating", { count: trace ? trace.tokens.length - trace.prompt_count : 0 });
   }
   if (activity !== "idle") return t(`status.${activity}`);
+  if (!anatomy) return opening ? t("prompt.whyNot.opening") : "";
   if (!trace) return t("status.idle");
   const parts = [t("status.recorded", { count: trace.positions })];
   if (trace.tokens.length > trace.prompt_count) {
