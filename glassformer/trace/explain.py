@@ -263,7 +263,7 @@ class _Walk:
         products = (q * k).tolist()
         terms = [
             Addend(
-                f"d_head {j}",
+                f"feature {j}",
                 products[j],
                 (
                     self._operands.site(first.address, [head, query, j], float(q[j])),

@@ -1,6 +1,7 @@
 """Explanations: the recomputed value, and the terms, against the model's own numbers."""
 
 import random
+import re
 from functools import partial
 
 import pytest
@@ -52,6 +53,14 @@ def test_a_masked_score_says_so(llama: Case, store: TraceStore) -> None:
     explanation = llama.trace(store).explain("attn_scores.0", [0, 3, 9])
     assert explanation.value is None
     assert "Masked" in explanation.note
+
+
+def test_the_features_of_a_head_are_called_alike(llama: Case, store: TraceStore) -> None:
+    """Whoever reads a score and then a mixed value meets the same word, and no name of an axis."""
+    trace = llama.trace(store)
+    for address, index in (("attn_scores.0", [0, 9, 3]), ("attn_out.0", [9, 3])):
+        for term in trace.explain(address, index).terms:
+            assert re.fullmatch(r"(head \d+, )?feature \d+", term.label), address
 
 
 @pytest.mark.parametrize("index", [[0], [0, -1], [70, 0], [0, 0, 0]])
