@@ -45,7 +45,8 @@ test("a model is drawn in outline before it is checked, and filled where it stan
       const statuses = [...anatomy.before, ...inside, ...anatomy.after].map(({ check }) => check.status);
       requestAnimationFrame(() =>
         requestAnimationFrame(() => {
-          const place = scene.placeOf({ address: "resid_post.1", index: [0, 0] });
+          // Of a weight: tokens that arrive meanwhile are more columns between the same corners.
+          const place = scene.placeOf({ address: "model.layers.1.mlp.down_proj.weight", index: [0, 0] });
           seen.push({ unchecked: statuses.filter((status) => status === "unchecked").length, place });
         }),
       );
