@@ -295,6 +295,10 @@ class TraceState(Message):
     )
     prompt_count: int
     positions: int
+    rewritten: int = Field(
+        default_factory=int,
+        description="how often all rows recorded so far were replaced, because the model read its text anew",
+    )
     tokens_per_sec: float | None = None
     bytes: int = 0
     batched_difference: float | None = Field(

@@ -46,6 +46,7 @@ class TraceRun:
         self._events: list[str | Callable[[], str]] = []
         self._changed = asyncio.Event()
         self._is_over = False
+        self._told_rewritten = 0
         self._stepped_at_secs: list[float] = []
         self._readers = 0
         self._asked_at_secs = self._loop.time()
@@ -187,8 +188,9 @@ class TraceRun:
         self._tell_state()
 
     def _tell_step(self, token: DecodedToken) -> None:
-        if not self._stepped_at_secs:
-            self._tell_state()  # the prompt is recorded
+        # The prompt is recorded, or rows that were told of are others now.
+        if not self._stepped_at_secs or self.trace.recording.rewritten > self._told_rewritten:
+            self._tell_state()
         self._stepped_at_secs.append(time.monotonic())
         self.services.metrics.tokens.labels("generated").inc()
         if token.finish_reason is not None:
@@ -228,6 +230,7 @@ class TraceRun:
 
     def _tell_state(self) -> None:
         outline, count = self._outline(), len(self.trace.token_ids)
+        self._told_rewritten = outline.rewritten
         self._events.append(partial(self._write_state, outline, count, len(self._events)))
         self._wake()
 

@@ -46,6 +46,7 @@ class Recording:
     """The residuals of one sequence, Float[Tensor, "block_and_end pos d_model"], growing as the model runs.
 
     `ancestors` are the recordings it begins with, nearest first: their ids, and how many positions are theirs.
+    `rewritten` counts how often rows that were recorded already were replaced.
     """
 
     is_alone = False
@@ -57,6 +58,7 @@ class Recording:
         self._subscriptions: list[Subscription] = []
         self.ancestors: tuple[tuple[str, int], ...] = ()
         self.positions = 0
+        self.rewritten = 0
 
     @property
     def nbytes(self) -> int:
@@ -106,8 +108,14 @@ class Recording:
             held = self._ensure(stop, residuals.shape[-1])
             held[first : first + len(residuals), start:stop] = seen
 
-        with self._structure.residuals.listening(take):
-            yield
+        replaces = start < self.positions
+        try:
+            with self._structure.residuals.listening(take):
+                yield
+        finally:
+            # After the rows: who hears of it reads again, and must not meet the old ones. A forward that fails midway
+            # has replaced some.
+            self.rewritten += replaces
         self.positions = max(self.positions, stop)
 
     def see(self, capture: Capture | None, rows: slice, logits: Tensor) -> None:

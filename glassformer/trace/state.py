@@ -47,6 +47,7 @@ def describe_state(
         messages=trace.messages,
         prompt_count=trace.prompt_count,
         positions=trace.positions,
+        rewritten=trace.recording.rewritten,
         tokens_per_sec=tokens_per_sec,
         bytes=trace.nbytes,
         batched_difference=trace.batched_difference,

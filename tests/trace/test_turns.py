@@ -20,6 +20,7 @@ from glassformer.model.prepare import look_into
 from glassformer.model.source import ModelSource
 from glassformer.protocol.frames import decode_frame
 from glassformer.protocol.messages import Sampling
+from glassformer.trace.state import describe_state
 from glassformer.trace.store import TraceStore
 from glassformer.trace.trace import Trace
 
@@ -129,6 +130,30 @@ def test_a_text_that_is_read_anew_says_so_and_its_tiles_do_not_last() -> None:
     assert begins == [0]
     assert trace.positions > 64
     assert not trace.zarr_get("resid_pre.0/0/c/0/0").immutable
+
+
+def test_rows_that_are_replaced_are_counted() -> None:
+    loaded = load("phi3")
+    prompt = make_prompt(ORIGINAL - 4).tolist()
+    trace = TraceStore(2**24).create(loaded, prompt, len(prompt))
+    before, counts = torch.empty(0), {}
+    request = GenerationRequest(prompt, GREEDY, max_new_tokens=12)
+    for token in decode(loaded, request, watcher=trace.watcher):
+        trace.append_token(token.token_id)
+        state = describe_state(trace, status="running", sampling=GREEDY)
+        counts[state.positions] = state.rewritten
+        if state.positions == ORIGINAL:
+            before = trace.recording.residual(1).clone()
+    assert counts == {at: int(at > ORIGINAL) for at in range(len(prompt), len(prompt) + 12)}
+    after = trace.recording.residual(1, ORIGINAL)
+    assert not torch.allclose(before, after, atol=1e-3)
+    torch.testing.assert_close(
+        after, read_streams(loaded, trace.token_ids)[1][:ORIGINAL], atol=1e-4, rtol=1e-4
+    )
+    # What was given up is made again as it was: nothing is replaced.
+    assert trace.give_up()
+    trace.read("resid_pre.0")
+    assert describe_state(trace, status="done", sampling=GREEDY).rewritten == 1
 
 
 def test_rows_that_a_model_leaves_out_are_never_made_up() -> None:

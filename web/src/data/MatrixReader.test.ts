@@ -121,3 +121,23 @@ test("where the finest level was left out, the finest there is stands for it", a
   const address = { store: STORE, name: "coarse", level: 0 };
   expect(await new MatrixReader(source).read(address, never)).toMatchObject({ level: 1, shape: [2, 3] });
 });
+
+test("rows that the server has replaced are read again, and what was on its way of the old ones is not kept", async () => {
+  const reader = new MatrixReader(source);
+  const wanted = { store: STORE, name: "attn_scores.0", level: 0 };
+  reader.rows.turnTo("t", 0);
+  await reader.read(wanted, never);
+  expect(reader.rows.valueAt("attn_scores.0", [0, 1, 1])).toBe(6);
+  asked = [];
+  reader.forgetRows("t");
+  expect(reader.rows.valueAt("attn_scores.0", [0, 1, 1])).toBeNull();
+  slow = true;
+  const early = reader.read(wanted, never);
+  reader.forgetRows("t");
+  await early;
+  expect(reader.rows.valueAt("attn_scores.0", [0, 1, 1])).toBeNull();
+  await reader.read(wanted, never);
+  expect(reader.rows.valueAt("attn_scores.0", [0, 1, 1])).toBe(6);
+  const chunks = asked.filter((path) => path.includes("/c/"));
+  expect(chunks).toHaveLength(2 * new Set(chunks).size);
+});

@@ -39,6 +39,8 @@ export class MatrixReader {
   readonly #pending = new Map<string, Pending>();
   readonly #source: StoreSource;
   readonly #batch: RowsBatch | null;
+  /** Goes up when rows that are on their way are no longer those of the recording. */
+  #edition = 0;
 
   constructor(source: StoreSource) {
     this.#source = source;
@@ -58,8 +60,9 @@ export class MatrixReader {
     };
     if (!pending) {
       const controller = new AbortController();
+      const edition = this.#edition;
       const promise = this.#complete(address, controller.signal).then((matrix) => {
-        if (!this.#findRows(address)) this.#cache.set(key, matrix);
+        if (edition === this.#edition && !this.#findRows(address)) this.#cache.set(key, matrix);
         return matrix;
       });
       pending = { promise, controller, waiting: 0 };
@@ -69,10 +72,20 @@ export class MatrixReader {
     return waitFor(pending, signal, forget);
   }
 
+  /** The server has replaced every row of the recording on screen: nothing that was read, or is being read, holds. */
+  forgetRows(traceId: string): void {
+    this.#edition += 1;
+    this.rows.forget();
+    const isOf = (key: string) => isOfRecording(key, traceId);
+    for (const [key] of [...this.#cache.entries()]) if (isOf(key)) this.#cache.delete(key);
+    for (const key of [...this.#pending.keys()]) if (isOf(key)) this.#pending.delete(key);
+  }
+
   /** Asks for the rows that are missing, where some are known; null where none are, or none can be asked for. */
   async fill({ store, name, level }: MatrixAddress, signal: AbortSignal): Promise<Rows[] | null> {
     if (store.kind !== "recording" || !this.#batch) return null;
     const { traceId, positions } = store;
+    const edition = this.#edition;
     const missing = this.rows.gaps(traceId, name, level, positions);
     if (!missing) return null;
     // Whole pools, so that no row is cut in two.
@@ -85,6 +98,7 @@ export class MatrixReader {
         const first = start >> missing.level;
         const cells = (Math.ceil(stop / 2 ** missing.level) - first) * missing.rowCells;
         const { shape, values } = await this.#batch.read(place, name, cells, signal);
+        if (edition !== this.#edition) return null;
         const rows = { start: first, stop: first + (shape.at(-2) ?? 0), shape, values, positions: stop };
         this.rows.add(traceId, name, missing.axes, missing.level, rows);
         found.push(rows);
@@ -126,13 +140,14 @@ export class MatrixReader {
   }
 
   async #complete(address: MatrixAddress, signal: AbortSignal): Promise<Matrix> {
+    const edition = this.#edition;
     if (await this.fill(address, signal)) {
       const whole = this.#findRows(address);
       if (whole) return whole;
     }
     const matrix = await this.#fetch(address, signal);
     const { store, name } = address;
-    if (store.kind === "recording") {
+    if (store.kind === "recording" && edition === this.#edition) {
       const { axes, shape, level, values } = matrix;
       const stop = shape.at(-2) ?? 0;
       // The store may have grown since it was asked; of pools one cannot tell.
@@ -180,6 +195,12 @@ function keyOf(store: StoreAddress): string {
   return store.kind === "recording"
     ? `recording ${store.traceId} ${store.positions}`
     : `weights ${store.modelId}`;
+}
+
+/** Whether what is kept under a key was read from a recording. */
+function isOfRecording(key: string, traceId: string): boolean {
+  const [store] = JSON.parse(key) as [string];
+  return store.startsWith(`recording ${traceId} `);
 }
 
 async function openStore(source: StoreSource, store: StoreAddress): Promise<OpenStore> {

@@ -97,3 +97,14 @@ test("beyond its budget it forgets what was used longest ago", () => {
   expect(rows.find("preview", "a", 0, 5)).toBeNull();
   expect(rows.find("preview", "d", 0, 5)).not.toBeNull();
 });
+
+test("rows that were replaced are forgotten, and so is whose first positions they were", () => {
+  const rows = withPreview();
+  rows.turnTo("written", 4);
+  rows.forget();
+  expect(rows.gaps("written", "probs", 0, 5)).toBeNull();
+  rows.add("preview", "probs", AXES, 0, pattern(0, 4));
+  expect(rows.valueAt("probs", [0, 1, 1])).toBeNull();
+  rows.add("written", "probs", AXES, 0, pattern(0, 5));
+  expect(rows.find("written", "probs", 0, 5)?.values).toEqual(pattern(0, 5).values);
+});

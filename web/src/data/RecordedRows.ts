@@ -50,6 +50,12 @@ export class RecordedRows {
     }
   }
 
+  /** The server has replaced every row of the recording on screen: what others have of it is no longer the same. */
+  forget(): void {
+    this.#kin.clear();
+    for (const [key] of [...this.#held.entries()]) this.#held.delete(key);
+  }
+
   /** Takes in rows of a recording: all that is of the one on screen too. */
   add(traceId: string, name: string, axes: string[], level: number, rows: Rows): void {
     const shared = traceId === this.#traceId ? Number.POSITIVE_INFINITY : (this.#kin.get(traceId) ?? 0);

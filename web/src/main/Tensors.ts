@@ -55,6 +55,8 @@ export class Tensors {
   };
   /** Frames of a recording that has not said yet what it begins with. */
   #early: Frame[] = [];
+  /** Up to here live rows are from before the server replaced them all, or are read from the store. */
+  #replacedTo = 0;
   /** Goes up when sites have to be asked for anew. */
   #epoch = 0;
   /** Tensors that the scene has, by name and level. */
@@ -102,6 +104,8 @@ export class Tensors {
 
   /** The recording on screen is another one, has its prompt recorded, or has ended: read what is not here yet. */
   refreshRecording(): void {
+    // First: whoever hears of the frames asks for more, and must not be given what was replaced.
+    this.#noteReplaced(this.#store.getState().trace);
     this.#frames.flush();
     const { trace } = this.#store.getState();
     // What a recording has taken over comes with its first positions; until then the one before it stands for it.
@@ -151,6 +155,17 @@ export class Tensors {
     return true;
   }
 
+  /** Where the server has read the whole text anew, nothing that is known of the recording holds any more. */
+  #noteReplaced(trace: TraceState | null): void {
+    const shown = this.#shown;
+    if (!trace || trace.id !== shown?.id || (trace.rewritten ?? 0) <= (shown.rewritten ?? 0)) return;
+    this.reader.forgetRows(trace.id);
+    this.#delivered.clear();
+    this.#shown = trace;
+    this.#replacedTo = trace.positions;
+    this.#askAnew(trace);
+  }
+
   #askAnew(trace: TraceState): void {
     this.#epoch += 1;
     this.#askedAt = trace.positions;
@@ -161,6 +176,7 @@ export class Tensors {
     this.reader.rows.turnTo(trace?.id ?? "", kept);
     this.#shown = trace;
     this.#keptCount = kept;
+    this.#replacedTo = 0;
     if (kept === 0) this.#delivered.clear();
     if (trace && kept >= trace.prompt_count - 1) {
       // The last token of a prompt is always read again: that row comes live, or with the rest when all is written.
@@ -258,6 +274,7 @@ export class Tensors {
     const positions = Math.max(...own.map((frame) => frame.stop));
     if (positions > trace.positions) this.#store.setState({ trace: { ...trace, positions } });
     for (const { start, stop, arrays } of own) {
+      if (stop <= this.#replacedTo) continue;
       for (const { address, shape, values } of arrays) {
         const axes = findSite(anatomy, address)?.axes ?? [];
         this.reader.rows.add(trace.id, address, axes, 0, { start, stop, shape, values, positions: stop });

@@ -143,7 +143,7 @@ export function connectScene(
   );
   watch(
     store,
-    (state) => [state.trace?.id, hasRecording(state), isSettled(state)],
+    (state) => [state.trace?.id, state.trace?.rewritten, hasRecording(state), isSettled(state)],
     (state, previous) => {
       tensors.refreshRecording();
       // A text that goes on from what is shown is no new one: its words glow as they come.

@@ -13,6 +13,7 @@ function questionOf(state: AppState) {
   const position = shownPosition(state);
   return [
     state.trace?.id,
+    state.trace?.rewritten,
     position,
     // The token that follows the shown position is lit in the distribution, so its arrival changes the answer.
     state.trace?.tokens[(position ?? 0) + 1]?.id,
@@ -27,7 +28,7 @@ export function watchDistribution(store: AppStore, source: Source): void {
   async function refresh(): Promise<void> {
     const state = store.getState();
     const { trace, sampling } = state;
-    const [, position] = questionOf(state);
+    const position = shownPosition(state);
     const after = position === null ? null : trace?.tokens[position];
     if (!trace || position === null || !after) return;
     const asked = questionOf(state);

@@ -31,7 +31,7 @@ export function watchHover(store: AppStore, reader: MatrixReader): void {
 
   watch(
     store,
-    (state) => [state.hover?.cell],
+    (state) => [state.hover?.cell, state.trace?.rewritten],
     () => void readValue(),
   );
 }

@@ -89,12 +89,16 @@ export function watchSelection(store: AppStore, source: Source, reader: MatrixRe
     }
   }
 
-  /** What was read in another recording holds in this one as far as they begin alike. */
+  /** What was read in another recording holds in this one as far as they begin alike; of rows replaced since, nothing. */
   function letGo(state: AppState, previous: AppState): void {
     const kept = sharedPrefix(previous.trace, state.trace);
     const { address, index } = state.selection ?? { address: "", index: [] };
     const site = findSite(state.anatomy, address);
-    if (!site || state.trace?.id === previous.trace?.id) return;
+    if (!site) return;
+    if (state.trace?.id === previous.trace?.id) {
+      store.setState({ inspected: EMPTY, explanation: EMPTY, exactValue: null });
+      return;
+    }
     if (kept < (previous.trace?.tokens.length ?? 0)) store.setState({ inspected: EMPTY });
     if (index.some((each, axis) => isTokenAxis(site.axes[axis]) && each >= kept))
       store.setState({ explanation: EMPTY, exactValue: null });
@@ -105,13 +109,14 @@ export function watchSelection(store: AppStore, source: Source, reader: MatrixRe
     if (inspected.status === "failed") void readMatrix();
     if (explanation.status === "failed") void explain();
   });
-  watch(store, (state) => [state.trace?.id], letGo);
+  watch(store, (state) => [state.trace?.id, state.trace?.rewritten], letGo);
   watch(
     store,
     // While tokens are being written the matrix stays as it was; reading it for each would never end.
     (state) => [
       state.selection?.address,
       state.trace?.id,
+      state.trace?.rewritten,
       hasRecording(state),
       isSettled(state),
       state.anatomy,
@@ -128,6 +133,7 @@ export function watchSelection(store: AppStore, source: Source, reader: MatrixRe
     (state) => [
       state.selection,
       state.trace?.id,
+      state.trace?.rewritten,
       state.selection !== null && isRecorded(state, state.selection),
     ],
     () => void explain(),

@@ -1112,6 +1112,11 @@ export interface components {
             prompt?: string;
             /** Prompt Count */
             prompt_count: number;
+            /**
+             * Rewritten
+             * @description how often all rows recorded so far were replaced, because the model read its text anew
+             */
+            rewritten?: number;
             /** @description how what is written is drawn */
             sampling?: components["schemas"]["Sampling"];
             /**

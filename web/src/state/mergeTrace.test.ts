@@ -32,6 +32,14 @@ test("a state repeated after a reconnection takes nothing back", () => {
   expect(store.getState()).toMatchObject({ connection: "online", activity: "generating" });
 });
 
+test("that rows were replaced is not taken back either", () => {
+  const store = createAppStore({ trace: running, activity: "generating" });
+  store.setState((state) => mergeTrace(state, { ...running, rewritten: 1 }));
+  store.setState((state) => addSteps(state, [step(3)]));
+  store.setState((state) => mergeTrace(state, running));
+  expect(store.getState().trace?.rewritten).toBe(1);
+});
+
 test("the last state counts, and frees the hands", () => {
   const store = createAppStore({ trace: running, activity: "stopping" });
   store.setState((state) => addSteps(state, [step(3), step(4)]));

@@ -9,9 +9,10 @@ export function mergeTrace(state: AppState, trace: TraceState): Partial<AppState
   const ended = isEnded(trace);
   const tokens = ended || trace.tokens.length >= known.tokens.length ? trace.tokens : known.tokens;
   const positions = ended ? trace.positions : Math.max(trace.positions, known.positions);
+  const rewritten = Math.max(trace.rewritten ?? 0, known.rewritten ?? 0);
   return {
     connection: "online",
-    trace: { ...trace, tokens, positions },
+    trace: { ...trace, tokens, positions, rewritten },
     ...(ended ? { activity: "idle" } : {}),
     ...(trace.status === "failed" ? { runError: trace.error ?? "The recording failed." } : {}),
   };

@@ -22,6 +22,13 @@ test("what was computed otherwise shares nothing", () => {
   expect(sharedPrefix(tinyTrace, { ...longer, interventions: [changed as never] })).toBe(0);
 });
 
+test("a text that was read anew shares nothing with one that was not", () => {
+  const anew = { ...longer, rewritten: 1, adopted: [{ trace_id: tinyTrace.id, positions: 2 }] };
+  expect(sharedPrefix(tinyTrace, anew)).toBe(0);
+  expect(sharedRows(tinyTrace, anew)).toBe(0);
+  expect(sharedRows(anew, { ...longer, id: "c", adopted: [{ trace_id: "b", positions: 3 }] })).toBe(0);
+});
+
 test("rows are shared as far as they were taken over, in whichever line", () => {
   const heir = { ...longer, adopted: [{ trace_id: tinyTrace.id, positions: 2 }] };
   expect(sharedRows(tinyTrace, heir)).toBe(2);
