@@ -228,18 +228,20 @@ class Trace:
 
     def block_sites(self, block: int) -> BlockSites:
         """All sites of a block for every recorded position, materialised if they are not at hand."""
-        positions = self.positions
-        found = self._cache.find(self.id, block, positions)
+        found = self._cache.find(self.id, block, self.positions)
         if found is not None:
             return found
         with self._lock:
             # Of several that ask at once one does the work.
-            return self._cache.find(self.id, block, positions) or self._materialise(block, positions)
+            return self._cache.find(self.id, block, self.positions) or self._materialise(block)
 
-    def _materialise(self, block: int, positions: int) -> BlockSites:
+    def _materialise(self, block: int) -> BlockSites:
         self._restore()
         self.loaded.check_site(f"resid_pre.{block}")
         with self.loaded.lock:
+            # Only here: until the lock is held a step may replace the rows of all positions, and what fewer of them
+            # give is not what these are.
+            positions = self.positions
             wanted = [
                 site.address
                 for site in self.sites.values()

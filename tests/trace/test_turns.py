@@ -156,6 +156,28 @@ def test_rows_that_are_replaced_are_counted() -> None:
     assert describe_state(trace, status="done", sampling=GREEDY).rewritten == 1
 
 
+def test_a_block_that_is_asked_for_as_its_rows_are_replaced_is_of_one_kind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its sites are worked out after a step that comes between the question and the model's lock."""
+    loaded = load("phi3")
+    prompt = make_prompt(ORIGINAL - 4).tolist()
+    trace = TraceStore(2**24).create(loaded, prompt, len(prompt))
+    steps = decode(loaded, GenerationRequest(prompt, GREEDY, max_new_tokens=12), watcher=trace.watcher)
+    while trace.positions < ORIGINAL:
+        trace.append_token(next(steps).token_id)
+
+    def cross(address: str) -> None:
+        trace.append_token(next(steps).token_id)
+
+    monkeypatch.setattr(loaded, "check_site", cross)
+    sites = trace.block_sites(1)
+    assert trace.recording.rewritten == 1
+    assert sites.positions == ORIGINAL + 1
+    assert sites.difference < 1e-4
+    steps.close()
+
+
 def test_rows_that_a_model_leaves_out_are_never_made_up() -> None:
     loaded = load("gemma4_text")
     ids = make_prompt(12)
