@@ -1,6 +1,7 @@
 import type { AppState } from "../state/AppState";
 import type { AppStore } from "../state/createAppStore";
 import { asMade, placeOf, readUrl, type UrlState, writeUrl } from "../state/urlState";
+import { describeFailure } from "./describeFailure";
 
 /** Browsers limit how often the address may change; typing must not meet that limit. */
 const DEBOUNCE_MS = 300;
@@ -45,9 +46,14 @@ export function watchUrl(store: AppStore, restore: (url: UrlState) => Promise<vo
     const own = restorations;
     restoring = true;
     clearTimeout(timer);
-    await restore(readUrl(window.location.search));
+    try {
+      await restore(readUrl(window.location.search));
+    } catch (error) {
+      store.setState({ runError: describeFailure(store, error) });
+    } finally {
+      if (own === restorations) restoring = false;
+    }
     if (own !== restorations) return;
-    restoring = false;
     const state = store.getState();
     entry = state.anatomy && entryOf(state, state.anatomy.model_id);
   });
