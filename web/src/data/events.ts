@@ -65,17 +65,23 @@ export function watchLoad(modelId: string, listener: LoadListener): StopWatching
   return () => source.close();
 }
 
+export interface ChecksListener {
+  onChecked(found: CheckedParts): void;
+  /** The connection dropped, and this has ended: which parts come after the first `after` may be others by now. */
+  onInterrupted(): void;
+}
+
 /** Hears of the parts of a model's anatomy that are checked after the first `after`, until none is left. */
-export function watchChecks(
-  modelId: string,
-  after: number,
-  onChecked: (found: CheckedParts) => void,
-): StopWatching {
+export function watchChecks(modelId: string, after: number, listener: ChecksListener): StopWatching {
   const source = openEvents(`/api/models/${pathOfId(modelId)}/checks?after=${after}`);
   source.addEventListener("checked", (event) => {
     const found = JSON.parse(event.data) as CheckedParts;
     if (found.checked >= found.parts) source.close();
-    onChecked(found);
+    listener.onChecked(found);
+  });
+  source.addEventListener("error", () => {
+    source.close();
+    listener.onInterrupted();
   });
   return () => source.close();
 }

@@ -1,9 +1,8 @@
 import { fetchAnatomy, fetchModels, startLoad } from "../data/client";
-import { watchChecks, watchLoad } from "../data/events";
-import type { Anatomy } from "../protocol/schema.generated";
+import { watchLoad } from "../data/events";
 import { type AppStore, NOTHING_RECORDED } from "../state/createAppStore";
-import { fillAnatomy } from "../state/fillAnatomy";
 import { describeFailure } from "./describeFailure";
+import { createCheckFollower } from "./followChecks";
 
 export interface ModelOpener {
   /** Resolves to true once the model is on screen, false if it failed or another took its place. */
@@ -15,6 +14,7 @@ export interface ModelOpener {
  * `onReplace` is called just before they go.
  */
 export function createModelOpener(store: AppStore, onReplace: () => void): ModelOpener {
+  const followChecks = createCheckFollower(store);
   let current: AbortController | null = null;
 
   async function open(modelId: string): Promise<boolean> {
@@ -34,7 +34,7 @@ export function createModelOpener(store: AppStore, onReplace: () => void): Model
         opening: null,
         ...NOTHING_RECORDED,
       });
-      followChecks(store, anatomy, signal);
+      followChecks(anatomy);
       void refreshModels(store);
       return true;
     } catch (error) {
@@ -57,17 +57,6 @@ export async function refreshModels(store: AppStore): Promise<string | null> {
     store.setState({ runError: describeFailure(store, error) });
     return null;
   }
-}
-
-/** Fills what is on screen as the model's parts are checked, until another model takes its place. */
-function followChecks(store: AppStore, { model_id, checked, parts }: Anatomy, signal: AbortSignal): void {
-  if (checked >= parts) return;
-  const stop = watchChecks(model_id, checked, (found) => {
-    const { anatomy } = store.getState();
-    if (!signal.aborted && anatomy?.model_id === model_id)
-      store.setState({ anatomy: fillAnatomy(anatomy, found) });
-  });
-  signal.addEventListener("abort", stop);
 }
 
 function followLoad(store: AppStore, modelId: string, signal: AbortSignal): Promise<void> {
