@@ -81,6 +81,8 @@ test("a server started anew while a text is written: the text, its seed and its 
   await page.getByTestId("generate").click();
   await waitForState(page, (state) => (state.trace?.tokens.length ?? 0) > 40);
   await server.stop();
+  // Steps that had arrived by then are shown before the page notices.
+  await waitForState(page, (state) => state.connection === "lost");
   const written = await readWritten(page);
   // A wish for the next text is not one for this.
   await page.getByTestId("prompt").fill("Something else entirely.");

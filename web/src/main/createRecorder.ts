@@ -111,6 +111,7 @@ export function createRecorder(store: AppStore, onLost: () => void): Recorder {
       onStep: (step) => steps.add(step),
       onFailure: (message) => store.setState({ activity: "idle", runError: message }),
       onInterrupted(final) {
+        steps.flush();
         store.setState({ connection: "lost", ...(final ? { activity: "idle" } : {}) });
         if (final) onLost();
       },
