@@ -353,7 +353,7 @@ class Walk {
       this.#operands.readSite(second, [kvHead, key, null]),
     ]);
     const terms = Array.from(q, (each, at) =>
-      pairOf(`d_head ${at}`, first, [head, query, at], each, second, [kvHead, key, at], k[at] ?? 0),
+      pairOf(`feature ${at}`, first, [head, query, at], each, second, [kvHead, key, at], k[at] ?? 0),
     );
     const value = sumOf(terms);
     return { value, terms, latex: `${number(value)} = \\sum_d q_d k_d` };
