@@ -82,7 +82,7 @@ test("a server started anew while a text is written: the text, its seed and its 
   await waitForState(page, (state) => (state.trace?.tokens.length ?? 0) > 40);
   await server.stop();
   // Steps that had arrived by then are shown before the page notices.
-  await waitForState(page, (state) => state.connection === "lost");
+  await waitForState(page, (state) => state.activity !== "generating" || state.connection === "lost");
   const written = await readWritten(page);
   // A wish for the next text is not one for this.
   await page.getByTestId("prompt").fill("Something else entirely.");
