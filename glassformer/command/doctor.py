@@ -11,8 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from glassformer.notebook.source import list_sites
-from glassformer.protocol.anatomy import Anatomy, Site
+from glassformer.protocol.anatomy import Anatomy, Site, list_sites
 from glassformer.tested import list_newer
 from glassformer.trace.fidelity import measure_attention, measure_reruns
 

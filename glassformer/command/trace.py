@@ -15,8 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from glassformer.errors import BadValue
-from glassformer.notebook.source import NoSite, list_sites
-from glassformer.protocol.anatomy import Site
+from glassformer.notebook.source import NoSite
+from glassformer.protocol.anatomy import Site, list_sites
 from glassformer.writing import replacing_file
 
 if TYPE_CHECKING:

@@ -45,7 +45,7 @@ def settle(findings: dict[str, Finding], *, hands_patterns: bool) -> dict[str, F
     equations = {address: f.equation for address, f in findings.items() if f.equation is not None}
     while True:
         accepted = set(equations) | _find_shown(equations, findings, boundaries)
-        kept = {a: e for a, e in equations.items() if set(list_sites(e)) <= accepted}
+        kept = {a: e for a, e in equations.items() if set(list_inputs(e)) <= accepted}
         if len(kept) == len(equations):
             break
         equations = kept
@@ -55,14 +55,14 @@ def settle(findings: dict[str, Finding], *, hands_patterns: bool) -> dict[str, F
     }
 
 
-def list_sites(equation: Equation) -> list[str]:
+def list_inputs(equation: Equation) -> list[str]:
     """Addresses of all sites an equation reads."""
     found = []
     for given in equation.inputs:
         if isinstance(given, SiteInput):
             found.append(given.address)
         elif isinstance(given, EquationInput):
-            found += list_sites(given.equation)
+            found += list_inputs(given.equation)
     return found
 
 
@@ -72,7 +72,7 @@ def _find_shown(
     shown = {a for a, f in findings.items() if f.stands and split_address(a)[0] in boundaries}
     for user, equation in equations.items():
         point = split_address(user)[0]
-        for address in list_sites(equation):
+        for address in list_inputs(equation):
             finding = findings.get(address)
             if (
                 finding is not None

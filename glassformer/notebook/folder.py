@@ -16,9 +16,8 @@ import zarr
 from pydantic import BaseModel, ValidationError
 
 from glassformer.errors import BadValue, UnknownAddress
-from glassformer.notebook.source import list_sites
 from glassformer.notebook.trace import Trace
-from glassformer.protocol.anatomy import Anatomy, Site
+from glassformer.protocol.anatomy import Anatomy, Site, list_sites
 from glassformer.protocol.messages import Intervention
 from glassformer.tiles.level import Array, Region
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from glassformer.errors import ModelFailed, UnknownAddress
 from glassformer.notebook.intervene import as_interventions, as_numbers
 from glassformer.notebook.session import SESSION
-from glassformer.notebook.source import LiveSource, NoSite, list_sites
+from glassformer.notebook.source import LiveSource, NoSite
 from glassformer.notebook.trace import Trace, require_xarray
-from glassformer.protocol.anatomy import Anatomy, Weight
+from glassformer.protocol.anatomy import Anatomy, Weight, list_sites
 from glassformer.protocol.messages import Intervention, TraceRequest
 from glassformer.protocol.parse import parse
 

@@ -44,12 +44,6 @@ class Source(Protocol):
         """Cells of a region, in an array of the caller's own."""
 
 
-def list_sites(anatomy: Anatomy) -> dict[str, Site]:
-    """Every site of a model by its address, in order of computation, refused ones too."""
-    blocks = [site for block in anatomy.blocks for site in block.sites]
-    return {site.address: site for site in (*anatomy.before, *blocks, *anatomy.after)}
-
-
 class LiveSource:
     """A recording with its model."""
 

@@ -102,7 +102,7 @@ class Trace:
         return self.keys()
 
     def _list_addresses(self) -> list[str]:
-        from glassformer.notebook.source import list_sites
+        from glassformer.protocol.anatomy import list_sites
 
         return list(list_sites(self.anatomy))
 

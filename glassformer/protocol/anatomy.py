@@ -211,3 +211,9 @@ class CheckedParts(Message):
 
 EquationInput.model_rebuild()
 Equation.model_rebuild()
+
+
+def list_sites(anatomy: Anatomy) -> dict[str, Site]:
+    """Every site of an anatomy by address, in order of computation."""
+    inside = (site for block in anatomy.blocks for site in block.sites)
+    return {site.address: site for site in (*anatomy.before, *inside, *anatomy.after)}

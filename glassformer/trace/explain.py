@@ -32,10 +32,10 @@ from glassformer.protocol.explanation import (
     TermPart,
 )
 from glassformer.trace.cell import Cell, cell_of
-from glassformer.trace.formula import FIRST, PAIR, TOTAL, add_up, named, product, times
+from glassformer.trace.formula import FIRST, PAIR, TOTAL, add_up, bracket, named, product, times
 from glassformer.trace.operand import Operands, weight_operand
 from glassformer.trace.share import share_experts, share_row
-from glassformer.trace.term import Addend, bracket, distinct, label_of, merged_terms, number, scaled
+from glassformer.trace.term import Addend, distinct, label_of, merged_terms, number, scaled
 
 if TYPE_CHECKING:
     from glassformer.trace.trace import Trace

@@ -107,8 +107,3 @@ def number(value: float) -> str:
     text = f"{value:.4g}"
     mantissa, e, exponent = text.partition("e")
     return rf"{mantissa} \cdot 10^{{{int(exponent)}}}" if e else text
-
-
-def bracket(text: str) -> str:
-    """Negative numbers in brackets, so that signs do not collide."""
-    return f"({text})" if text.startswith("-") else text

@@ -19,7 +19,7 @@ from glassformer.model.capture import Capture
 from glassformer.model.load import LoadedModel
 from glassformer.model.packing import find_rope_types
 from glassformer.model.rerun import rerun_final_norm, rerun_tail, run_blocks
-from glassformer.protocol.anatomy import Anatomy, Site
+from glassformer.protocol.anatomy import Anatomy, Site, list_sites
 from glassformer.protocol.explanation import Explanation
 from glassformer.protocol.messages import ChatMessage, Intervention
 from glassformer.tiles.level import Array, Region, count_levels, level_shape, read_level
@@ -363,9 +363,3 @@ class Trace:
     def zarr_get(self, key: str) -> ZarrReply:
         """The bytes of one key of the store. Raises UnknownKey."""
         return self.zarr_store().get(key)
-
-
-def list_sites(anatomy: Anatomy) -> dict[str, Site]:
-    """Every site of an anatomy by address, in order of computation."""
-    inside = (site for block in anatomy.blocks for site in block.sites)
-    return {site.address: site for site in (*anatomy.before, *inside, *anatomy.after)}
