@@ -72,7 +72,7 @@ def rerun_tail(structure: Structure, residual: Tensor, capture: Capture | None =
 
     Positions do not matter past the last block, so any rows may be given. Returns logits [pos, vocab].
     """
-    token_ids = torch.zeros(1, residual.shape[0], dtype=torch.long, device=residual.device)
+    token_ids = torch.zeros(residual.shape[0], dtype=torch.long, device=residual.device)
     with (
         structure.lock,
         torch.inference_mode(),
@@ -80,12 +80,12 @@ def rerun_tail(structure: Structure, residual: Tensor, capture: Capture | None =
         nullcontext() if capture is None else capture.open(),
         computing(len(residual), "end"),
     ):
-        return structure.model(input_ids=token_ids, use_cache=False).logits[0]  # type: ignore[no-any-return]
+        return structure.model(**make_whole_arguments(structure.model, token_ids)).logits[0]  # type: ignore[no-any-return]
 
 
 def rerun_final_norm(structure: Structure, residual: Tensor, capture: Capture) -> None:
     """Run the end of the model under `capture` as far as its final norm, without the costly head."""
-    token_ids = torch.zeros(1, residual.shape[0], dtype=torch.long, device=residual.device)
+    token_ids = torch.zeros(residual.shape[0], dtype=torch.long, device=residual.device)
     norm = structure.locate("final_norm")
     with (
         structure.lock,
@@ -96,7 +96,7 @@ def rerun_final_norm(structure: Structure, residual: Tensor, capture: Capture) -
         computing(len(residual), "norm"),
     ):
         try:
-            structure.model(input_ids=token_ids, use_cache=False)
+            structure.model(**make_whole_arguments(structure.model, token_ids))
         except _Reached:
             return
 
