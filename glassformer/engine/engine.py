@@ -15,7 +15,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from glassformer.engine.forward import PackedForward, Part, SoloForward
@@ -26,6 +25,7 @@ from glassformer.engine.sequence import TokenSequence
 from glassformer.errors import ModelFailed, Stopping, TooMany
 from glassformer.model.key_value import KeyValueStore
 from glassformer.model.load import LoadedModel
+from glassformer.model.shortage import is_shortage
 
 log = logging.getLogger(__name__)
 
@@ -263,7 +263,7 @@ class Engine:
         if store is not None:
             # Of one that was left nothing is kept: its memory is free at once.
             self._put_away(sequence, store, keeps=error is None and not sequence.cancelled.is_set())
-        if isinstance(error, torch.OutOfMemoryError):
+        if error is not None and is_shortage(error):
             error = ModelFailed("The memory of this machine does not hold so long a generation.")
         try:
             session.on_end(error)

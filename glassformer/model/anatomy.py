@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable
 
 from glassformer.errors import ModelFailed
+from glassformer.model.attention import select_attention
 from glassformer.model.candidate import Candidates
 from glassformer.model.capture import split_address
 from glassformer.model.load import LoadedModel
@@ -19,6 +20,7 @@ from glassformer.model.naming import say_plainly
 from glassformer.model.outline import BLOCK_POINTS, Outline, describe_unread, list_addresses
 from glassformer.model.selfcheck import Finding, Measurement, keep_true_attention, make_check_prompt
 from glassformer.model.settle import settle
+from glassformer.model.shortage import is_shortage
 from glassformer.protocol.anatomy import Anatomy, Check, Site
 
 log = logging.getLogger(__name__)
@@ -102,20 +104,29 @@ class Checkup:
     def survey(self) -> Anatomy | None:
         """The anatomy as far as it has been checked. Runs the model the first time.
 
-        None for a model that this fails for: it still writes.
+        None for a model that this fails for, or where there is no memory for it now: it still writes.
         """
         with self._lock:
             self.prepare()
-            if self._anatomy is None and not self._failed:
+            if self._anatomy is None and self._measurement is not None:
                 self._try(self._describe)
             return self._anatomy
 
     def _try(self, work: Callable[[LoadedModel], None]) -> None:
         assert self._loaded is not None
+        loaded = self._loaded
+        before = str(loaded.model.config._attn_implementation)
         try:
-            work(self._loaded)
-        except Exception:
-            log.exception("looking into %s failed", self._loaded.model_id)
+            work(loaded)
+        except Exception as exc:
+            if is_shortage(exc):
+                # Whoever asks next tries anew; until then it writes as it did.
+                log.warning("there is no memory to look into %s now", loaded.model_id)
+                self._measurement = self._outline = self._candidates = None
+                self._left = []
+                select_attention(loaded.model, before)
+                return
+            log.exception("looking into %s failed", loaded.model_id)
             self._failed = True
             self._keep_true_attention()
             self._let_go()

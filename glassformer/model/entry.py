@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,6 +52,16 @@ class Entry:
     def error(self) -> GlassformerError | None:
         exc = self.future.exception() if self.future.done() else None
         return exc if isinstance(exc, GlassformerError) else None
+
+
+def choose_idle(entries: Iterable[Entry], kind: str, *, kept: Collection[str]) -> Entry | None:
+    """The model on a kind of device that is longest unused, if one may go; those of the ids `kept` may not."""
+    idle = [
+        entry
+        for entry in entries
+        if entry.loaded and entry.kind == kind and not entry.leases and entry.source.model_id not in kept
+    ]
+    return min(idle, key=lambda entry: entry.used_at_secs, default=None)
 
 
 def summarise(source: ModelSource, entry: Entry | None, *, is_tried: bool, is_pinned: bool) -> ModelSummary:

@@ -41,6 +41,7 @@ from glassformer.model.packing import find_packing_fault
 from glassformer.model.quantized_linear import hold_to_weights
 from glassformer.model.reading import listen_to_reading
 from glassformer.model.safety import check_config, check_folder, names_code, refuse_own_code
+from glassformer.model.shortage import is_shortage
 from glassformer.model.size import StoredTensor, estimate_bytes, read_headers
 from glassformer.model.source import ModelSource
 from glassformer.model.structure import Structure
@@ -126,8 +127,11 @@ class LoadedModel:
             with self.lock:
                 if self._packing is None:
                     # Whether the attention tap leaves alone what the model says is found out there, and comes first.
-                    self.read_anatomy()
-                    self._packing = (find_packing_fault(self.model, vocab=self.vocab, context=self.context),)
+                    is_known = self.read_anatomy() is not None or self.checkup is None or self.checkup.is_done
+                    fault = find_packing_fault(self.model, vocab=self.vocab, context=self.context)
+                    if not is_known:  # for lack of memory: asked again next time
+                        return fault
+                    self._packing = (fault,)
         return self._packing[0]
 
     @property
@@ -328,9 +332,9 @@ def load_model(
         hold_to_weights(model, model.dtype)
     except GlassformerError:
         raise
-    except torch.OutOfMemoryError as exc:
-        raise ModelFailed("The model does not fit into the memory of this machine.") from exc
     except Exception as exc:
+        if is_shortage(exc):
+            raise ModelFailed("The model does not fit into the memory of this machine.") from exc
         log.warning("loading %s failed", source.model_id, exc_info=exc)
         raise ModelFailed(f"The model could not be loaded: {fault.describe(exc, folder=folder)}") from exc
     log.debug("read %d weight files of %s", len(weights), source.model_id)

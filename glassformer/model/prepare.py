@@ -134,8 +134,8 @@ class Aftercare:
                 self._when_quiet(loaded, checkup.prepare)
                 self._when_quiet(loaded, checkup.survey)
                 self._when_quiet(loaded, lambda: loaded.packing_fault)
-                while not checkup.is_done:
-                    self._when_quiet(loaded, checkup.check_next)
+                while self._when_quiet(loaded, checkup.check_next):
+                    pass
             if quicken is not None:
                 quicken(lambda: self._when_quiet(loaded, lambda: None))
         except Stopped:
@@ -144,8 +144,8 @@ class Aftercare:
             # The model serves all the same, and whoever looks at a part of it has that checked.
             log.exception("what follows loading %s failed", loaded.model_id)
 
-    def _when_quiet(self, loaded: LoadedModel, work: Callable[[], object]) -> None:
+    def _when_quiet(self, loaded: LoadedModel, work: Callable[[], object]) -> object:
         with loaded.lock.when_quiet(self._stop) as may:
             if not may:
                 raise Stopped
-            work()
+            return work()

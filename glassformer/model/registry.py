@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from glassformer.errors import GlassformerError, InUse, ModelFailed, NoRoom
-from glassformer.model.entry import Entry, Listener, blame_options, summarise
+from glassformer.model.entry import Entry, Listener, blame_options, choose_idle, summarise
 from glassformer.model.imports import import_torch
 from glassformer.model.memory import Room, measure_room
 from glassformer.model.options import LoadOptions
@@ -72,6 +72,7 @@ class Registry:
         # Models that are being loaded in another way, beside the one that is there.
         self._trials: dict[str, Entry] = {}
         self._pinned: set[str] = set()
+        self._is_closed = False
         self._lock = threading.RLock()
         self._slots = threading.Semaphore(LOADING_THREADS)
 
@@ -198,7 +199,7 @@ class Registry:
                     entry.bytes = loaded.bytes
                     entry.replaces = None
                     entry.future.set_result(loaded)
-                    if self.checks_later:
+                    if self.checks_later and not self._is_closed:
                         self._look_after(entry, loaded)
                     break
             if time.monotonic() > patient_until_secs:
@@ -339,18 +340,8 @@ class Registry:
 
     def _take_idle(self, kind: str) -> Entry | None:
         """Take out the model on a kind of device that is longest unused, if one may go. With the lock held."""
-        idle = [
-            other
-            for other in self._entries.values()
-            if other.loaded
-            and other.kind == kind
-            and not other.leases
-            and not self._is_pinned(other)
-            and other.source.model_id not in self._trials
-        ]
-        if not idle:
-            return None
-        return self._entries.pop(min(idle, key=lambda other: other.used_at_secs).source.model_id)
+        victim = choose_idle(self._entries.values(), kind, kept=self._pinned | self._trials.keys())
+        return None if victim is None else self._entries.pop(victim.source.model_id)
 
     def _take_replaced(self, entry: Entry) -> Entry | None:
         """Take out the model that `entry` is to replace, where there is no room for both. With the lock held."""
@@ -435,10 +426,16 @@ class Registry:
         return entry.source.model_id in self._pinned
 
     def close(self, wait_secs: float = 0.0) -> None:
-        """End what is done for models behind those who use them; waits so long for each, or returns at once."""
-        for aftercare in [entry.aftercare for entry in list(self._entries.values()) if entry.aftercare]:
+        """End for good what is done for models behind those who use them; waits so long for all, or not at all."""
+        with self._lock:
+            self._is_closed = True
+            entries = {*self._entries.values(), *self._trials.values()}
+            under_way = [entry.aftercare for entry in entries if entry.aftercare is not None]
+        for aftercare in under_way:
             aftercare.leave()
-            aftercare.wait(wait_secs)
+        until_secs = time.monotonic() + wait_secs
+        for aftercare in under_way:
+            aftercare.wait(max(0.0, until_secs - time.monotonic()))
 
     def count_ready(self) -> int:
         with self._lock:

@@ -27,6 +27,7 @@ from glassformer.model.computing import computing
 from glassformer.model.eager import Eager, run_eager
 from glassformer.model.equation import close_factor, evaluate, find_open
 from glassformer.model.far import PLACED_POINTS, Far, list_limits
+from glassformer.model.generate import make_whole_arguments
 from glassformer.model.hooking import hook_output
 from glassformer.model.overflow import advise, blank_shared, is_overflowing
 from glassformer.model.rerun import rerun_block, rerun_tail
@@ -81,14 +82,16 @@ class Measurement:
 
     @torch.inference_mode()
     def run_eager(self) -> None:
-        """Run the model with its own eager attention; the tap is selected again afterwards, where it can be."""
+        """Run the model with its own eager attention. What it had is selected again: others may come between."""
+        model = self._structure.model
+        before = model.config._attn_implementation
         # Families that have no choice of attention keep the one they have.
-        select_attention(self._structure.model, "eager")
+        select_attention(model, "eager")
         try:
             with computing(len(self._token_ids), "check"):
                 self._eager = run_eager(self._structure, self._token_ids)
         finally:
-            install(self._structure.model)
+            select_attention(model, str(before))
 
     @torch.inference_mode()
     def run_tapped(self, addresses: Iterable[str]) -> None:
@@ -402,12 +405,15 @@ def form_patterns(block: int, call: AttentionCall) -> dict[str, Tensor]:
 @torch.inference_mode()
 def keep_true_attention(model: PreTrainedModel, token_ids: Tensor) -> None:
     """Select the tap for a model whose inside cannot be checked, if it leaves the logits of `token_ids` [pos] alone."""
+    arguments = make_whole_arguments(model, token_ids)
     select_attention(model, "eager")
-    plain = model(input_ids=token_ids[None], use_cache=False).logits[0]
+    with computing(len(token_ids), "check"):
+        plain = model(**arguments).logits[0]
     if not install(model):
         return
     try:
-        tapped = model(input_ids=token_ids[None], use_cache=False).logits[0]
+        with computing(len(token_ids), "check"):
+            tapped = model(**arguments).logits[0]
     except UnknownAttention:
         tapped = None
     if tapped is None or compare(tapped, plain).status == "refused":

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import torch
 from tiny import make_models
 from torch import nn
 
@@ -21,11 +22,12 @@ from glassformer.engine.sequence import TokenSequence
 from glassformer.errors import UnknownAddress
 from glassformer.model.anatomy import Checkup, build_anatomy
 from glassformer.model.attention import NAME
-from glassformer.model.load import LoadedModel, load_model
+from glassformer.model.load import BUILDING, LoadedModel, load_model
 from glassformer.model.lock import QUIET_SECS
+from glassformer.model.prepare import Aftercare
 from glassformer.model.registry import Registry
 from glassformer.model.source import Catalog, ModelSource
-from glassformer.protocol.anatomy import Anatomy, Site
+from glassformer.protocol.anatomy import Anatomy, Site, list_sites
 from glassformer.protocol.messages import Sampling
 from glassformer.trace.store import TraceStore
 from glassformer.trace.weights import weight_zarr_get
@@ -43,11 +45,6 @@ def registry(root: Path) -> Registry:
 
 def load(root: Path, name: str) -> LoadedModel:
     return load_model(ModelSource(model_id=name, kind="folder", folder=root / name), root / name)
-
-
-def list_sites(anatomy: Anatomy) -> dict[str, Site]:
-    inside = [site for block in anatomy.blocks for site in block.sites]
-    return {site.address: site for site in [*anatomy.before, *inside, *anatomy.after]}
 
 
 def wait_checked(loaded: LoadedModel) -> Anatomy:
@@ -303,3 +300,50 @@ def test_who_holds_the_model_may_ask_how_it_writes(root: Path) -> None:
         fault = loaded.packing_fault
     other.join(60)
     assert found == [fault]
+
+
+def test_nothing_is_written_through_a_tap_that_nobody_has_compared(root: Path) -> None:
+    """Texts may come between the two forwards of a survey, and between those and one that had no memory."""
+    loaded = load(root, "llama")
+    before = loaded.model.config._attn_implementation
+    checkup = Checkup(loaded)
+    checkup.prepare()
+    assert loaded.model.config._attn_implementation == before != NAME
+    assert checkup.survey() is not None
+    assert loaded.model.config._attn_implementation == NAME
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("no memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
+def test_a_model_that_there_was_no_memory_to_look_into_is_looked_into_later(
+    root: Path, error: Exception
+) -> None:
+    loaded = load(root, "llama")
+    before = loaded.model.config._attn_implementation
+    loaded.checkup = Checkup(loaded)
+
+    def run_out(*_: object) -> None:
+        raise error
+
+    handle = loaded.model.register_forward_pre_hook(run_out)
+    Aftercare(loaded, None).wait(60)
+    assert loaded.read_anatomy() is None
+    assert loaded.model.config._attn_implementation == before
+    handle.remove()
+    anatomy = loaded.read_anatomy()
+    assert anatomy is not None
+    assert anatomy.refused is None
+    assert loaded.packing_fault is None
+    while loaded.checkup.check_next():
+        pass
+    assert {site.check.status for site in list_sites(loaded.checkup.anatomy).values()} <= {"exact", "close"}
+
+
+def test_a_model_that_is_loaded_after_the_end_is_not_looked_after(root: Path) -> None:
+    registry = Registry(Catalog([root], offline=True), device="cpu", checks_later=True)
+    with BUILDING:  # nothing is read meanwhile
+        future = registry.load("llama")
+        registry.close()
+    assert future.result(60).anatomy is None
+    assert not any(thread.name == "after loading llama" for thread in threading.enumerate())
