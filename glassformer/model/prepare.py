@@ -126,6 +126,9 @@ class Aftercare:
         self._thread.join(timeout_secs)
 
     def _run(self, loaded: LoadedModel, quicken: Callable[[Callable[[], None]], None] | None) -> None:
+        def pause() -> None:
+            self._when_quiet(loaded, lambda: None)
+
         try:
             # Whoever asked for the model is about to use it.
             self._stop.wait(FIRST_USE_SECS)
@@ -137,7 +140,7 @@ class Aftercare:
                 while self._when_quiet(loaded, checkup.check_next):
                     pass
             if quicken is not None:
-                quicken(lambda: self._when_quiet(loaded, lambda: None))
+                quicken(pause)
         except Stopped:
             log.debug("%s is no longer looked after", loaded.model_id)
         except Exception:
