@@ -6,10 +6,9 @@ CPU, a conversion to float32 unless told otherwise; float32 weights stay mapped 
 
 from __future__ import annotations
 
-import copy
 import logging
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 import transformers
 from transformers import (
-    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     PreTrainedModel,
@@ -30,19 +28,19 @@ from glassformer import fault
 from glassformer.errors import BadValue, GlassformerError, ModelFailed, ModelRefused
 from glassformer.model import quantize as quantizing
 from glassformer.model.causal import sees_later_tokens
-from glassformer.model.field import first_number
+from glassformer.model.config import find_context, read_config
 from glassformer.model.generate import find_eos_ids
-from glassformer.model.kind import is_known, name_class, refuse_unless_causal
+from glassformer.model.kind import name_class, refuse_unless_causal
 from glassformer.model.lock import ModelLock
-from glassformer.model.memory import list_gpu_bytes, spread_over_gpus
 from glassformer.model.naming import teach_names
 from glassformer.model.options import LoadOptions
 from glassformer.model.packing import find_packing_fault
+from glassformer.model.plan import Plan, plan_load
 from glassformer.model.quantized_linear import hold_to_weights
-from glassformer.model.reading import listen_to_reading
-from glassformer.model.safety import check_config, check_folder, names_code, refuse_own_code
+from glassformer.model.reading import BUILDING, listen_to_reading
+from glassformer.model.safety import check_folder, names_code
 from glassformer.model.shortage import is_shortage
-from glassformer.model.size import StoredTensor, estimate_bytes, read_headers
+from glassformer.model.size import read_headers
 from glassformer.model.source import ModelSource
 from glassformer.model.structure import Structure
 from glassformer.model.token_text import UNFINISHED, Frame, TokenTexts, find_frame
@@ -53,21 +51,6 @@ if TYPE_CHECKING:
     from glassformer.model.anatomy import Checkup
 
 log = logging.getLogger(__name__)
-
-# Names under which configs give the longest sequence the model was made for.
-CONTEXT_KEYS = (
-    "max_position_embeddings",
-    "n_positions",
-    "n_ctx",
-    "max_seq_len",
-    "max_sequence_length",
-    "seq_length",
-)
-# For models that state no limit (state-space models, ALiBi): bounds memory, not quality.
-FALLBACK_CONTEXT = 32_768
-# transformers patches global functions while it builds a model (no initialisation, no tying, default number
-# format): two at a time spoil each other, and tied weights are then reported missing.
-BUILDING = threading.Lock()
 
 
 @dataclass(eq=False)
@@ -232,59 +215,6 @@ class LoadedModel:
         return [self.token(token_id) for token_id in token_ids]
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Where and how a model will lie in memory, decided from its config and the headers of its weights.
-
-    `device_map` is what transformers calls so: None for one CPU, else which device each part goes to (`{"": device}`
-    for all of it, "auto" for several GPUs, each filled at most to its `max_memory`).
-    """
-
-    device: torch.device
-    dtype: torch.dtype | str
-    quantize: str
-    needed_bytes: int
-    device_map: dict[str, str] | str | None = None
-    max_memory: dict[int | str, int] | None = None
-
-    @property
-    def place(self) -> str:
-        """The device whose memory it takes; `cuda` for several."""
-        return self.device.type if self.max_memory else str(self.device)
-
-
-def plan_load(config_path: Path, tensors: Collection[StoredTensor], options: LoadOptions) -> Plan:
-    """How the model will be loaded and the memory it takes. Raises BadValue, ModelRefused or ModelFailed."""
-    config = read_config(config_path)
-    refuse_unless_causal(config)
-    method = quantizing.check_quantised(config, options.quantize)
-    device = choose_device(options.device)
-    dtype = choose_dtype(options.dtype, device)
-    text = config.get_text_config()
-    stored = getattr(config, "dtype", None) if isinstance(dtype, str) else dtype
-    needed_bytes = estimate_bytes(
-        tensors,
-        dtype=str(stored).removeprefix("torch.") if stored is not None else None,
-        quantize=options.quantize,
-        vocab=getattr(text, "vocab_size", None),
-        tied=bool(
-            getattr(config, "tie_word_embeddings", False) or getattr(text, "tie_word_embeddings", False)
-        ),
-    )
-    if method in quantizing.UNPACKED:
-        needed_bytes = count_skeleton_bytes(config, dtype)
-    device_map: dict[str, str] | str | None = None if device.type == "cpu" else {"": str(device)}
-    max_memory: dict[int | str, int] | None = None
-    if str(device) == "cuda":
-        place = spread_over_gpus(needed_bytes, {index: free for index, (free, _) in list_gpu_bytes().items()})
-        if isinstance(place, int):
-            device = torch.device("cuda", place)
-            device_map = {"": str(device)}
-        else:
-            device_map, max_memory = "auto", place
-    return Plan(device, dtype, options.quantize, needed_bytes, device_map, max_memory)
-
-
 def load_model(
     source: ModelSource,
     folder: Path,
@@ -348,19 +278,6 @@ def load_model(
     return loaded
 
 
-def count_skeleton_bytes(config: Any, dtype: torch.dtype | str) -> int:
-    """Bytes of a whole model with this config, from its shapes alone; tied weights count once."""
-    plain = copy.deepcopy(config)
-    if hasattr(plain, "quantization_config"):
-        del plain.quantization_config
-    chosen = dtype if isinstance(dtype, torch.dtype) else getattr(config, "dtype", None) or torch.float32
-    auto: Any = AutoModelForCausalLM
-    with BUILDING, torch.device("meta"):
-        model = auto.from_config(plain, trust_remote_code=False)
-    numbers = sum(int(parameter.numel()) for parameter in model.parameters())
-    return numbers * int(chosen.itemsize)
-
-
 def wrap_model(
     source: ModelSource,
     model: PreTrainedModel,
@@ -395,23 +312,6 @@ def wrap_model(
         bytes=sum(quantizing.count_bytes(parameter) for parameter in parameters),
         quantize=quantize,
     )
-
-
-def read_config(path: Path) -> Any:
-    """The transformers config in `path`, without weights. Raises ModelRefused or ModelFailed."""
-    raw = check_config(path)
-    if raw.get("auto_map") and not is_known(raw["model_type"]):
-        refuse_own_code("config.json")
-    try:
-        config = AutoConfig.from_pretrained(path.parent, trust_remote_code=False, local_files_only=True)
-    except Exception as exc:
-        raise ModelFailed(
-            f"The config of model type {str(raw['model_type'])[:60]!r} cannot be read: "
-            f"{fault.describe(exc, folder=path.parent)}"
-        ) from exc
-    # The built-in class reads the model; nothing is to look for another one.
-    vars(config).pop("auto_map", None)
-    return config
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
@@ -470,31 +370,3 @@ def refuse_spilled(model: PreTrainedModel, plan: Plan) -> None:
     slow = {"disk"} if plan.device.type == "cpu" else {"disk", "cpu"}
     if slow & {str(place) for place in (getattr(model, "hf_device_map", None) or {}).values()}:
         raise ModelFailed("The model does not fit into the memory of the devices it was to be shared by.")
-
-
-def choose_device(name: str) -> torch.device:
-    """`name`, or the best there is for `auto`. Raises BadValue for one this machine lacks."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device).cpu()  # which the one without memory, "meta", cannot
-    except (RuntimeError, AssertionError) as exc:
-        raise BadValue(f"This machine has no device {name!r}.", field="device") from exc
-    return device
-
-
-def choose_dtype(name: str, device: torch.device) -> torch.dtype | str:
-    """`auto` is float32 on a CPU, where nothing is then rounded, and the model's own format elsewhere.
-
-    Speeds of both are in bench/results/engine.md; docs/decisions/0010 says why it is not the quicker one.
-    """
-    if name == "auto":
-        return torch.float32 if device.type == "cpu" else "auto"
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
-
-
-def find_context(config: Any) -> int:
-    """The longest sequence the model was made for, in tokens."""
-    text_config = config.get_text_config()
-    return first_number(text_config, CONTEXT_KEYS) or FALLBACK_CONTEXT

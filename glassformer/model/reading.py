@@ -1,12 +1,17 @@
-"""How far transformers is with reading a model's weights."""
+"""Reading a model's weights with transformers: one at a time, and how far it is."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import transformers
+
+# transformers patches global functions while it builds a model (no initialisation, no tying, default number
+# format): two at a time spoil each other, and tied weights are then reported missing.
+BUILDING = threading.Lock()
 
 
 @contextmanager

@@ -31,7 +31,8 @@ from glassformer.protocol.messages import LoadProgress, ModelSummary
 from glassformer.settings import Settings
 
 if TYPE_CHECKING:
-    from glassformer.model.load import LoadedModel, Plan
+    from glassformer.model.load import LoadedModel
+    from glassformer.model.plan import Plan
 
 log = logging.getLogger(__name__)
 

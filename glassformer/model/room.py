@@ -12,7 +12,7 @@ from glassformer.model.options import LoadOptions
 from glassformer.model.size import StoredTensor, format_bytes
 
 if TYPE_CHECKING:
-    from glassformer.model.load import Plan
+    from glassformer.model.plan import Plan
 
 # Share of the memory for weights where no number is set; the rest is for caches, recordings and other programs.
 WEIGHT_SHARE = {"cpu": 0.6, "mps": 0.6, "cuda": 0.85}
@@ -21,7 +21,7 @@ WEIGHT_SHARE = {"cpu": 0.6, "mps": 0.6, "cuda": 0.85}
 def make_plan(options: LoadOptions, config: Path, tensors: list[StoredTensor]) -> Plan:
     """How a model with this config and these tensors will be loaded. Brings torch in. Raises as `plan_load`."""
     import_torch()
-    from glassformer.model.load import plan_load
+    from glassformer.model.plan import plan_load
 
     return plan_load(config, tensors, options)
 

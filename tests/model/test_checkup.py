@@ -22,9 +22,10 @@ from glassformer.engine.sequence import TokenSequence
 from glassformer.errors import UnknownAddress
 from glassformer.model.anatomy import Checkup, build_anatomy
 from glassformer.model.attention import NAME
-from glassformer.model.load import BUILDING, LoadedModel, load_model
+from glassformer.model.load import LoadedModel, load_model
 from glassformer.model.lock import QUIET_SECS
 from glassformer.model.prepare import Aftercare
+from glassformer.model.reading import BUILDING
 from glassformer.model.registry import Registry
 from glassformer.model.source import Catalog, ModelSource
 from glassformer.protocol.anatomy import Anatomy, Site, list_sites

@@ -14,10 +14,11 @@ from transformers import AutoModelForCausalLM
 from glassformer.errors import ModelRefused
 from glassformer.model import linear
 from glassformer.model.key_value import KeyValueStore
-from glassformer.model.load import LoadedModel, load_model, plan_load
+from glassformer.model.load import LoadedModel, load_model
 from glassformer.model.options import LoadOptions
 from glassformer.model.packed_row import Span
 from glassformer.model.packing import compute_packed, is_small
+from glassformer.model.plan import plan_load
 from glassformer.model.prepare import look_into, quicken_steps
 from glassformer.model.quantize import check_quantised, find_method, read_whole
 from glassformer.model.size import read_headers

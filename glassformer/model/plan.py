@@ -1,0 +1,109 @@
+"""Where and how a model will lie in memory, decided before any of its weights are read."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM
+
+from glassformer.errors import BadValue
+from glassformer.model import quantize as quantizing
+from glassformer.model.config import read_config
+from glassformer.model.kind import refuse_unless_causal
+from glassformer.model.memory import list_gpu_bytes, spread_over_gpus
+from glassformer.model.options import LoadOptions
+from glassformer.model.reading import BUILDING
+from glassformer.model.size import StoredTensor, estimate_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Where and how a model will lie in memory, decided from its config and the headers of its weights.
+
+    `device_map` is what transformers calls so: None for one CPU, else which device each part goes to (`{"": device}`
+    for all of it, "auto" for several GPUs, each filled at most to its `max_memory`).
+    """
+
+    device: torch.device
+    dtype: torch.dtype | str
+    quantize: str
+    needed_bytes: int
+    device_map: dict[str, str] | str | None = None
+    max_memory: dict[int | str, int] | None = None
+
+    @property
+    def place(self) -> str:
+        """The device whose memory it takes; `cuda` for several."""
+        return self.device.type if self.max_memory else str(self.device)
+
+
+def plan_load(config_path: Path, tensors: Collection[StoredTensor], options: LoadOptions) -> Plan:
+    """How the model will be loaded and the memory it takes. Raises BadValue, ModelRefused or ModelFailed."""
+    config = read_config(config_path)
+    refuse_unless_causal(config)
+    method = quantizing.check_quantised(config, options.quantize)
+    device = choose_device(options.device)
+    dtype = choose_dtype(options.dtype, device)
+    text = config.get_text_config()
+    stored = getattr(config, "dtype", None) if isinstance(dtype, str) else dtype
+    needed_bytes = estimate_bytes(
+        tensors,
+        dtype=str(stored).removeprefix("torch.") if stored is not None else None,
+        quantize=options.quantize,
+        vocab=getattr(text, "vocab_size", None),
+        tied=bool(
+            getattr(config, "tie_word_embeddings", False) or getattr(text, "tie_word_embeddings", False)
+        ),
+    )
+    if method in quantizing.UNPACKED:
+        needed_bytes = count_skeleton_bytes(config, dtype)
+    device_map: dict[str, str] | str | None = None if device.type == "cpu" else {"": str(device)}
+    max_memory: dict[int | str, int] | None = None
+    if str(device) == "cuda":
+        place = spread_over_gpus(needed_bytes, {index: free for index, (free, _) in list_gpu_bytes().items()})
+        if isinstance(place, int):
+            device = torch.device("cuda", place)
+            device_map = {"": str(device)}
+        else:
+            device_map, max_memory = "auto", place
+    return Plan(device, dtype, options.quantize, needed_bytes, device_map, max_memory)
+
+
+def count_skeleton_bytes(config: Any, dtype: torch.dtype | str) -> int:
+    """Bytes of a whole model with this config, from its shapes alone; tied weights count once."""
+    plain = copy.deepcopy(config)
+    if hasattr(plain, "quantization_config"):
+        del plain.quantization_config
+    chosen = dtype if isinstance(dtype, torch.dtype) else getattr(config, "dtype", None) or torch.float32
+    auto: Any = AutoModelForCausalLM
+    with BUILDING, torch.device("meta"):
+        model = auto.from_config(plain, trust_remote_code=False)
+    numbers = sum(int(parameter.numel()) for parameter in model.parameters())
+    return numbers * int(chosen.itemsize)
+
+
+def choose_device(name: str) -> torch.device:
+    """`name`, or the best there is for `auto`. Raises BadValue for one this machine lacks."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device).cpu()  # which the one without memory, "meta", cannot
+    except (RuntimeError, AssertionError) as exc:
+        raise BadValue(f"This machine has no device {name!r}.", field="device") from exc
+    return device
+
+
+def choose_dtype(name: str, device: torch.device) -> torch.dtype | str:
+    """`auto` is float32 on a CPU, where nothing is then rounded, and the model's own format elsewhere.
+
+    Speeds of both are in bench/results/engine.md; docs/decisions/0010 says why it is not the quicker one.
+    """
+    if name == "auto":
+        return torch.float32 if device.type == "cpu" else "auto"
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
