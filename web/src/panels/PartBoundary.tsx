@@ -34,7 +34,8 @@ class Boundary extends Component<PartBoundaryProps & { online: boolean }, { fail
 
   override render() {
     if (!this.state.failed) return this.props.children;
-    return this.props.fallback ?? <PartFailure onRetry={this.retry} />;
+    const { fallback } = this.props;
+    return fallback === undefined ? <PartFailure onRetry={this.retry} /> : fallback;
   }
 }
 
