@@ -26,7 +26,9 @@ export function watchSelection(store: AppStore, source: Source, reader: MatrixRe
   async function readMatrix(): Promise<void> {
     const state = store.getState();
     // A recording that goes on from the one shown has its first positions in a moment.
-    if (state.inspected.value !== null && state.trace?.positions === 0) return;
+    const isAwaited = state.trace?.positions === 0 && !isSettled(state);
+    if (isAwaited && state.inspected.value && state.inspected.value.address === state.selection?.address)
+      return;
     const source = state.selection ? storeOf(state, state.selection.address) : null;
     if (!source || !state.selection) {
       matrices.cancel();
@@ -71,7 +73,7 @@ export function watchSelection(store: AppStore, source: Source, reader: MatrixRe
   async function explain(): Promise<void> {
     const state = store.getState();
     const { selection, trace, anatomy, explanation } = state;
-    if (explanation.value && trace?.positions === 0) return;
+    if (explanation.value && trace?.positions === 0 && !isSettled(state)) return;
     const isKnown = selection && findSite(anatomy, selection.address) && isRecorded(state, selection);
     if (!trace || !isKnown || whyRefused(anatomy, selection.address) !== null) {
       explanations.cancel();
@@ -135,6 +137,8 @@ export function watchSelection(store: AppStore, source: Source, reader: MatrixRe
       state.trace?.id,
       state.trace?.rewritten,
       state.selection !== null && isRecorded(state, state.selection),
+      // A run that failed at once records nothing any more that an explanation could be kept for.
+      isSettled(state) && !hasRecording(state),
     ],
     () => void explain(),
   );
