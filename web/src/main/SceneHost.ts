@@ -71,11 +71,14 @@ export class SceneHost {
       onState("absent");
       return;
     }
+    // A canvas that was left has its context taken away too, and reports that a moment later.
     canvas.addEventListener("webglcontextlost", () => {
+      if (canvas !== this.#canvas) return;
       canvas.style.opacity = "0";
       this.#waitForContext();
     });
     canvas.addEventListener("webglcontextrestored", () => {
+      if (canvas !== this.#canvas) return;
       canvas.style.opacity = "";
       clearTimeout(this.#timer);
       onState("drawn");
