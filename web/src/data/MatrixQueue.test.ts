@@ -74,3 +74,40 @@ test("what failed is read again when that is asked for, and only then", async ()
   await settle();
   expect(arrived).toHaveLength(2);
 });
+
+test("once forgotten, what is under way is ended and read again with all the rest, when it is wanted", async () => {
+  const { asked, cancelled, job, answer } = createJobs();
+  const arrived: string[] = [];
+  const queue = new MatrixQueue({ onResult: (key) => arrived.push(key), onFailure: () => {} });
+  queue.want(["a", "b"].map(job));
+  await answer("a");
+  queue.forget();
+  expect(cancelled).toEqual(["b"]);
+  queue.want(["a", "b"].map(job));
+  expect(asked).toEqual(["a", "b", "a", "b"]);
+  await answer("a");
+  await answer("b");
+  expect(arrived).toEqual(["a", "a", "b"]);
+});
+
+test("what came after it had failed is not read again by a later retry", async () => {
+  let reads = 0;
+  const job = {
+    key: "a",
+    read: async () => {
+      reads += 1;
+      if (reads === 1) throw new Error("away");
+    },
+  };
+  const queue = new MatrixQueue<void>({ onResult: () => {}, onFailure: () => {} });
+  const settle = () => new Promise((resolve) => setTimeout(resolve));
+  queue.want([job]);
+  await settle();
+  // It fell out and is wanted anew.
+  queue.want([]);
+  queue.want([job]);
+  await settle();
+  queue.retry();
+  await settle();
+  expect(reads).toBe(2);
+});

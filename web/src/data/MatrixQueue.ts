@@ -50,9 +50,12 @@ export class MatrixQueue<Result> {
     this.#fill();
   }
 
-  /** Reads again what has been delivered: whoever it was delivered to is gone. */
+  /** Reads all of it again: whoever it was delivered to is gone, and what is under way was meant for them too. */
   forget(): void {
+    for (const controller of this.#running.values()) controller.abort();
+    this.#running.clear();
     this.#settled.clear();
+    this.#failed.clear();
   }
 
   /** Reads again what failed, where it is still wanted. */
@@ -76,6 +79,7 @@ export class MatrixQueue<Result> {
       const result = await job.read(controller.signal);
       if (controller.signal.aborted) return;
       this.#settled.add(job.key);
+      this.#failed.delete(job.key);
       this.#listener.onResult(job.key, result);
     } catch (error) {
       if (controller.signal.aborted || isAbort(error)) return;

@@ -238,6 +238,7 @@ export class Tensors {
       if (added) return { address: name, added };
     }
     const matrix = await this.reader.read({ store, name, level }, signal);
+    signal.throwIfAborted();
     this.#delivered.add(keyOf(wanted));
     return matrix;
   }
