@@ -14,7 +14,7 @@ beforeAll(async () => {
 });
 afterAll(() => browser.close());
 
-test("where storage is forbidden the page works, and remembers for the visit", async () => {
+test("where storage is forbidden the page works, and forgets", async () => {
   const { page, complaints, close } = await openPage(browser, inject("serverUrl"), {
     reducedMotion: true,
     // As Chromium does it in a frame of another site whose storage is blocked.
