@@ -3,7 +3,7 @@ import type { Cell } from "../layout/Cell";
 import type { Matrix } from "../layout/Matrix";
 import { ByteLru } from "./ByteLru";
 import { RecordedRows, type Rows } from "./RecordedRows";
-import { RowsBatch } from "./RowsBatch";
+import { MOST_CELLS, RowsBatch } from "./RowsBatch";
 import type { StoreAddress, StoreSource } from "./Source";
 
 export interface MatrixAddress {
@@ -14,8 +14,6 @@ export interface MatrixAddress {
 
 /** 96 MiB: a few screens full of matrices at the level that fits the screen, on a phone too. */
 const CACHE_BYTES = 96 * 2 ** 20;
-/** Cells of one request for rows: a server answers no more than four times as many. */
-const ROW_CELLS = 2 ** 20;
 /** Stores kept open: the recording on screen, the one before it, and the weights. */
 const OPEN_STORES = 4;
 
@@ -89,7 +87,7 @@ export class MatrixReader {
     const missing = this.rows.gaps(traceId, name, level, positions);
     if (!missing) return null;
     // Whole pools, so that no row is cut in two.
-    const most = Math.max(1, Math.floor(ROW_CELLS / missing.rowCells)) * 2 ** missing.level;
+    const most = Math.max(1, Math.floor(MOST_CELLS / missing.rowCells)) * 2 ** missing.level;
     const found: Rows[] = [];
     for (const [from, until] of missing.gaps) {
       for (let start = from; start < until; ) {

@@ -1,5 +1,7 @@
 import type { Matrix } from "../layout/Matrix";
+import { isTokenAxis } from "../protocol/isTokenAxis";
 import { ByteLru } from "./ByteLru";
+import { readCell } from "./readCell";
 
 /** Rows `start` to `stop` of a tensor at one level, as read when `positions` were recorded. */
 export interface Rows {
@@ -111,13 +113,9 @@ export class RecordedRows {
       .get(keyOf(name, 0))
       ?.parts.findLast(({ start, stop }) => row >= start && row < stop);
     if (!part) return null;
-    let offset = 0;
-    for (const [axis, size] of part.shape.entries()) {
-      const at = axis === part.shape.length - 2 ? row - part.start : (index[axis] ?? 0);
-      if (at < 0 || at >= size) return null;
-      offset = offset * size + at;
-    }
-    return part.values[offset] ?? null;
+    const rowAxis = part.shape.length - 2;
+    const within = part.shape.map((_, axis) => (axis === rowAxis ? row - part.start : (index[axis] ?? 0)));
+    return readCell(part.values, part.shape, within);
   }
 
   #find(traceId: string, name: string, level: number, positions: number): Held | null {
@@ -165,11 +163,7 @@ function gapsOf({ parts, level }: Held, positions: number): [number, number][] {
 
 function sizesAt({ axes, parts }: Held, positions: number): number[] {
   const [{ shape }] = parts as [Rows];
-  return shape.map((size, axis) => (isGrowing(axes[axis]) ? positions : size));
-}
-
-function isGrowing(axis: string | undefined): boolean {
-  return axis === "pos" || axis === "query" || axis === "key";
+  return shape.map((size, axis) => (isTokenAxis(axes[axis]) ? positions : size));
 }
 
 /** The last level of an array of that shape: the first to fit `SMALLEST_SIDE` on both of its last axes. */
@@ -185,7 +179,7 @@ function join(held: Held, positions: number): Rows {
   const { axes, level, parts } = held;
   const [first] = parts as [Rows];
   const rows = Math.ceil(positions / 2 ** level);
-  const growsAcross = isGrowing(axes.at(-1));
+  const growsAcross = isTokenAxis(axes.at(-1));
   const width = growsAcross ? rows : (first.shape.at(-1) ?? 1);
   const shape = [...first.shape.slice(0, -2), rows, width];
   if (parts.length === 1 && `${first.shape}` === `${shape}` && first.start === 0)

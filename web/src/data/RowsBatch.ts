@@ -18,8 +18,8 @@ interface Waiting {
   reject(reason: unknown): void;
 }
 
-/** Cells and tensors of one request; a server answers up to four times the cells, and as many tensors. */
-const MOST_CELLS = 2 ** 20;
+/** Cells and tensors of one request for rows; a server answers up to four times the cells, and as many tensors. */
+export const MOST_CELLS = 2 ** 20;
 const MOST_TENSORS = 64;
 
 /** Asks for the same rows of many tensors in one request: those that are asked for at about the same time. */

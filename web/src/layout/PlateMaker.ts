@@ -1,3 +1,4 @@
+import { isTokenAxis } from "../protocol/isTokenAxis";
 import type { Site, Weight } from "../protocol/schema.generated";
 import type { Frame } from "./Frame";
 import { inputsOf } from "./inputsOf";
@@ -17,7 +18,6 @@ export interface Placement {
   flip?: boolean;
 }
 
-const GROWING = ["pos", "query", "key"];
 const THICKNESS: Record<Station, number> = {
   stream: 7,
   lens: 2,
@@ -109,7 +109,7 @@ export class PlateMaker {
   }
 
   private countOf(axis: string, size: number | null | undefined): number {
-    return GROWING.includes(axis) ? this.columns : (size ?? 1);
+    return isTokenAxis(axis) ? this.columns : (size ?? 1);
   }
 }
 

@@ -3,6 +3,7 @@ import { LiveSocket } from "../data/LiveSocket";
 import { type Job, MatrixQueue } from "../data/MatrixQueue";
 import { MatrixReader } from "../data/MatrixReader";
 import type { Rows } from "../data/RecordedRows";
+import { readCell } from "../data/readCell";
 import type { StoreAddress, StoreSource } from "../data/Source";
 import type { Cell } from "../layout/Cell";
 import type { Matrix } from "../layout/Matrix";
@@ -294,13 +295,3 @@ export class Tensors {
 }
 
 const keyOf = ({ name, level }: Wanted) => `${level} ${name}`;
-
-function readCell(values: Float32Array, shape: number[], index: number[]): number | null {
-  let offset = 0;
-  for (const [axis, size] of shape.entries()) {
-    const at = index[axis] ?? 0;
-    if (at < 0 || at >= size) return null;
-    offset = offset * size + at;
-  }
-  return values[offset] ?? null;
-}

@@ -1,9 +1,10 @@
 import { Latest } from "../data/Latest";
 import type { MatrixReader } from "../data/MatrixReader";
 import type { Source } from "../data/Source";
+import { isTokenAxis } from "../protocol/isTokenAxis";
 import { type AppState, EMPTY } from "../state/AppState";
 import type { AppStore } from "../state/createAppStore";
-import { findSite, hasRecording, isRecorded, isSettled, isTokenAxis, whyRefused } from "../state/selectors";
+import { findSite, hasRecording, isRecorded, isSettled, whyRefused } from "../state/selectors";
 import { sharedPrefix } from "../state/sharedPrefix";
 import { watch } from "../state/watch";
 import { describeFailure } from "./describeFailure";

@@ -10,6 +10,7 @@ import { axesOf, eyeOf, FIELD_OF_VIEW, project, type View } from "../layout/Came
 import type { Cell } from "../layout/Cell";
 import { type Plate, placeOn, shows } from "../layout/Plate";
 import { dot, length, type Vec3 } from "../layout/Vec3";
+import { isTokenAxis } from "../protocol/isTokenAxis";
 import { glassMaterial } from "./glassMaterial";
 import { Instances } from "./Instances";
 import type { Palette } from "./palette";
@@ -19,7 +20,6 @@ import type { ValueStore } from "./ValueStore";
 const NAMES = ["aCorner", "aRight", "aDown", "aPlace", "aScale", "aTurn", "aState"];
 const KIND = { diverging: 0, probability: 1, weight: 2, refused: 3, empty: 4, unchecked: 5 };
 const SMALLEST_PX = 0.6;
-const TOKEN_AXES = ["pos", "query", "key"];
 
 /** All matrices in one instanced draw, sorted back to front, because glass lets through what is behind it. */
 export class PlateMesh {
@@ -151,7 +151,7 @@ export class PlateMesh {
     const strideOf = (axis: number) => (stored && axis >= 0 ? (stored.strides[axis] ?? 0) : 0);
     const countOf = (axis: number, count: number) =>
       !stored ? 0 : axis < 0 ? 1 : Math.min(count, stored.counts[axis] ?? 0);
-    const tokens = (axis: number) => TOKEN_AXES.includes(plate.axes[axis] ?? "");
+    const tokens = (axis: number) => isTokenAxis(plate.axes[axis]);
     const bare = plate.unchecked ? KIND.unchecked : KIND.empty;
     const kind = plate.refused ? KIND.refused : stored ? KIND[plate.paint] : bare;
     const limit = stored?.limit ?? 0;

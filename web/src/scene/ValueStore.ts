@@ -10,6 +10,7 @@ import {
 import type { Cell } from "../layout/Cell";
 import type { Matrix } from "../layout/Matrix";
 import { robustMax } from "../layout/robustMax";
+import { isTokenAxis } from "../protocol/isTokenAxis";
 
 /** The atlas is rows of this many texels, this many to a layer: a size every WebGL2 device has. */
 export const ATLAS_SIDE = 1024;
@@ -18,8 +19,6 @@ export const ABSENT = 3e38;
 
 /** 192 MiB: beyond it, tensors that the camera has left are let go. */
 const BUDGET_ROWS = 48 * ATLAS_SIDE;
-
-const GROWING = ["pos", "query", "key"];
 
 /** Where a tensor lies in the atlas, and how its indices run through it. */
 export interface Stored {
@@ -81,7 +80,7 @@ export class ValueStore {
   keepRows(count: number, columns: number, isSite: (name: string) => boolean): void {
     for (const [name, entry] of [...this.entries]) {
       const { axes, level, counts, limit, limitLevel } = entry;
-      const isGrowing = (axis: number) => GROWING.includes(axes[axis] as string);
+      const isGrowing = (axis: number) => isTokenAxis(axes[axis]);
       const pooled = (axis: number) => (axis >= axes.length - 2 ? 2 ** level : 1);
       const whole = (count >> level) << level;
       const kept = counts.map((size, axis) => (isGrowing(axis) ? Math.min(size, whole) : size));
@@ -120,7 +119,7 @@ export class ValueStore {
     const pooled = (axis: number) => (axis >= axes.length - 2 ? 2 ** level : 1);
     const counts = shape.map((size, axis) => size * pooled(axis));
     const capacity = shape.map((size, axis) =>
-      GROWING.includes(axes[axis] as string) ? Math.max(size, Math.ceil(columns / pooled(axis))) : size,
+      isTokenAxis(axes[axis]) ? Math.max(size, Math.ceil(columns / pooled(axis))) : size,
     );
     const entry = this.reserve(matrix.address, axes, level, capacity);
     entry.counts = level === 0 ? [...shape] : counts;
@@ -149,13 +148,11 @@ export class ValueStore {
     let entry = this.entries.get(name);
     const rowAxis = axes.findIndex((axis) => axis === "pos" || axis === "query");
     if (rowAxis < 0 || (entry && entry.level > 0)) return;
-    const tooSmall = entry?.capacity.some(
-      (size, axis) => GROWING.includes(axes[axis] as string) && size < stop,
-    );
+    const tooSmall = entry?.capacity.some((size, axis) => isTokenAxis(axes[axis]) && size < stop);
     if (!entry || tooSmall) {
       const kept = entry && this.read(entry, entry.counts);
       const capacity = axes.map((axis, at) =>
-        GROWING.includes(axis) ? Math.max(columns, stop) : (sizes[at] as number),
+        isTokenAxis(axis) ? Math.max(columns, stop) : (sizes[at] as number),
       );
       const [limit, limitLevel, counts] = [entry?.limit ?? 0, entry?.limitLevel ?? 0, entry?.counts];
       entry = this.reserve(name, axes, 0, capacity);
@@ -168,7 +165,7 @@ export class ValueStore {
     const offset = entry.row * ATLAS_SIDE + start * (entry.strides[rowAxis] as number);
     copyStrided(values, shape, this.data, offset, entry.strides);
     entry.counts = axes.map((axis, at) =>
-      GROWING.includes(axis) ? Math.max(stop, entry.counts[at] ?? 0) : (sizes[at] as number),
+      isTokenAxis(axis) ? Math.max(stop, entry.counts[at] ?? 0) : (sizes[at] as number),
     );
     if (entry.limit === 0) entry.limit = robustMax(values);
     this.dirty.push({ row: entry.row, rows: entry.rows });

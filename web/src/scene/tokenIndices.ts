@@ -1,11 +1,10 @@
 import type { Cell } from "../layout/Cell";
+import { isTokenAxis } from "../protocol/isTokenAxis";
 import type { Site } from "../protocol/schema.generated";
-
-const TOKEN_AXES = new Set(["pos", "query", "key"]);
 
 /** The positions of all tokens that a cell of a site belongs to; none for a cell of a weight. */
 export function tokenIndices(cell: Cell, site: Site | undefined): number[] {
-  return cell.index.filter((_, axis) => TOKEN_AXES.has(site?.axes[axis] ?? ""));
+  return cell.index.filter((_, axis) => isTokenAxis(site?.axes[axis]));
 }
 
 /** The token whose column a cell stands in; -1: it belongs to none. */

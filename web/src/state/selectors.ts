@@ -1,4 +1,5 @@
 import type { Cell } from "../layout/Cell";
+import { isTokenAxis } from "../protocol/isTokenAxis";
 import type { Anatomy, Site, Token, TraceState, Weight } from "../protocol/schema.generated";
 import type { AppState } from "./AppState";
 
@@ -112,18 +113,12 @@ function indexOf(anatomy: Anatomy): AnatomyIndex {
   return index;
 }
 
-const TOKEN_AXES = new Set(["pos", "query", "key"]);
-
-export function isTokenAxis(axis: string | undefined): boolean {
-  return TOKEN_AXES.has(axis ?? "");
-}
-
 /** Whether a cell has a value: a weight's always, a site's once its position is recorded. */
 export function isRecorded(state: AppState, cell: Cell): boolean {
   const site = findSite(state.anatomy, cell.address);
   if (!site) return findWeight(state.anatomy, cell.address) !== null;
   const positions = state.trace?.positions ?? 0;
-  return site.axes.every((axis, at) => !TOKEN_AXES.has(axis) || (cell.index[at] ?? 0) < positions);
+  return site.axes.every((axis, at) => !isTokenAxis(axis) || (cell.index[at] ?? 0) < positions);
 }
 
 /** Why a cell cannot be looked at, as a key of the words and what they speak of; null if it can. */
@@ -151,5 +146,5 @@ export type NotInspected =
 
 /** The token a cell's index along an axis stands for, if that axis counts tokens. */
 export function tokenAt(state: AppState, axis: string, index: number): Token | null {
-  return TOKEN_AXES.has(axis) ? (state.trace?.tokens[index] ?? null) : null;
+  return isTokenAxis(axis) ? (state.trace?.tokens[index] ?? null) : null;
 }

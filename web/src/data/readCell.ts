@@ -1,0 +1,14 @@
+/** One value of an array that lies in memory row by row; null outside of it. What an index leaves out is 0. */
+export function readCell(
+  values: Float32Array,
+  shape: readonly number[],
+  index: readonly number[],
+): number | null {
+  let offset = 0;
+  for (const [axis, size] of shape.entries()) {
+    const at = index[axis] ?? 0;
+    if (at < 0 || at >= size) return null;
+    offset = offset * size + at;
+  }
+  return values[offset] ?? null;
+}
