@@ -125,6 +125,40 @@ test("a server started anew beside a page with a prompt alone: the prompt is rea
   expect(await page.getByTestId("prompt").inputValue()).toBe("Not sent yet.");
 });
 
+test("a server started anew beside a text whose tokens no text has: they are what is run again", async () => {
+  const headers = { "Content-Type": "application/json" };
+  const record = async (request: object) => {
+    const body = JSON.stringify({ model_id: "tales", ...request });
+    const made = await fetch(`${server.url}/api/traces`, { method: "POST", body, headers });
+    return (await made.json()) as { id: string; tokens: { id: number }[] };
+  };
+  const whole = (await record({ prompt: "漢字 🙂 Mia" })).tokens.map((token) => token.id);
+  // They end inside a character.
+  const ids = whole.slice(0, whole.length - 2).concat(whole.slice(1, 3));
+  const linked = await record({ token_ids: ids });
+  const { page } = await openPage(browser, server.url, {
+    path: `/llm/?trace=${linked.id}`,
+    reducedMotion: true,
+  });
+  await waitForRecording(page);
+  const text = await readState(page, (state) => state.tracePrompt);
+  // Run by the page itself, so that it is the page's own.
+  await page.getByTestId("run").click();
+  await page.waitForFunction((id) => window.glassformer.store.getState().trace?.id !== id, linked.id);
+  await waitForRecording(page);
+  expect(await readWritten(page)).toEqual(ids);
+  const before = await readState(page, (state) => state.trace?.id ?? "");
+  await server.stop();
+  await waitForState(page, (state) => state.connection === "lost");
+  await restart();
+  await page.waitForFunction((id) => window.glassformer.store.getState().trace?.id !== id, before, {
+    timeout: 60_000,
+  });
+  await waitForRecording(page);
+  expect(await readWritten(page)).toEqual(ids);
+  expect(await readState(page, (state) => state.tracePrompt)).toBe(text);
+});
+
 function readWritten(page: Page): Promise<number[]> {
   return readState(page, (state) => state.trace?.tokens.map((token) => token.id) ?? []);
 }

@@ -155,25 +155,22 @@ export function createRecorder(store: AppStore, onLost: () => void): Recorder {
       follow(trace.id);
     },
     async again() {
-      const { trace, tracePrompt, drawnSeed, made, linkedTraceId, activity } = store.getState();
+      const { trace, tracePrompt, drawnSeed, made, activity } = store.getState();
       if (!trace || activity !== "idle") return;
-      const told = { tracePrompt, drawnSeed, made, linkedTraceId: null };
-      if (linkedTraceId === null && made !== null && tracePrompt !== null) {
-        const { maxNewTokens, sampling } = made;
-        const wanted = settings(maxNewTokens, sampling, drawnSeed);
-        await make({ model_id: trace.model_id, prompt: tracePrompt, ...wanted }, told);
-        return;
-      }
-      // Somebody else's: by its ids, which no text stands for exactly, and with what was changed in it.
+      // By its ids, which no text need stand for exactly, and with what was changed in it.
       const ids = trace.tokens.map((token) => token.id);
       await make(
         {
           model_id: trace.model_id,
           token_ids: ids.slice(0, trace.prompt_count),
           interventions: trace.interventions ?? [],
-          ...settings(ids.length - trace.prompt_count, trace.sampling ?? DEFAULT_SAMPLING, drawnSeed),
+          ...settings(
+            made?.maxNewTokens ?? ids.length - trace.prompt_count,
+            made?.sampling ?? trace.sampling ?? DEFAULT_SAMPLING,
+            drawnSeed,
+          ),
         },
-        told,
+        { tracePrompt, drawnSeed, made, linkedTraceId: null },
       );
     },
     resume(trace) {
