@@ -79,7 +79,7 @@ export class RecordedRows {
     return { address: name, axes: held.axes, shape: whole.shape, level: held.level, values: whole.values };
   }
 
-  /** The level and the positions that are missing of a tensor; null if all of it is. */
+  /** The level and the positions that are missing of a tensor; null where nothing of it is held. */
   gaps(
     traceId: string,
     name: string,

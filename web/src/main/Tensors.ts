@@ -83,7 +83,7 @@ export class Tensors {
     return this.#queue.waiting === 0;
   }
 
-  /** Whether the recording on screen does not begin with all that was shown before it. */
+  /** Whether some of its prompt was not known before it. */
   get isNew(): boolean {
     return this.#keptCount < (this.#shown?.prompt_count ?? 0) - 1;
   }

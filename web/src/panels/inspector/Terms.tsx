@@ -4,8 +4,8 @@ import { tokenAt } from "../../state/selectors";
 import { useApp } from "../AppContext";
 import { formatCount, formatExactly, formatNumber } from "../formatNumber";
 import { TokenText } from "../TokenText";
+import { countNumbers } from "./countNumbers";
 import { FORMULA_DIGITS, FormulaLine, FormulaPattern } from "./FormulaLine";
-import { countOperands } from "./formulaSize";
 
 const SHOWN_TERMS = 12;
 /** Formulas of more numbers stand on a line of their own. */
@@ -91,7 +91,7 @@ function TermRow({ term, isCell, largest, signed }: TermRowProps) {
     const [axis = "", index] = term.label.split(" ");
     return tokenAt(state, axis, Number(index));
   });
-  const long = countOperands(term.formula) > SHORT_FORMULA;
+  const long = countNumbers(term.formula) > SHORT_FORMULA;
   return (
     <li className="term" data-testid="term" data-long={long || undefined} data-own={isCell || undefined}>
       <span className="term-label mono" title={term.label}>
