@@ -12,6 +12,19 @@ import type {
 } from "../protocol/schema.generated";
 import { activations } from "./activations";
 import {
+  asOne,
+  bracket,
+  cellOf,
+  type ExplainedCell,
+  isSingle,
+  number,
+  operandOf,
+  pairOf,
+  significant,
+  sumOf,
+  termsOf,
+} from "./explainedCell";
+import {
   apply,
   contributionOf,
   distinct,
@@ -24,7 +37,6 @@ import {
   scaled,
   TOTAL,
   times,
-  withTotal,
 } from "./formula";
 
 /** A place along each axis, or null for all of the axis. */
@@ -46,16 +58,6 @@ export class NotFollowedError extends Error {
 }
 
 type Input = SiteInput | WeightInput | EquationInput;
-
-/** A value on the way: the addends it is made of, and how it reads with numbers. */
-interface Cell {
-  value: number;
-  terms: Term[];
-  latex: string;
-  note?: string;
-  /** Gives the value from the terms; left out where it is their sum. */
-  result?: Part;
-}
 
 /** As many as the server lists. */
 const LISTED_TERMS = 16;
@@ -118,7 +120,7 @@ export async function explainCell(
 }
 
 /** The terms to list, largest first and the one that the cell is among them, and the others. */
-function listTerms(cell: Cell | null): { listed: Term[]; rest: Term[] } {
+function listTerms(cell: ExplainedCell | null): { listed: Term[]; rest: Term[] } {
   const terms = (cell?.terms ?? []).toSorted(
     (a, b) => Math.abs(contributionOf(b)) - Math.abs(contributionOf(a)),
   );
@@ -144,12 +146,12 @@ class Walk {
     this.#sites = new Map(sites.map((site) => [site.address, site]));
   }
 
-  async follow(equation: Equation, index: number[]): Promise<Cell> {
+  async follow(equation: Equation, index: number[]): Promise<ExplainedCell> {
     const cell = await this.#operate(equation, index);
     return { ...cell, terms: distinct(cell.terms) };
   }
 
-  #operate(equation: Equation, index: number[]): Promise<Cell> {
+  #operate(equation: Equation, index: number[]): Promise<ExplainedCell> {
     const { operation } = equation;
     const known = KNOWN_ATTRIBUTES[operation];
     const isKnown = known && Object.keys(equation.attributes ?? {}).every((name) => known.includes(name));
@@ -184,7 +186,7 @@ class Walk {
     }
   }
 
-  async #input(given: Input | undefined, index: number[]): Promise<Cell> {
+  async #input(given: Input | undefined, index: number[]): Promise<ExplainedCell> {
     if (given?.kind === "equation") return this.follow(given.equation, index);
     const operand =
       given?.kind === "weight" ? await this.#weight(given, index) : await this.#site(given, index);
@@ -210,21 +212,21 @@ class Walk {
     return site.shape.map((size) => size ?? this.#operands.positions);
   }
 
-  async #lookup({ inputs, attributes }: Equation, [pos = 0, feature = 0]: number[]): Promise<Cell> {
+  async #lookup({ inputs, attributes }: Equation, [pos = 0, feature = 0]: number[]): Promise<ExplainedCell> {
     const byToken = attributes?.by === "token_ids";
     const row = byToken ? (this.#operands.tokenIds[pos] ?? 0) : pos + Number(attributes?.first ?? 0);
     return cellOf(await this.#weight(weightOf(inputs[0]), [row, feature]), `row ${row}`);
   }
 
-  async #add({ inputs }: Equation, index: number[]): Promise<Cell> {
+  async #add({ inputs }: Equation, index: number[]): Promise<ExplainedCell> {
     const cells = await Promise.all(inputs.map((given) => this.#input(given, index)));
     const value = cells.reduce((sum, cell) => sum + cell.value, 0);
     const body = cells.map((cell) => bracket(number(cell.value))).join(" + ");
-    const terms = cells.flatMap((cell) => (cell.result ? [asOne(cell, "part")] : cell.terms));
+    const terms = cells.flatMap((cell) => termsOf(cell, "part"));
     return { value, terms, latex: `${number(value)} = ${body}` };
   }
 
-  async #scale({ inputs, attributes }: Equation, index: number[]): Promise<Cell> {
+  async #scale({ inputs, attributes }: Equation, index: number[]): Promise<ExplainedCell> {
     const inner = await this.#input(inputs[0], index);
     const factor = Number(attributes?.factor);
     const value = factor * inner.value;
@@ -234,7 +236,7 @@ class Walk {
     return { ...inner, value, terms: scaled(inner.terms, factor, [scale]), latex };
   }
 
-  async #norm({ inputs, attributes }: Equation, index: number[]): Promise<Cell> {
+  async #norm({ inputs, attributes }: Equation, index: number[]): Promise<ExplainedCell> {
     const [given, gainInput, biasInput] = inputs;
     const feature = index.at(-1) ?? 0;
     const rowIndex = index.slice(0, -1);
@@ -257,13 +259,7 @@ class Walk {
     const shifted: Part = offset ? { kind: "sum", parts: [named(offset, "offset"), FIRST] } : FIRST;
     const factors = gainOperand ? [shifted] : [];
     const over = [named(size, layer ? "standard deviation" : "root mean square")];
-    const terms = scaled(
-      inner.result ? [asOne(inner, "input")] : inner.terms,
-      gain / size,
-      factors,
-      over,
-      operands,
-    );
+    const terms = scaled(termsOf(inner, "input"), gain / size, factors, over, operands);
     let value = ((inner.value - mean) * gain) / size;
     const top = mean === 0 ? number(inner.value) : `${number(inner.value)} - ${bracket(number(mean))}`;
     let latex = `\\frac{${top}}{${number(size)}} \\cdot ${bracket(number(gain))}`;
@@ -280,7 +276,7 @@ class Walk {
     return { value, terms, latex: `${number(value)} = ${latex}` };
   }
 
-  async #matmul({ inputs, attributes }: Equation, index: number[]): Promise<Cell> {
+  async #matmul({ inputs, attributes }: Equation, index: number[]): Promise<ExplainedCell> {
     const { address } = siteOf(inputs[0]);
     const map = weightOf(inputs[1]);
     const transposed = attributes?.transposed === true;
@@ -319,7 +315,7 @@ class Walk {
     return { value, terms, latex: `${number(value)} = ${body}` };
   }
 
-  async #rotary({ inputs, attributes }: Equation, index: number[]): Promise<Cell> {
+  async #rotary({ inputs, attributes }: Equation, index: number[]): Promise<ExplainedCell> {
     const [head = 0, pos = 0, feature = 0] = index;
     const tables = await this.#operands.readRotary(Number(attributes?.block));
     if (!tables) throw new NotFollowedError("rotary");
@@ -339,13 +335,13 @@ class Walk {
       [own.value, c],
       [other.value, s],
     ].map(([x = 0, y = 0]) => `${bracket(number(x))} \\cdot ${bracket(number(y))}`);
-    const turn = (cell: Cell, factor: number, name: string) =>
-      scaled(cell.result ? [asOne(cell, "input")] : cell.terms, factor, [named(factor, name)]);
+    const turn = (cell: ExplainedCell, factor: number, name: string) =>
+      scaled(termsOf(cell, "input"), factor, [named(factor, name)]);
     const terms = merged(turn(own, c, "cos"), turn(other, s, isFirst ? "−sin" : "sin"));
     return { value, terms, latex: `${number(value)} = ${body.join(" + ")}` };
   }
 
-  async #dot({ inputs }: Equation, [head = 0, query = 0, key = 0]: number[]): Promise<Cell> {
+  async #dot({ inputs }: Equation, [head = 0, query = 0, key = 0]: number[]): Promise<ExplainedCell> {
     const [first, second] = [siteOf(inputs[0]).address, siteOf(inputs[1]).address];
     const kvHead = this.#sharedHead(head, first, second);
     const [q, k] = await Promise.all([
@@ -359,7 +355,7 @@ class Walk {
     return { value, terms, latex: `${number(value)} = \\sum_d q_d k_d` };
   }
 
-  async #softcap({ inputs, attributes }: Equation, index: number[]): Promise<Cell> {
+  async #softcap({ inputs, attributes }: Equation, index: number[]): Promise<ExplainedCell> {
     const inner = await this.#input(inputs[0], index);
     const cap = Number(attributes?.cap);
     const limit = named(cap, "cap");
@@ -373,7 +369,7 @@ class Walk {
     };
   }
 
-  async #mask({ inputs, attributes }: Equation, index: number[]): Promise<Cell> {
+  async #mask({ inputs, attributes }: Equation, index: number[]): Promise<ExplainedCell> {
     const [query = 0, key = 0] = index.slice(-2);
     const window = attributes?.window == null ? Number.POSITIVE_INFINITY : Number(attributes.window);
     const chunk = attributes?.chunk == null ? Number.POSITIVE_INFINITY : Number(attributes.chunk);
@@ -388,7 +384,7 @@ class Walk {
     };
   }
 
-  async #softmax({ inputs }: Equation, [head = 0, query = 0, key = 0]: number[]): Promise<Cell> {
+  async #softmax({ inputs }: Equation, [head = 0, query = 0, key = 0]: number[]): Promise<ExplainedCell> {
     const { address } = siteOf(inputs[0]);
     const scores = Array.from(await this.#operands.readSite(address, [head, query, null]));
     const rows = scores.map((score, at) => ({
@@ -426,7 +422,10 @@ class Walk {
     };
   }
 
-  async #weightedSum({ inputs }: Equation, [head = 0, pos = 0, feature = 0]: number[]): Promise<Cell> {
+  async #weightedSum(
+    { inputs }: Equation,
+    [head = 0, pos = 0, feature = 0]: number[],
+  ): Promise<ExplainedCell> {
     const [first, second] = [siteOf(inputs[0]).address, siteOf(inputs[1]).address];
     const kvHead = this.#sharedHead(head, first, second);
     const [shares, values] = await Promise.all([
@@ -448,7 +447,7 @@ class Walk {
     return { value, terms, latex: `${number(value)} = \\sum_j a_j v_j` };
   }
 
-  async #activation({ inputs, attributes }: Equation, index: number[]): Promise<Cell> {
+  async #activation({ inputs, attributes }: Equation, index: number[]): Promise<ExplainedCell> {
     const name = String(attributes?.function);
     const activate = activations[name];
     if (!activate) throw new NotFollowedError(name);
@@ -462,13 +461,13 @@ class Walk {
     return { value, terms: [term], latex };
   }
 
-  async #multiply({ inputs }: Equation, index: number[]): Promise<Cell> {
+  async #multiply({ inputs }: Equation, index: number[]): Promise<ExplainedCell> {
     const first = await this.#input(inputs[0], index);
     const second = await this.#input(inputs[1], index);
     const value = first.value * second.value;
     const shown = first.latex.split(" = ").at(-1);
     // One of the two is a factor of every term of the other.
-    const isSum = (cell: Cell) => !cell.result && !isSingle(cell);
+    const isSum = (cell: ExplainedCell) => !cell.result && !isSingle(cell);
     const [many, one] = isSum(second) && !isSum(first) ? [second, first] : [first, second];
     const factor = asOne(one, "factor");
     const terms = isSum(many) ? many.terms : [{ ...asOne(many, "product"), label: "product" }];
@@ -500,27 +499,6 @@ function storedIndex(given: WeightInput, [out = 0, ...within]: number[], transpo
   return transposed ? stored.reverse() : stored;
 }
 
-function operandOf(kind: Operand["kind"], name: string, index: number[], value: number | undefined): Operand {
-  return { kind, name, index, value: value !== undefined && Number.isFinite(value) ? value : null };
-}
-
-function pairOf(
-  label: string,
-  first: string,
-  firstIndex: number[],
-  x: number,
-  second: string,
-  secondIndex: number[],
-  y: number,
-): Term {
-  const operands = [operandOf("site", first, firstIndex, x), operandOf("site", second, secondIndex, y)];
-  return { label, contribution: finite(x * y), operands, formula: PAIR };
-}
-
-function sumOf(terms: Term[]): number {
-  return terms.reduce((sum, term) => sum + contributionOf(term), 0);
-}
-
 function meanOf(row: ArrayLike<number>, of: (value: number) => number): number {
   let sum = 0;
   for (let at = 0; at < row.length; at += 1) sum += of(row[at] as number);
@@ -538,25 +516,6 @@ function spread(row: number[], kept: string, pairing: string): number[] {
   return pairing === "halves" ? [...angles, ...angles] : angles.flatMap((angle) => [angle, angle]);
 }
 
-function cellOf(operand: Operand, label = operand.name): Cell {
-  const value = operand.value ?? Number.NaN;
-  const term = { label, contribution: finite(value), operands: [operand], formula: FIRST };
-  return { value, terms: [term], latex: number(value) };
-}
-
-function isSingle(cell: Cell): boolean {
-  return !cell.result && cell.terms.length === 1;
-}
-
-/** The value as one term: its only one, the one it is, or one that names what the others come to. */
-function asOne(cell: Cell, label: string): Term {
-  const { result, terms } = cell;
-  const own = result?.kind === "term" ? terms.find((term) => term.label === result.label) : terms[0];
-  if (own && (isSingle(cell) || result?.kind === "term")) return own;
-  const formula = withTotal(result ?? TOTAL, named(sumOf(terms), "sum"));
-  return { label, contribution: finite(cell.value), operands: [], formula };
-}
-
 function describeSink(share: number): string {
   const percent = (part: number) => `${(100 * part).toFixed(1)}%`;
   return (
@@ -564,24 +523,4 @@ function describeSink(share: number): string {
     `one more key and carries nothing: ${percent(share)} of this row went to the sink, and the keys share the ` +
     `other ${percent(1 - share)}.`
   );
-}
-
-/** Four significant digits, as Python's `.4g` writes them. */
-function significant(value: number): string {
-  const [mantissa = "", exponent = "0"] = value.toExponential(3).split("e");
-  const power = Number(exponent);
-  const trimmed = (text: string) => (text.includes(".") ? text.replace(/\.?0+$/, "") : text);
-  return power < -4 || power >= 4 ? `${trimmed(mantissa)}e${power}` : trimmed(value.toFixed(3 - power));
-}
-
-/** The same in LaTeX. */
-function number(value: number): string {
-  if (Number.isNaN(value)) return "\\mathrm{NaN}";
-  if (!Number.isFinite(value)) return value < 0 ? "-\\infty" : "\\infty";
-  const [mantissa = "", power] = significant(value).split("e");
-  return power === undefined ? mantissa : `${mantissa} \\cdot 10^{${power}}`;
-}
-
-function bracket(text: string): string {
-  return text.startsWith("-") ? `(${text})` : text;
 }
