@@ -109,3 +109,30 @@ async function clickUntilSelected(page: Page): Promise<{ address: string; index:
   }
   throw new Error("no click on the canvas selected a cell");
 }
+
+test("after a run that failed at once a weight can still be looked at", async () => {
+  const { page } = opened();
+  const select = (address: string, index: number[]) =>
+    page.evaluate((selection) => window.glassformer.store.setState({ selection }), { address, index });
+  await select("resid_post.1", [3, 5]);
+  await waitForState(
+    page,
+    (state) => state.inspected.value?.address === "resid_post.1" && state.explanation.status === "ready",
+  );
+  // As the server tells of one whose first forward had an error.
+  await page.evaluate(() =>
+    window.glassformer.store.setState(({ trace }) => ({
+      trace: trace && { ...trace, status: "failed", positions: 0 },
+    })),
+  );
+  await waitForState(
+    page,
+    (state) => state.inspected.status === "empty" && state.explanation.status === "empty",
+  );
+  const weight = await readState(page, (state) => state.anatomy?.blocks[0]?.weights[0]?.name ?? "");
+  await select(weight, [0, 0]);
+  await page.waitForFunction(
+    (name) => window.glassformer.store.getState().inspected.value?.address === name,
+    weight,
+  );
+});
