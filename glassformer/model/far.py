@@ -8,8 +8,6 @@ and holds keys and values of zeros for it. Costs one block's forward for each su
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,6 +19,7 @@ from glassformer.model.attention_call import AttentionCall
 from glassformer.model.capture import Capture
 from glassformer.model.generate import takes_positions
 from glassformer.model.library import find_cache_name
+from glassformer.model.limit import Limit
 from glassformer.model.rerun import rerun_block
 from glassformer.model.structure import Structure
 
@@ -28,38 +27,6 @@ from glassformer.model.structure import Structure
 PLACED_POINTS = ("q", "k", "attn_scores")
 # Keys before the check's own, at most: a window or a chunk of more than that cannot be tried.
 MOST_KEPT = 2**14
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """A number of positions that a config names under `name`; `is_span` says that it bounds what a query sees."""
-
-    name: str
-    position: int
-    is_span: bool
-
-
-def list_limits(config: Any, context: int) -> list[Limit]:
-    """The places of a long text, inside its context, at which a config says that something changes; each once."""
-    found: dict[tuple[int, bool], Limit] = {}
-    for name, value in _list_named(vars(config.get_text_config(decoder=True))):
-        is_span = "layer" not in name and "pattern" not in name and "window" in name
-        is_span = is_span or ("chunk" in name and "attention" in name)
-        is_place = "original_max" in name or "floor" in name
-        is_count = isinstance(value, int) and not isinstance(value, bool) and 0 < value < context
-        if is_count and (is_span or is_place):
-            found.setdefault((value, is_span), Limit(name, value, is_span))
-    return list(found.values())
-
-
-def _list_named(values: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        yield name, value
-        if name.startswith("rope") and isinstance(value, dict):
-            yield from _list_named(value)
-            for inner in value.values():
-                if isinstance(inner, dict):
-                    yield from _list_named(inner)
 
 
 class FarLayer(DynamicLayer):
@@ -99,8 +66,8 @@ class Far:
         self.limit = limit
         # The check's positions lie around the place, as far as the context goes.
         self.seen = max(0, min(limit.position - count // 2, context - count))
-        self.kept = min(self.seen, MOST_KEPT) if limit.is_span else 0
-        if self.kept < self.seen and limit.is_span:
+        self.kept = min(self.seen, MOST_KEPT) if limit.kind == "span" else 0
+        if self.kept < self.seen and limit.kind == "span":
             raise ValueError(f"{limit.position} positions are too many to try")
         self._structure, self._token_ids, self._block = structure, token_ids, block
         self._capture = Capture(structure, [f"{point}.{block}" for point in ("attn_in", "q", "k", "v")])

@@ -25,6 +25,7 @@ from glassformer.model.hooking import hook_input, hook_output
 from glassformer.model.key_value import KeyValueStore
 from glassformer.model.key_value_batch import BatchedRows, KeyValueBatches
 from glassformer.model.library import find_cache_name
+from glassformer.model.limit import list_limits
 from glassformer.model.packed_row import Pattern, Span, packing
 
 if TYPE_CHECKING:
@@ -39,9 +40,6 @@ LENGTH_DEPENDENT_ROPES = frozenset({"dynamic", "longrope"})
 TOLERANCE = {torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 5e-2}
 # The texts that are tried, by the rows they have in each of some forwards: pieces of prompts and single tokens.
 PROBES = ((4, 6, 1, 0), (6, 1, 1, 1), (2, 5, 1, 1), (1, 1, 1, 1))
-# Words in the names of numbers at which a config lets a model compute something else: windows and chunks of attention,
-# lengths for which it was first made, steps of a temperature.
-LENGTH_WORDS = ("window", "chunk", "original", "floor", "local", "block_size")
 # Up to here a probe is as long as such a number; beyond, it only stands at positions as far on.
 LONGEST_PROBE = 64
 
@@ -184,18 +182,8 @@ def compute_alone(model: PreTrainedModel, ids: Sequence[int], offset: int) -> Te
 
 def find_lengths(config: Any, context: int) -> set[int]:
     """The numbers in a config at which a model may compute something else, as far as its context reaches them."""
-    found: set[int] = set()
-
-    def search(part: dict[str, Any]) -> None:
-        for name, value in part.items():
-            if isinstance(value, dict):
-                search(value)
-            elif any(word in str(name) for word in LENGTH_WORDS) and isinstance(value, int | float):
-                found.add(int(value))
-
-    search(config.get_text_config(decoder=True).to_dict())
     longest = max(map(sum, PROBES)) + 1
-    return {length for length in found if 1 < length <= context - longest}
+    return {limit.position for limit in list_limits(config, context) if limit.position <= context - longest}
 
 
 @torch.inference_mode()

@@ -26,9 +26,10 @@ from glassformer.model.comparison import compare, is_same, worse_of
 from glassformer.model.computing import computing
 from glassformer.model.eager import Eager, run_eager
 from glassformer.model.equation import close_factor, evaluate, find_open
-from glassformer.model.far import PLACED_POINTS, Far, list_limits
+from glassformer.model.far import PLACED_POINTS, Far
 from glassformer.model.generate import make_whole_arguments
 from glassformer.model.hooking import hook_output
+from glassformer.model.limit import list_limits
 from glassformer.model.overflow import advise, blank_shared, is_overflowing
 from glassformer.model.rerun import rerun_block, rerun_tail
 from glassformer.model.structure import Refusal, Structure
@@ -62,9 +63,12 @@ class Measurement:
         self._structure = structure
         self._token_ids = token_ids
         self._context = context
-        limits = list_limits(structure.model.config, context)
-        # The others lie inside the prompt.
-        self._limits = [limit for limit in limits if limit.position + len(token_ids) // 2 > len(token_ids)]
+        # The prompt itself has positions on both sides of a place up to half its length.
+        self._limits = [
+            limit
+            for limit in list_limits(structure.model.config, context)
+            if limit.kind != "other" and limit.position > len(token_ids) - len(token_ids) // 2
+        ]
         self._fars: dict[int, list[Far]] = {}
         self.values: dict[str, Tensor] = {}
         self.refusals: dict[str, str] = {}
@@ -358,7 +362,7 @@ class Measurement:
         """The worst that an equation does here (`near`) and at those places."""
         point, _ = split_address(address)
         for far in fars:
-            if point == "attn_scores" and not far.limit.is_span:
+            if point == "attn_scores" and far.limit.kind != "span":
                 continue  # without what came before, there is nothing that a mask could hide
             with torch.inference_mode():
                 check = compare(far.actual(point), evaluate(candidate, far))
