@@ -56,10 +56,10 @@ class Checkup:
         self._outline: Outline | None = None
         self._candidates: Candidates | None = None
         self._anatomy: Anatomy | None = None
-        self._left: list[int] = []
+        self._unchecked: list[int] = []
         self._failed = False
         self._listeners: list[Heard] = []
-        self.is_left = False
+        self.is_ended = False
         self.order: list[int] = []
         """The parts that have been checked, in the order in which they were."""
 
@@ -72,11 +72,11 @@ class Checkup:
     @property
     def is_done(self) -> bool:
         """Whether nothing is left to check."""
-        return self._failed or (self._anatomy is not None and not self._left)
+        return self._failed or (self._anatomy is not None and not self._unchecked)
 
-    def leave(self) -> None:
+    def end(self) -> None:
         """Tell who listens that the model has been unloaded, and nothing more will be checked in its own time."""
-        self.is_left = True
+        self.is_ended = True
         self._tell()
 
     def _tell(self) -> None:
@@ -123,7 +123,7 @@ class Checkup:
                 # Whoever asks next tries anew; until then it writes as it did.
                 log.warning("there is no memory to look into %s now", loaded.model_id)
                 self._measurement = self._outline = self._candidates = None
-                self._left = []
+                self._unchecked = []
                 select_attention(loaded.model, before)
                 return
             log.exception("looking into %s failed", loaded.model_id)
@@ -153,7 +153,7 @@ class Checkup:
             return
         self._outline = Outline(loaded, structure, measurement)
         self._candidates = Candidates(structure)
-        self._left = list(range(len(structure.blocks) + 1))
+        self._unchecked = list(range(len(structure.blocks) + 1))
         self._show(self._outline.describe())
 
     def _keep_true_attention(self) -> None:
@@ -171,7 +171,7 @@ class Checkup:
         self._anatomy = self._loaded.anatomy = anatomy
         if anatomy.refused is not None:
             self._keep_true_attention()
-        if not self._left:
+        if not self._unchecked:
             self._let_go()
 
     def _let_go(self) -> None:
@@ -189,11 +189,11 @@ class Checkup:
         """Check a part, if it has not been; -1 is the end."""
         with self._lock:
             self.survey()
-            if part == -1 and self._left:
-                part = self._left[-1]
-            if part not in self._left:
+            if part == -1 and self._unchecked:
+                part = self._unchecked[-1]
+            if part not in self._unchecked:
                 return
-            self._left.remove(part)
+            self._unchecked.remove(part)
             self.order.append(part)
             self._show(self._check_part(part))
         self._tell()
@@ -202,9 +202,9 @@ class Checkup:
         """Check the first part that has not been; False where there is none."""
         with self._lock:
             self.survey()
-            if self._left:
-                self.check(self._left[0])
-            return bool(self._left)
+            if self._unchecked:
+                self.check(self._unchecked[0])
+            return bool(self._unchecked)
 
     def _check_part(self, part: int) -> Anatomy:
         """The anatomy with a part checked. A check that fails refuses its sites, and harms nothing else."""

@@ -43,7 +43,7 @@ from glassformer.model.shortage import is_shortage
 from glassformer.model.size import read_headers
 from glassformer.model.source import ModelSource
 from glassformer.model.structure import Structure
-from glassformer.model.token_text import UNFINISHED, Frame, TokenTexts, find_frame
+from glassformer.model.token_text import UNFINISHED, Affixes, TokenTexts, find_affixes
 from glassformer.protocol.anatomy import Anatomy
 from glassformer.protocol.messages import ChatMessage, Token
 
@@ -129,10 +129,10 @@ class LoadedModel:
             return TokenTexts(self.tokenizer, self.special_ids)
 
     @cached_property
-    def frame(self) -> Frame:
+    def affixes(self) -> Affixes:
         """The special tokens that the tokenizer adds to a text; found when first asked for."""
         with self._tokenizer_lock:
-            found = find_frame(self.tokenizer)
+            found = find_affixes(self.tokenizer)
         if found.after:
             log.info("the tokenizer of %s ends every text; a prompt is run without its end", self.model_id)
         return found
@@ -161,7 +161,7 @@ class LoadedModel:
 
     def list_left_off(self, ids: list[int]) -> list[int]:
         """The places in a text's `ids` that are not run when it is to go on."""
-        return self.frame.list_left_off(ids)
+        return self.affixes.list_left_off(ids)
 
     def encode_chat(self, messages: list[ChatMessage]) -> list[int]:
         """The ids of a conversation in the model's own chat template, up to where the assistant answers."""

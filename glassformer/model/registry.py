@@ -360,7 +360,7 @@ class Registry:
         if entry.aftercare is not None:
             entry.aftercare.stop()
         if loaded is not None and loaded.checkup is not None:
-            loaded.checkup.leave()
+            loaded.checkup.end()
         # Modules and hooks refer to each other; their memory is wanted now. Who still holds the entry (a listener
         # that has not gone yet) must not keep the model with it.
         entry.future = Future()

@@ -97,7 +97,7 @@ def byte_alphabet() -> dict[str, int]:
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class Affixes:
     """The special tokens that a tokenizer puts before and after any text."""
 
     before: tuple[int, ...] = ()
@@ -118,12 +118,12 @@ class Frame:
         return places
 
 
-def find_frame(tokenizer: PreTrainedTokenizerBase) -> Frame:
+def find_affixes(tokenizer: PreTrainedTokenizerBase) -> Affixes:
     """What `tokenizer` adds, found by what it does to a letter."""
     for text in ANCHORS:
         plain = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
         whole = tokenizer(text, verbose=False)["input_ids"]
         for start in range(len(whole) - len(plain) + 1):
             if plain and whole[start : start + len(plain)] == plain:
-                return Frame(tuple(whole[:start]), tuple(whole[start + len(plain) :]))
-    return Frame()
+                return Affixes(tuple(whole[:start]), tuple(whole[start + len(plain) :]))
+    return Affixes()

@@ -118,8 +118,8 @@ def test_a_check_costs_few_forwards(root: Path) -> None:
     with counting_runs(loaded.model) as runs:
         build_anatomy(loaded)
     for block in structure.blocks:
-        assert runs[f"{structure.name_of(block)}.mlp.down_proj"] <= 3
-    assert runs["lm_head"] <= 3
+        assert runs[f"{structure.name_of(block)}.mlp.down_proj"] == 3
+    assert runs["lm_head"] == 3
 
 
 def test_a_site_is_checked_before_it_is_read(root: Path) -> None:
@@ -167,17 +167,20 @@ def test_checks_wait_while_the_model_is_used(registry: Registry) -> None:
     with loaded.lock:
         begun = 0 if loaded.anatomy is None else loaded.anatomy.checked
         used_at_secs = time.monotonic()
-    until_secs = used_at_secs + 4 * QUIET_SECS
+    looks, until_secs = 0, used_at_secs + 4 * QUIET_SECS
     while used_at_secs < until_secs:
         time.sleep(QUIET_SECS / 20)
         with loaded.lock:  # a step
             found = loaded.anatomy
             paused_secs, used_at_secs = time.monotonic() - used_at_secs, time.monotonic()
-            if paused_secs >= QUIET_SECS:  # a machine so busy leaves room for a check
+            if paused_secs >= QUIET_SECS:
                 break
+            looks += 1
             assert (0 if found is None else found.checked) == begun
     wait_checked(loaded)
     registry.close()
+    if not looks:
+        pytest.skip("this machine is so busy that every pause leaves room for a check")
 
 
 def test_weights_that_are_asked_for_first_are_all_there(root: Path) -> None:
@@ -226,30 +229,22 @@ def test_unloading_ends_the_checks_and_frees_the_memory(registry: Registry) -> N
         assert not [thread for thread in threading.enumerate() if thread.name == "after loading tales"]
 
 
-def test_a_model_that_cannot_be_looked_into_writes(
-    registry: Registry, caplog: pytest.LogCaptureFixture
-) -> None:
-    loaded = registry.load("gpt2").result(60)
+def test_a_model_that_cannot_be_looked_into_writes(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    loaded = load(root, "gpt2")
+    loaded.checkup = Checkup(loaded)
 
     def fail(*_: object) -> None:
         if threading.current_thread().name.startswith("after loading"):
             raise RuntimeError("no")
 
     handle = loaded.model.register_forward_pre_hook(fail)
-    try:
-        if loaded.checkup is not None and not loaded.checkup.is_done:
-            until_secs = time.monotonic() + 60
-            while not loaded.checkup.is_done:
-                assert time.monotonic() < until_secs
-                time.sleep(0.02)
-    finally:
-        handle.remove()
+    Aftercare(loaded, None).wait(60)
+    handle.remove()
+    assert loaded.checkup.is_done
     request = GenerationRequest([3, 4, 5], Sampling(temperature=0), max_new_tokens=2)
-    with registry.use(loaded):
-        assert len(list(decode(loaded, request))) == 2
+    assert len(list(decode(loaded, request))) == 2
     assert loaded.read_anatomy() is None
     assert "looking into gpt2 failed" in caplog.text
-    registry.close()
 
 
 def test_a_first_text_does_not_wait_for_what_others_need(root: Path) -> None:

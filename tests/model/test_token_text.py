@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 from glassformer.errors import BadValue
 from glassformer.model.load import LoadedModel, load_model
 from glassformer.model.source import ModelSource
-from glassformer.model.token_text import TokenTexts, find_frame
+from glassformer.model.token_text import TokenTexts, find_affixes
 
 TEXTS = ["Mia has a ball.", " a a  a ", "漢字 🙂 é", "a\nb"]
 
@@ -70,11 +70,11 @@ def test_parts_of_characters_have_their_bytes(make: Any) -> None:
 
 
 def test_what_is_added_to_a_text() -> None:
-    assert find_frame(make_spaced_tokenizer()).before == (1,)
-    ending = find_frame(make_spaced_tokenizer(ends=True))
+    assert find_affixes(make_spaced_tokenizer()).before == (1,)
+    ending = find_affixes(make_spaced_tokenizer(ends=True))
     assert (ending.before, ending.after) == ((1,), (2,))
-    assert find_frame(make_word_tokenizer()).after == (2,)
-    plain = find_frame(make_tokenizer())
+    assert find_affixes(make_word_tokenizer()).after == (2,)
+    plain = find_affixes(make_tokenizer())
     assert (plain.before, plain.after) == ((), ())
     assert plain.list_left_off([]) == []
     assert ending.list_left_off([1, 2]) == [1]

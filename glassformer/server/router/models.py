@@ -162,7 +162,7 @@ async def tell_checks(services: Services, loaded: LoadedModel, told: int) -> Asy
                 found = await services.quick(gather_checked, anatomy, checkup.order[told : anatomy.checked])
                 told = anatomy.checked
                 yield event(found.model_dump_json(), name="checked")
-            if anatomy.checked >= anatomy.parts or checkup.is_left:
+            if anatomy.checked >= anatomy.parts or checkup.is_ended:
                 return
             await changed.wait()
             await asyncio.sleep(TELL_SECS)
