@@ -73,14 +73,14 @@ test("another text takes everything away", () => {
 test("a pool that has got more cells since is read again, and no other", () => {
   const rows = new RecordedRows(1 << 20);
   rows.turnTo("preview", 0);
-  // 70 positions in pools of four: the last has two.
-  rows.add("preview", "stream", ["pos", "d_model"], 2, stream(0, 18, 70));
-  expect(rows.gaps("preview", "stream", 2, 70)?.gaps).toEqual([]);
-  expect(rows.gaps("preview", "stream", 2, 80)?.gaps).toEqual([[68, 80]]);
-  rows.turnTo("written", 66);
-  expect(rows.gaps("written", "stream", 2, 80)?.gaps).toEqual([[64, 80]]);
-  rows.add("written", "stream", ["pos", "d_model"], 2, stream(16, 20, 80));
-  expect(rows.find("written", "stream", 2, 80)?.values).toEqual(stream(0, 20, 80).values);
+  // 170 positions in pools of four: the last has two.
+  rows.add("preview", "stream", ["pos", "d_model"], 2, stream(0, 43, 170));
+  expect(rows.gaps("preview", "stream", 2, 170)?.gaps).toEqual([]);
+  expect(rows.gaps("preview", "stream", 2, 180)?.gaps).toEqual([[168, 180]]);
+  rows.turnTo("written", 166);
+  expect(rows.gaps("written", "stream", 2, 180)?.gaps).toEqual([[164, 180]]);
+  rows.add("written", "stream", ["pos", "d_model"], 2, stream(41, 45, 180));
+  expect(rows.find("written", "stream", 2, 180)?.values).toEqual(stream(0, 45, 180).values);
 });
 
 test("a level that is not there yet is the last there is", () => {
@@ -88,6 +88,17 @@ test("a level that is not there yet is the last there is", () => {
   expect(rows.find("preview", "probs", 3, 5)?.level).toBe(0);
   // With 70 positions there is a coarser level, of which nothing is known.
   expect(rows.gaps("preview", "probs", 3, 70)).toBeNull();
+});
+
+test("a pooled level alone tells which is the last there is", () => {
+  const rows = new RecordedRows(1 << 20);
+  rows.turnTo("preview", 0);
+  rows.add("preview", "stream", ["pos", "d_model"], 2, stream(0, 43, 170));
+  expect(rows.find("preview", "stream", 5, 170)?.level).toBe(2);
+  expect(rows.gaps("preview", "stream", 3, 180)).toMatchObject({ level: 2, gaps: [[168, 180]] });
+  // With 300 positions there is one more, and with 70 there is none of pools of four.
+  expect(rows.gaps("preview", "stream", 3, 300)).toBeNull();
+  expect(rows.find("preview", "stream", 5, 70)).toBeNull();
 });
 
 test("beyond its budget it forgets what was used longest ago", () => {

@@ -120,10 +120,12 @@ export class RecordedRows {
 
   #find(traceId: string, name: string, level: number, positions: number): Held | null {
     if (traceId !== this.#traceId) return null;
-    const exact = this.#held.get(keyOf(name, 0));
-    // What is held exactly tells how many levels there are.
-    const there = exact ? Math.min(level, lastLevel(sizesAt(exact, positions))) : level;
-    return this.#held.get(keyOf(name, there)) ?? null;
+    // Whatever level is held tells how many there are.
+    for (let known = 0; known <= level; known++) {
+      const held = this.#held.get(keyOf(name, known));
+      if (held) return this.#held.get(keyOf(name, Math.min(level, lastLevel(held, positions)))) ?? null;
+    }
+    return null;
   }
 }
 
@@ -161,14 +163,12 @@ function gapsOf({ parts, level }: Held, positions: number): [number, number][] {
   return gaps;
 }
 
-function sizesAt({ axes, parts }: Held, positions: number): number[] {
+/** The last level of a tensor at a number of positions: the first to fit `SMALLEST_SIDE` on both of its last axes. */
+function lastLevel({ axes, level: known, parts }: Held, positions: number): number {
   const [{ shape }] = parts as [Rows];
-  return shape.map((size, axis) => (isTokenAxis(axes[axis]) ? positions : size));
-}
-
-/** The last level of an array of that shape: the first to fit `SMALLEST_SIDE` on both of its last axes. */
-function lastLevel(shape: readonly number[]): number {
-  let side = Math.max(...shape.slice(-2));
+  // A size that was pooled is taken for the largest that it may have been, which halves to `SMALLEST_SIDE` as soon.
+  const sizes = shape.map((size, axis) => (isTokenAxis(axes[axis]) ? positions : size * 2 ** known));
+  let side = Math.max(...sizes.slice(-2));
   let level = 0;
   for (; side > SMALLEST_SIDE; level++) side = Math.ceil(side / 2);
   return level;
