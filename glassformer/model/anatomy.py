@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from glassformer.errors import ModelFailed
+from glassformer.errors import ModelFailed, NoRoom
 from glassformer.model.attention import select_attention
 from glassformer.model.candidate import Candidates
 from glassformer.model.capture import split_address
@@ -181,7 +181,10 @@ class Checkup:
     # --- checking ----------------------------------------------------------------------------------
 
     def check_site(self, address: str) -> None:
-        """Check the part that a site belongs to, if it has not been. Nothing happens for an unknown address."""
+        """Check the part that a site belongs to, if it has not been. Nothing happens for an unknown address.
+
+        Raises NoRoom where there is no memory for that now; the part is then as unchecked as before.
+        """
         point, block = split_address(address)
         self.check(block if block is not None else 0 if point == "embeddings" else -1)
 
@@ -193,9 +196,10 @@ class Checkup:
                 part = self._unchecked[-1]
             if part not in self._unchecked:
                 return
+            anatomy = self._check_part(part)
             self._unchecked.remove(part)
             self.order.append(part)
-            self._show(self._check_part(part))
+            self._show(anatomy.model_copy(update={"checked": len(self.order)}))
         self._tell()
 
     def check_next(self) -> bool:
@@ -209,8 +213,8 @@ class Checkup:
     def _check_part(self, part: int) -> Anatomy:
         """The anatomy with a part checked. A check that fails refuses its sites, and harms nothing else."""
         assert self._loaded is not None
-        structure = self._loaded.structure
-        count = len(structure.blocks)
+        count = len(self._loaded.structure.blocks)
+        what = f"block {part}" if part < count else "the end"
         if part == count:
             addresses = ["final_norm", "lm_head"]
         else:
@@ -219,7 +223,9 @@ class Checkup:
         try:
             return self._fill(self._find_each(part, addresses), part)
         except Exception as exc:
-            log.exception("checking part %d of %s failed", part, self._loaded.model_id)
+            if is_shortage(exc):
+                raise NoRoom(f"There is no memory now to check {what} of the model.") from exc
+            log.exception("checking %s of %s failed", what, self._loaded.model_id)
             check = Check(status="refused", reason=f"its check failed ({type(exc).__name__})")
             return self._fill({address: Finding(False, None, check) for address in addresses}, part)
 
@@ -259,7 +265,7 @@ class Checkup:
                 for site in sites
             ]
 
-        changed: dict[str, object] = {"checked": len(self.order)}
+        changed: dict[str, object] = {}
         if part == len(anatomy.blocks):
             changed["after"] = fill(anatomy.after)
         else:

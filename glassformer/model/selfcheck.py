@@ -32,6 +32,7 @@ from glassformer.model.hooking import hook_output
 from glassformer.model.limit import list_limits
 from glassformer.model.overflow import advise, blank_shared, is_overflowing
 from glassformer.model.rerun import rerun_block, rerun_tail
+from glassformer.model.shortage import is_shortage
 from glassformer.model.structure import Refusal, Structure
 from glassformer.protocol.anatomy import Check, Equation
 
@@ -190,6 +191,9 @@ class Measurement:
         try:
             rerun_block(self._structure, block, self._token_ids, self.values[f"resid_pre.{block}"], capture)
         except Exception as exc:
+            if is_shortage(exc):
+                self._rerun.discard(block)
+                raise
             log.debug("block %d cannot be run alone", block, exc_info=exc)
             sharing = self._structure.arch.first_kv_shared_layer
             is_sharing = sharing is not None and block >= sharing
@@ -211,6 +215,8 @@ class Measurement:
         try:
             logits = rerun_tail(self._structure, last, capture)
         except Exception as exc:
+            if is_shortage(exc):
+                raise
             log.debug("the end of the model cannot be run alone", exc_info=exc)
             self._doubt(ends, "the end of the model needs more than the last block's output", None)
             return
@@ -320,6 +326,8 @@ class Measurement:
         try:
             fars = self._go_far(address)
         except Exception as exc:
+            if is_shortage(exc):
+                raise
             log.debug("running block %s further on failed", address, exc_info=exc)
             reason = f"what its config says changes further on cannot be tried ({type(exc).__name__})"
             return Finding(True, None, Check(status="refused", reason=reason))
@@ -331,6 +339,8 @@ class Measurement:
                         continue
                     expected = evaluate(candidate, self)
             except (UnknownAddress, RuntimeError, IndexError, TypeError, ValueError) as exc:
+                if is_shortage(exc):
+                    raise
                 reason = exc.message if isinstance(exc, UnknownAddress) else reason
                 continue
             check = compare(actual, expected)

@@ -19,7 +19,7 @@ from glassformer.engine.engine import Engine, Session
 from glassformer.engine.generation import decode
 from glassformer.engine.request import GenerationRequest
 from glassformer.engine.sequence import TokenSequence
-from glassformer.errors import UnknownAddress
+from glassformer.errors import NoRoom, UnknownAddress
 from glassformer.model.anatomy import Checkup, build_anatomy
 from glassformer.model.attention import NAME
 from glassformer.model.load import LoadedModel, load_model
@@ -334,6 +334,27 @@ def test_a_model_that_there_was_no_memory_to_look_into_is_looked_into_later(
     while loaded.checkup.check_next():
         pass
     assert {site.check.status for site in list_sites(loaded.checkup.anatomy).values()} <= {"exact", "close"}
+
+
+def test_a_block_that_there_was_no_memory_to_check_is_checked_later(root: Path) -> None:
+    loaded = load(root, "llama")
+    checkup = loaded.checkup = Checkup(loaded)
+    assert checkup.survey() is not None
+
+    def run_out(*_: object) -> None:
+        raise torch.OutOfMemoryError("no memory")
+
+    handle = loaded.structure.blocks[1].register_forward_pre_hook(run_out)
+    with pytest.raises(NoRoom, match="no memory now to check block 1 of the model"):
+        loaded.check_site("q.1")
+    # Others are checked all the same.
+    loaded.check_site("q.0")
+    assert checkup.order == [0]
+    handle.remove()
+    while checkup.check_next():
+        pass
+    assert checkup.order == [0, *range(1, len(loaded.structure.blocks) + 1)]
+    assert {site.check.status for site in list_sites(checkup.anatomy).values()} <= {"exact", "close"}
 
 
 def test_a_model_that_is_loaded_after_the_end_is_not_looked_after(root: Path) -> None:
