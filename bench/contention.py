@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import platform
-import socket
 import statistics
 import subprocess
 import sys
@@ -21,11 +20,15 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lib.server import serving
+from lib.shape import save_shape
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "bench")]
+sys.path.insert(0, str(ROOT))
 
 from hatch_build import find_node  # noqa: E402
 
@@ -38,44 +41,12 @@ WATCHED_TOKENS = 24
 SIDES = {"follows": "0", "fixed": "1"}
 
 
+@dataclass(frozen=True)
 class Server:
-    """A server of one model on a free port."""
+    """A server of one model."""
 
-    def __init__(self, folder: Path, *, fixed: str) -> None:
-        self.model = folder.name
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}"
-        command = "from glassformer.cli import app; app()"
-        options = ["--port", str(port), "--model-dir", str(folder.parent), "--default-model", folder.name]
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", command, "serve", *options],
-            env={
-                **os.environ,
-                "PYTHONPATH": str(ROOT),
-                "HF_HUB_OFFLINE": "1",
-                "GLASSFORMER_FIXED_THREADS": fixed,
-            },
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-
-    def wait(self) -> None:
-        """Until the model can be asked. Raises RuntimeError where it never can."""
-        until = time.monotonic() + 600
-        while time.monotonic() < until and self.process.poll() is None:
-            try:
-                urllib.request.urlopen(f"{self.url}/ready", timeout=10).close()  # noqa: S310
-            except OSError:
-                time.sleep(0.3)
-            else:
-                return
-        raise RuntimeError("the server did not become ready")
-
-    def close(self) -> None:
-        self.process.terminate()
-        self.process.wait(30)
+    url: str
+    model: str
 
     def stream(self) -> float:
         """Tokens a second of one text, its prompt left out."""
@@ -122,17 +93,6 @@ def busy_process() -> Iterator[None]:
     finally:
         process.kill()
         process.wait()
-
-
-def make_folder(parent: Path) -> Path:
-    """The random model on disk, stored in 16 bits as most are."""
-    import torch
-    from lib.shape import make_model, make_tokenizer
-
-    folder = parent / "llama-134m"
-    make_model(torch.bfloat16).save_pretrained(folder)
-    make_tokenizer().save_pretrained(folder)
-    return folder
 
 
 def measure(servers: dict[str, Server], rounds: int, *, watches: bool) -> dict[str, dict[str, list[float]]]:
@@ -209,13 +169,14 @@ def main() -> None:
     with ExitStack() as stack:
         folder = options.model
         if folder is None:
-            folder = make_folder(Path(stack.enter_context(tempfile.TemporaryDirectory())))
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "llama-134m"
+            save_shape(folder)
+        folder = folder.resolve()
         servers = {}
         for side, fixed in SIDES.items():
             # One after the other: a server that loads beside another would measure its ways in its noise.
-            servers[side] = Server(folder.resolve(), fixed=fixed)
-            stack.callback(servers[side].close)
-            servers[side].wait()
+            started = serving(folder.parent, folder.name, GLASSFORMER_FIXED_THREADS=fixed)
+            servers[side] = Server(stack.enter_context(started), folder.name)
         found = measure(servers, options.rounds, watches=not options.no_browser)
     text, is_met = write_page(found, folder.name, options.rounds)
     results = ROOT / "bench" / "results"

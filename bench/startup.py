@@ -17,21 +17,19 @@ import argparse
 import json
 import os
 import platform
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from os import cpu_count
 from pathlib import Path
 
 import httpx
 import torch
 from lib.loading import PROMPT
-from lib.shape import make_model, make_tokenizer
+from lib.server import serving
+from lib.shape import save_shape
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -68,38 +66,12 @@ def measure_startup() -> dict[str, float]:
 # --- a model that is asked for -----------------------------------------------------------------------
 
 
-@contextmanager
-def serving(models: Path) -> Iterator[httpx.Client]:
-    """A client of a real server of its own, which has loaded the smaller bundled model."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    options = ["--port", str(port), "--model-dir", str(models), "--default-model", "sorter", "--offline"]
-    command = [sys.executable, "-c", "from glassformer.cli import app; app()", "serve", *options]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=TIMEOUT_SECS) as client:
-            until_secs = time.monotonic() + TIMEOUT_SECS
-            while not is_ready(client):
-                if time.monotonic() > until_secs or process.poll() is not None:
-                    raise SystemExit("The server did not start.")
-                time.sleep(0.1)
-            yield client
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def is_ready(client: httpx.Client) -> bool:
-    try:
-        return client.get("/ready").status_code == 200
-    except httpx.TransportError:
-        return False
-
-
 def measure_loading(folder: Path) -> tuple[float, float]:
     """Seconds from the POST of a load until there is text, and until everything has been checked."""
-    with serving(folder.parent) as client:
+    with (
+        serving(folder.parent, "sorter") as url,
+        httpx.Client(base_url=url, timeout=TIMEOUT_SECS) as client,
+    ):
         started = time.perf_counter()
         client.post(f"/api/models/{folder.name}/load").raise_for_status()
         body = {"model": folder.name, "prompt": PROMPT, "max_tokens": 1, "temperature": 0}
@@ -108,6 +80,8 @@ def measure_loading(folder: Path) -> tuple[float, float]:
         # Nobody looks at anything: the parts are checked in the server's own time.
         while "event: checked" not in (checks := client.get(f"/api/models/{folder.name}/checks")).text:
             checks.raise_for_status()
+            if time.perf_counter() - started > TIMEOUT_SECS:
+                raise SystemExit(f"The checks of {folder.name} did not end: {checks.text[-500:]}")
         return first_secs, time.perf_counter() - started
 
 
@@ -153,12 +127,6 @@ def describe_loading(name: str, folder: Path) -> tuple[str, list[str]]:
         missed.append(f"{name}: the checks cost {forwards:.1f} forwards, not {CHECKS_GOAL:.0f}")
     row = f"| {name} | {plain:.2f} | {first:.2f} | {ratio:.2f} | {whole:.2f} | {forwards:.1f} |"
     return row, missed
-
-
-def save_shape(folder: Path) -> None:
-    """The random model, stored in 16 bits as most are."""
-    make_model(torch.bfloat16).save_pretrained(folder)
-    make_tokenizer().save_pretrained(folder)
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -35,3 +36,9 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     tokenizer.decoder = decoders.Metaspace()
     fast: Any = PreTrainedTokenizerFast
     return fast(tokenizer_object=tokenizer, unk_token="word0")  # noqa: S106
+
+
+def save_shape(folder: Path) -> None:
+    """The random model on disk, stored in 16 bits as most are."""
+    make_model(torch.bfloat16).save_pretrained(folder)
+    make_tokenizer().save_pretrained(folder)
