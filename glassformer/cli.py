@@ -175,8 +175,8 @@ def models(
     from rich.console import Console
     from rich.table import Table
 
+    from glassformer.files.source import open_catalog
     from glassformer.model.entry import read_family
-    from glassformer.model.source import open_catalog
 
     settings = read_settings(model_dirs=model_dir)
     table = Table("model_id", "source", "family", "description", box=None, pad_edge=False)

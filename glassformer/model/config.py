@@ -9,9 +9,9 @@ from transformers import AutoConfig
 
 from glassformer import fault
 from glassformer.errors import ModelFailed
+from glassformer.files.kind import is_known
+from glassformer.files.safety import check_config, refuse_own_code
 from glassformer.model.field import first_number
-from glassformer.model.kind import is_known
-from glassformer.model.safety import check_config, refuse_own_code
 
 # Names under which configs give the longest sequence the model was made for.
 CONTEXT_KEYS = (

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from glassformer.errors import GlassformerError, ModelFailed, ModelRefused
+from glassformer.files.safety import read_json_object
+from glassformer.files.source import ModelSource
 from glassformer.model.options import LoadOptions
-from glassformer.model.safety import read_json_object
-from glassformer.model.source import ModelSource
 from glassformer.protocol.messages import LoadProgress, ModelSummary
 
 if TYPE_CHECKING:

@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from glassformer.errors import GlassformerError, InUse, ModelFailed, NoRoom
+from glassformer.files.safety import check_folder
+from glassformer.files.size import StoredTensor, format_bytes, read_headers
+from glassformer.files.source import Catalog, ModelSource, open_catalog
 from glassformer.model.entry import Entry, Listener, blame_options, choose_idle, summarise
 from glassformer.model.imports import import_torch
 from glassformer.model.memory import Room, measure_room
 from glassformer.model.options import LoadOptions
 from glassformer.model.room import WEIGHT_SHARE, describe_no_room, make_plan, refuse_too_large
-from glassformer.model.safety import check_folder
-from glassformer.model.size import StoredTensor, format_bytes, read_headers
-from glassformer.model.source import Catalog, ModelSource, open_catalog
 from glassformer.protocol.messages import LoadProgress, ModelSummary
 from glassformer.settings import Settings
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from glassformer.errors import NoRoom
+from glassformer.files.size import StoredTensor, format_bytes
 from glassformer.model.imports import import_torch
 from glassformer.model.memory import Room
 from glassformer.model.options import LoadOptions
-from glassformer.model.size import StoredTensor, format_bytes
 
 if TYPE_CHECKING:
     from glassformer.model.plan import Plan

@@ -20,8 +20,8 @@ from glassformer.notebook.trace import Trace
 from glassformer.settings import Settings
 
 if TYPE_CHECKING:
+    from glassformer.files.source import ModelSource
     from glassformer.model.load import LoadedModel
-    from glassformer.model.source import ModelSource
     from glassformer.trace.store import TraceStore
     from glassformer.trace.trace import Trace as LiveTrace
 
@@ -51,8 +51,8 @@ class Session:
 
     def load(self, model: str | Path, *, device: str | None, dtype: str | None) -> LoadedModel:
         """See `glassformer.load`."""
+        from glassformer.files.source import open_catalog
         from glassformer.model.registry import open_registry
-        from glassformer.model.source import open_catalog
 
         device, dtype = device or self.settings.device, dtype or self.settings.dtype
         if dtype not in DTYPES:
@@ -74,7 +74,7 @@ class Session:
     def _find_settings(self, model: str | Path) -> tuple[Settings, str]:
         """Where to look, and for what: a folder that is named outright is a root of its own."""
         from glassformer.bundled import MODELS
-        from glassformer.model.source import any_files, describe_lack
+        from glassformer.files.source import any_files, describe_lack
 
         settings, name = self.settings, os.fspath(model)
         folder = Path(name).expanduser()

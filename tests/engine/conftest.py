@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from tiny import SHAPES, make_model
 
+from glassformer.files.source import Catalog
 from glassformer.model.attention import install
 from glassformer.model.load import LoadedModel, load_model
-from glassformer.model.source import Catalog
 
 
 # Each shape once through packed forwards, and one of them through its own cache.

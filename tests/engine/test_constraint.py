@@ -14,8 +14,8 @@ from glassformer.engine.constraint import LONGEST_SOURCE, make_matcher
 from glassformer.engine.request import GenerationRequest
 from glassformer.engine.sampling import make_sampler
 from glassformer.errors import BadValue
+from glassformer.files.source import Catalog
 from glassformer.model.load import LoadedModel, load_model
-from glassformer.model.source import Catalog
 from glassformer.protocol.messages import Constraint, Sampling
 
 PATTERNS = [

@@ -13,8 +13,8 @@ from glassformer.engine.generation import Watcher as WatcherProtocol
 from glassformer.engine.generation import decode as decode_request
 from glassformer.engine.request import DecodedToken, GenerationRequest
 from glassformer.errors import BadValue, TooLong
+from glassformer.files.source import Catalog
 from glassformer.model.load import LoadedModel, load_model
-from glassformer.model.source import Catalog
 from glassformer.protocol.messages import Sampling
 
 GREEDY = Sampling(temperature=0)

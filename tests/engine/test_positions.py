@@ -19,10 +19,10 @@ from test_engine import start
 
 from glassformer.engine.engine import Engine
 from glassformer.engine.request import DecodedToken, GenerationRequest
+from glassformer.files.source import ModelSource
 from glassformer.model.load import LoadedModel, wrap_model
 from glassformer.model.packing import find_lengths, place_probes
 from glassformer.model.prepare import look_into
-from glassformer.model.source import ModelSource
 from glassformer.protocol.messages import Sampling
 
 NEW_TOKENS = 44

@@ -13,9 +13,9 @@ from measuring import NoTokenizer, record
 
 from glassformer.engine.sampling import check_row
 from glassformer.errors import ModelFailed
+from glassformer.files.source import ModelSource
 from glassformer.model.anatomy import build_anatomy
 from glassformer.model.load import LoadedModel, wrap_model
-from glassformer.model.source import ModelSource
 from glassformer.trace.lens import read_lens_table
 from glassformer.trace.trace import Trace
 

@@ -18,9 +18,9 @@ from glassformer.errors import (
     NoRoom,
     UnknownModel,
 )
-from glassformer.model.hub import translate
+from glassformer.files.hub import translate
+from glassformer.files.source import Catalog, open_catalog
 from glassformer.model.registry import Registry
-from glassformer.model.source import Catalog, open_catalog
 from glassformer.protocol.messages import LoadProgress
 from glassformer.settings import Settings
 

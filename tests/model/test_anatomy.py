@@ -6,10 +6,10 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from glassformer.files.source import ModelSource
 from glassformer.model.anatomy import build_anatomy
 from glassformer.model.attention import NAME
 from glassformer.model.load import LoadedModel, wrap_model
-from glassformer.model.source import ModelSource
 
 SIZES = {
     "vocab_size": 64,

@@ -9,9 +9,9 @@ from tiny import make_model
 from transformers import AutoModelForCausalLM
 
 from glassformer.errors import ModelRefused
+from glassformer.files.source import ModelSource
 from glassformer.model.causal import sees_later_tokens
 from glassformer.model.load import load_model
-from glassformer.model.source import ModelSource
 
 SHAPE = {
     "hidden_size": 32,

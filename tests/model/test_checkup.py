@@ -20,6 +20,7 @@ from glassformer.engine.generation import decode
 from glassformer.engine.request import GenerationRequest
 from glassformer.engine.sequence import TokenSequence
 from glassformer.errors import NoRoom, UnknownAddress
+from glassformer.files.source import Catalog, ModelSource
 from glassformer.model.anatomy import Checkup, build_anatomy
 from glassformer.model.attention import NAME
 from glassformer.model.load import LoadedModel, load_model
@@ -27,7 +28,6 @@ from glassformer.model.lock import QUIET_SECS
 from glassformer.model.prepare import Aftercare
 from glassformer.model.reading import BUILDING
 from glassformer.model.registry import Registry
-from glassformer.model.source import Catalog, ModelSource
 from glassformer.protocol.anatomy import Anatomy, Site, list_sites
 from glassformer.protocol.messages import Sampling
 from glassformer.trace.store import TraceStore

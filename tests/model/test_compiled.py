@@ -19,6 +19,7 @@ from test_engine import GREEDY, start
 from glassformer.engine.engine import Engine
 from glassformer.engine.request import GenerationRequest
 from glassformer.engine.sequence import Watcher
+from glassformer.files.source import Catalog, ModelSource
 from glassformer.model import compiled, linear, packing, product
 from glassformer.model.attention import install
 from glassformer.model.capture import Capture
@@ -29,7 +30,6 @@ from glassformer.model.load import LoadedModel, wrap_model
 from glassformer.model.packed_row import Span
 from glassformer.model.packing import compute_packed
 from glassformer.model.registry import Registry
-from glassformer.model.source import Catalog, ModelSource
 from glassformer.protocol.messages import Intervention
 from glassformer.trace.intervention import Intervened
 from glassformer.trace.recording import Recording

@@ -10,12 +10,12 @@ from tiny import make_model
 from glassformer.engine import forward
 from glassformer.engine.generation import decode
 from glassformer.engine.request import GenerationRequest
+from glassformer.files.source import Catalog
 from glassformer.model import computing as module
 from glassformer.model import rerun
 from glassformer.model.computing import Crew, IdleCores, read_idle_secs
 from glassformer.model.load import load_model
 from glassformer.model.prepare import look_into
-from glassformer.model.source import Catalog
 from glassformer.model.thread_count import Step, ThreadCount
 from glassformer.protocol.messages import Sampling
 from glassformer.trace.store import TraceStore

@@ -13,12 +13,12 @@ from safetensors.torch import load_file, save_file
 from tiny import make_model
 
 from glassformer.errors import BadValue, ModelFailed, ModelRefused
+from glassformer.files.size import read_headers
+from glassformer.files.source import ModelSource
 from glassformer.model.config import read_config
 from glassformer.model.load import LoadedModel, load_model
 from glassformer.model.options import LoadOptions
 from glassformer.model.plan import choose_device, plan_load
-from glassformer.model.size import read_headers
-from glassformer.model.source import ModelSource
 from glassformer.protocol.messages import ChatMessage
 
 

@@ -12,6 +12,8 @@ from tiny import make_model
 from transformers import AutoModelForCausalLM
 
 from glassformer.errors import ModelRefused
+from glassformer.files.size import read_headers
+from glassformer.files.source import Catalog, ModelSource
 from glassformer.model import linear
 from glassformer.model.key_value import KeyValueStore
 from glassformer.model.load import LoadedModel, load_model
@@ -21,8 +23,6 @@ from glassformer.model.packing import compute_packed, is_small
 from glassformer.model.plan import plan_load
 from glassformer.model.prepare import look_into, quicken_steps
 from glassformer.model.quantize import check_quantised, find_method, read_whole
-from glassformer.model.size import read_headers
-from glassformer.model.source import Catalog, ModelSource
 from glassformer.trace.weights import weight_zarr_get
 
 LIBRARIES = {"int8": "torchao", "int4": "bitsandbytes"}

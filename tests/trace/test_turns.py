@@ -15,9 +15,9 @@ from building import BLOCKS, D_HEAD, build, make_prompt
 from glassformer.engine.generation import decode
 from glassformer.engine.request import GenerationRequest
 from glassformer.errors import ModelFailed
+from glassformer.files.source import ModelSource
 from glassformer.model.load import LoadedModel, wrap_model
 from glassformer.model.prepare import look_into
-from glassformer.model.source import ModelSource
 from glassformer.protocol.frames import decode_frame
 from glassformer.protocol.messages import Sampling
 from glassformer.trace.state import describe_state

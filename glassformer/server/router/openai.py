@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from glassformer.errors import GlassformerError, UnknownModel
-from glassformer.model.source import ModelSource
+from glassformer.files.source import ModelSource
 from glassformer.server.errors import json_response
 from glassformer.server.openai.answer import fault_event
 from glassformer.server.openai.request import ChatRequest, CompletionRequest

@@ -27,9 +27,9 @@ from glassformer.errors import (
     NoRoom,
     UnknownModel,
 )
+from glassformer.files.safety import check_config, find_weights, name_weights, refuse_own_code
+from glassformer.files.size import StoredTensor, format_bytes
 from glassformer.model.imports import import_torch
-from glassformer.model.safety import check_config, find_weights, name_weights, refuse_own_code
-from glassformer.model.size import StoredTensor, format_bytes
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -252,7 +252,7 @@ def refuse_unknown(raw: Mapping[str, Any]) -> None:
     """Raise ModelRefused, before anything large is downloaded, for a model that only its own code can read."""
     if raw.get("auto_map"):
         import_torch()
-        from glassformer.model.kind import is_known
+        from glassformer.files.kind import is_known
 
         if not is_known(raw["model_type"]):
             refuse_own_code("config.json")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from glassformer.errors import BadValue, UnknownModel
-from glassformer.model.hub import Hub, OnHeaders, OnProgress
+from glassformer.files.hub import Hub, OnHeaders, OnProgress
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
