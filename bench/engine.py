@@ -32,13 +32,13 @@ from torchao.quantization import Int8WeightOnlyConfig, quantize_
 from transformers import TextIteratorStreamer
 
 from glassformer import bundled
+from glassformer.compute.attention import install, select_attention
+from glassformer.compute.compiled import install_compiled
+from glassformer.compute.linear import install_products
 from glassformer.engine.engine import Engine, Session
 from glassformer.engine.request import DecodedToken, GenerationRequest
 from glassformer.engine.sequence import TokenSequence
 from glassformer.files.source import Catalog, ModelSource
-from glassformer.model.attention import install, select_attention
-from glassformer.model.compiled import install_compiled
-from glassformer.model.linear import install_products
 from glassformer.model.load import LoadedModel, load_model, wrap_model
 from glassformer.model.registry import Registry
 from glassformer.protocol.messages import Sampling

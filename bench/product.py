@@ -15,8 +15,8 @@ import torch
 from torch import nn
 from torchao.quantization import Int8WeightOnlyConfig, quantize_
 
-from glassformer.model.linear import TRIED_ROWS
-from glassformer.model.product import Way, list_ways, narrowed, plainly, reordered, scaled, turned, widened
+from glassformer.compute.linear import TRIED_ROWS
+from glassformer.compute.product import Way, list_ways, narrowed, plainly, reordered, scaled, turned, widened
 
 RESULTS = Path(__file__).parent / "results" / "product.md"
 SHAPES = {"MLP up": (2048, 768), "MLP down": (768, 2048), "attention": (768, 768), "head": (32000, 768)}

@@ -23,11 +23,11 @@ sys.path[:0] = [str(ROOT), str(ROOT / "bench")]
 import torch  # noqa: E402
 from lib.shape import make_model, make_tokenizer  # noqa: E402
 
+from glassformer.compute.attention import install  # noqa: E402
 from glassformer.engine.engine import Engine, Session  # noqa: E402
 from glassformer.engine.request import GenerationRequest  # noqa: E402
 from glassformer.engine.sequence import TokenSequence  # noqa: E402
 from glassformer.files.source import ModelSource  # noqa: E402
-from glassformer.model.attention import install  # noqa: E402
 from glassformer.model.load import LoadedModel, wrap_model  # noqa: E402
 from glassformer.model.prepare import quicken_steps  # noqa: E402
 from glassformer.protocol.messages import Sampling  # noqa: E402

@@ -17,15 +17,15 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from glassformer.compute.key_value import KeyValueStore
+from glassformer.compute.shortage import is_shortage
 from glassformer.engine.forward import PackedForward, Part, SoloForward
 from glassformer.engine.pace import Pace
 from glassformer.engine.prefix import PrefixCache
 from glassformer.engine.request import DecodedToken
 from glassformer.engine.sequence import TokenSequence
 from glassformer.errors import ModelFailed, Stopping, TooMany
-from glassformer.model.key_value import KeyValueStore
 from glassformer.model.load import LoadedModel
-from glassformer.model.shortage import is_shortage
 
 log = logging.getLogger(__name__)
 

@@ -14,15 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from glassformer.compute.computing import computing
+from glassformer.compute.generate import ModuleState, make_first_arguments
+from glassformer.compute.key_value import KeyValueStore
+from glassformer.compute.key_value_batch import KeyValueBatches
+from glassformer.compute.packed_row import Span
+from glassformer.compute.packing import compute_packed
 from glassformer.engine.sequence import TokenSequence
 from glassformer.model.capture import Capture
-from glassformer.model.computing import computing
-from glassformer.model.generate import ModuleState, make_first_arguments
-from glassformer.model.key_value import KeyValueStore
-from glassformer.model.key_value_batch import KeyValueBatches
 from glassformer.model.load import LoadedModel
-from glassformer.model.packed_row import Span
-from glassformer.model.packing import compute_packed
 
 
 @dataclass(slots=True)

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
+from glassformer.compute.key_value import KeyValueStore
 from glassformer.engine.forward import PackedForward, Part, SoloForward
 from glassformer.engine.request import DecodedToken, GenerationRequest
 from glassformer.engine.sequence import TokenSequence, Watcher
-from glassformer.model.key_value import KeyValueStore
 from glassformer.model.load import LoadedModel
 
 

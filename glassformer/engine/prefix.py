@@ -10,8 +10,8 @@ import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from glassformer.compute.key_value import KeyValueStore
 from glassformer.engine.sequence import TokenSequence, Watcher
-from glassformer.model.key_value import KeyValueStore
 
 # Fewer tokens are computed again sooner than they are found.
 SHORTEST = 4

@@ -14,12 +14,12 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from glassformer.compute.overflow import advise
 from glassformer.engine.constraint import make_matcher
 from glassformer.engine.filter import PRUNERS, FilterChain
 from glassformer.engine.request import GenerationRequest
 from glassformer.errors import BadValue, ModelFailed
 from glassformer.model.load import LoadedModel
-from glassformer.model.overflow import advise
 from glassformer.protocol.messages import Sampling
 
 

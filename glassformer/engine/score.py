@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from glassformer.compute.overflow import advise
 from glassformer.errors import ModelFailed
-from glassformer.model.overflow import advise
 
 
 @dataclass(frozen=True, slots=True)

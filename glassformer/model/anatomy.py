@@ -11,8 +11,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from glassformer.compute.attention import select_attention
+from glassformer.compute.shortage import is_shortage
 from glassformer.errors import ModelFailed, NoRoom
-from glassformer.model.attention import select_attention
 from glassformer.model.candidate import Candidates
 from glassformer.model.capture import split_address
 from glassformer.model.load import LoadedModel
@@ -20,7 +21,6 @@ from glassformer.model.naming import say_plainly
 from glassformer.model.outline import BLOCK_POINTS, Outline, describe_unread, list_addresses
 from glassformer.model.selfcheck import Finding, Measurement, keep_true_attention, make_check_prompt
 from glassformer.model.settle import settle
-from glassformer.model.shortage import is_shortage
 from glassformer.protocol.anatomy import Anatomy, Check, Site
 
 log = logging.getLogger(__name__)

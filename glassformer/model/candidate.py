@@ -12,8 +12,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from glassformer.compute.quantize import find_whole_shape
 from glassformer.model.equation import FUNCTIONS
-from glassformer.model.quantize import find_whole_shape
 from glassformer.model.structure import Projection, Refusal, Structure
 from glassformer.protocol.anatomy import Equation, EquationInput, Input, Operation, SiteInput, WeightInput
 

@@ -12,10 +12,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from glassformer.compute.attention import watching
+from glassformer.compute.attention_call import AttentionCall
+from glassformer.compute.hooking import hook_input, hook_output
 from glassformer.errors import UnknownAddress
-from glassformer.model.attention import watching
-from glassformer.model.attention_call import AttentionCall
-from glassformer.model.hooking import hook_input, hook_output
 from glassformer.model.residual import first_tensor
 from glassformer.model.structure import Hook, Refusal, Structure
 

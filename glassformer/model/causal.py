@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from glassformer.model.computing import computing
+from glassformer.compute.computing import computing
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from glassformer.compute.hooking import hook_input, hook_output
 from glassformer.model.comparison import compare
-from glassformer.model.hooking import hook_input, hook_output
 from glassformer.model.residual import first_tensor
 from glassformer.model.structure import Refusal, Structure
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from glassformer.model.attention_call import compute_probabilities, compute_scores
+from glassformer.compute.attention_call import compute_probabilities, compute_scores
 from glassformer.protocol.anatomy import Equation, EquationInput, Input, SiteInput, WeightInput
 
 

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
+from glassformer.compute.attention_call import AttentionCall
+from glassformer.compute.generate import takes_positions
+from glassformer.compute.library import find_cache_name
+from glassformer.compute.limit import Limit
 from glassformer.errors import UnknownAddress
-from glassformer.model.attention_call import AttentionCall
 from glassformer.model.capture import Capture
-from glassformer.model.generate import takes_positions
-from glassformer.model.library import find_cache_name
-from glassformer.model.limit import Limit
 from glassformer.model.rerun import rerun_block
 from glassformer.model.structure import Structure
 

@@ -36,8 +36,8 @@ def import_torch() -> None:
         collecting = gc.isenabled()
         gc.disable()
         try:
+            import glassformer.compute.attention
             import glassformer.model.anatomy
-            import glassformer.model.attention
             import glassformer.model.load  # noqa: F401
 
             # What has come in stays for good: no later collection needs to look at it again. Before any model

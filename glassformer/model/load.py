@@ -25,23 +25,23 @@ from transformers import (
 )
 
 from glassformer import fault
+from glassformer.compute import quantize as quantizing
+from glassformer.compute.generate import find_eos_ids
+from glassformer.compute.lock import ModelLock
+from glassformer.compute.packing import find_packing_fault
+from glassformer.compute.quantized_linear import hold_to_weights
+from glassformer.compute.shortage import is_shortage
 from glassformer.errors import BadValue, GlassformerError, ModelFailed, ModelRefused
 from glassformer.files.kind import name_class, refuse_unless_causal
 from glassformer.files.safety import check_folder, names_code
 from glassformer.files.size import read_headers
 from glassformer.files.source import ModelSource
-from glassformer.model import quantize as quantizing
 from glassformer.model.causal import sees_later_tokens
 from glassformer.model.config import find_context, read_config
-from glassformer.model.generate import find_eos_ids
-from glassformer.model.lock import ModelLock
 from glassformer.model.naming import teach_names
 from glassformer.model.options import LoadOptions
-from glassformer.model.packing import find_packing_fault
 from glassformer.model.plan import Plan, plan_load
-from glassformer.model.quantized_linear import hold_to_weights
 from glassformer.model.reading import BUILDING, listen_to_reading
-from glassformer.model.shortage import is_shortage
 from glassformer.model.structure import Structure
 from glassformer.model.token_text import UNFINISHED, Affixes, TokenTexts, find_affixes
 from glassformer.protocol.anatomy import Anatomy

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from glassformer.model.quantize import find_whole_shape
+from glassformer.compute.quantize import find_whole_shape
 
 # Config values that scale something; others are probabilities, sizes and constants of training.
 SCALING_WORDS = ("scal", "multiplier", "alpha", "beta", "factor", "temperature", "mup", "depth")

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM
 
+from glassformer.compute import quantize as quantizing
 from glassformer.errors import BadValue
 from glassformer.files.kind import refuse_unless_causal
 from glassformer.files.size import StoredTensor, estimate_bytes
-from glassformer.model import quantize as quantizing
 from glassformer.model.config import read_config
 from glassformer.model.memory import list_gpu_bytes, spread_over_gpus
 from glassformer.model.options import LoadOptions

@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from glassformer.compute.computing import computing
+from glassformer.compute.generate import make_whole_arguments
+from glassformer.compute.hooking import hook_input, hook_output
 from glassformer.model.capture import Capture
-from glassformer.model.computing import computing
-from glassformer.model.generate import make_whole_arguments
-from glassformer.model.hooking import hook_input, hook_output
 from glassformer.model.residual import first_tensor
 from glassformer.model.structure import Hook, Structure
 

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from glassformer.compute.hooking import hook_input, hook_output
 from glassformer.errors import ModelFailed
-from glassformer.model.hooking import hook_input, hook_output
 
 # Given the number of a block, and what it and those after it read, [block, row, d_model]; what the last block gave
 # counts as read by one more.

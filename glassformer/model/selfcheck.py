@@ -18,21 +18,21 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from glassformer.compute.attention import UnknownAttention, install, select_attention
+from glassformer.compute.attention_call import AttentionCall, compute_probabilities
+from glassformer.compute.computing import computing
+from glassformer.compute.generate import make_whole_arguments
+from glassformer.compute.hooking import hook_output
+from glassformer.compute.limit import list_limits
+from glassformer.compute.overflow import advise, blank_shared, is_overflowing
+from glassformer.compute.shortage import is_shortage
 from glassformer.errors import UnknownAddress
-from glassformer.model.attention import UnknownAttention, install, select_attention
-from glassformer.model.attention_call import AttentionCall, compute_probabilities
 from glassformer.model.capture import Capture, locate, split_address
 from glassformer.model.comparison import compare, is_same, worse_of
-from glassformer.model.computing import computing
 from glassformer.model.eager import Eager, run_eager
 from glassformer.model.equation import close_factor, evaluate, find_open
 from glassformer.model.far import PLACED_POINTS, Far
-from glassformer.model.generate import make_whole_arguments
-from glassformer.model.hooking import hook_output
-from glassformer.model.limit import list_limits
-from glassformer.model.overflow import advise, blank_shared, is_overflowing
 from glassformer.model.rerun import rerun_block, rerun_tail
-from glassformer.model.shortage import is_shortage
 from glassformer.model.structure import Refusal, Structure
 from glassformer.protocol.anatomy import Check, Equation
 

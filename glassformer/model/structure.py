@@ -17,8 +17,9 @@ from interp_engine.model import EagerModel
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from glassformer.compute.generate import make_whole_arguments
+from glassformer.compute.quantize import find_whole_shape, read_whole
 from glassformer.errors import UnknownAddress
-from glassformer.model.generate import make_whole_arguments
 from glassformer.model.module import (
     find_linear,
     first_sentence,
@@ -28,7 +29,6 @@ from glassformer.model.module import (
     measure_window,
     takes_choice,
 )
-from glassformer.model.quantize import find_whole_shape, read_whole
 from glassformer.model.residual import ResidualTap
 
 

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from glassformer.compute.overflow import advise
 from glassformer.errors import UnknownAddress
 from glassformer.model.equation import (
     allowed,
     rotary_partner,
     spread_table,
 )
-from glassformer.model.overflow import advise
 from glassformer.protocol.anatomy import Equation, EquationInput, Input, Site, SiteInput, WeightInput
 from glassformer.protocol.explanation import (
     Explanation,

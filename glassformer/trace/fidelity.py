@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from glassformer.compute.attention import select_attention, watching
 from glassformer.engine.generation import decode
 from glassformer.engine.request import GenerationRequest
-from glassformer.model.attention import select_attention, watching
 from glassformer.model.load import LoadedModel
 from glassformer.model.selfcheck import make_check_prompt
 from glassformer.trace.store import TraceStore

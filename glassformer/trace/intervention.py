@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from glassformer.compute.hooking import hook_input, hook_output
 from glassformer.errors import BadValue, UnknownAddress
 from glassformer.model.capture import Capture, locate, split_address
-from glassformer.model.hooking import hook_input, hook_output
 from glassformer.model.residual import first_tensor
 from glassformer.model.structure import Hook, Refusal, Structure
 from glassformer.protocol.anatomy import Site

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from glassformer.compute.overflow import advise
 from glassformer.errors import BadValue, ModelFailed, UnknownAddress
-from glassformer.model.overflow import advise
 from glassformer.model.rerun import rerun_tail
 from glassformer.protocol.anatomy import Site
 from glassformer.protocol.messages import Lens, LensCandidate, LensRow

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from glassformer.compute.attention_call import AttentionCall
+from glassformer.compute.computing import computing
 from glassformer.errors import ModelFailed
-from glassformer.model.attention_call import AttentionCall
 from glassformer.model.capture import Capture, split_address
-from glassformer.model.computing import computing
 from glassformer.model.rerun import rerun_block
 from glassformer.model.structure import Structure
 from glassformer.tiles.level import Region

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from tiny import SHAPES, make_model
 
+from glassformer.compute.attention import install
 from glassformer.files.source import Catalog
-from glassformer.model.attention import install
 from glassformer.model.load import LoadedModel, load_model
 
 

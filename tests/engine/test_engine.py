@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 
+from glassformer.compute.key_value import KeyValueStore
+from glassformer.compute.key_value_batch import KeyValueBatch
 from glassformer.engine import engine as engines
 from glassformer.engine import pace as paces
 from glassformer.engine.engine import Engine, Session
@@ -17,8 +19,6 @@ from glassformer.engine.generation import decode
 from glassformer.engine.request import DecodedToken, GenerationRequest
 from glassformer.engine.sequence import TokenSequence, Watcher
 from glassformer.errors import ModelFailed, Stopping, TooMany
-from glassformer.model.key_value import KeyValueStore
-from glassformer.model.key_value_batch import KeyValueBatch
 from glassformer.model.load import LoadedModel
 from glassformer.model.structure import Structure
 from glassformer.protocol.messages import Intervention, Sampling

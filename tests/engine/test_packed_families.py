@@ -16,10 +16,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "families"))
 from building import VOCAB, build
 from test_engine import GREEDY, start
 
+from glassformer.compute.attention import install
 from glassformer.engine.engine import Engine
 from glassformer.engine.request import GenerationRequest
 from glassformer.files.source import ModelSource
-from glassformer.model.attention import install
 from glassformer.model.load import wrap_model
 
 PACKED = (

@@ -17,11 +17,11 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "families"))
 from building import BLOCKS, D_HEAD, build, make_prompt
 from test_engine import start
 
+from glassformer.compute.packing import find_lengths, place_probes
 from glassformer.engine.engine import Engine
 from glassformer.engine.request import DecodedToken, GenerationRequest
 from glassformer.files.source import ModelSource
 from glassformer.model.load import LoadedModel, wrap_model
-from glassformer.model.packing import find_lengths, place_probes
 from glassformer.model.prepare import look_into
 from glassformer.protocol.messages import Sampling
 

@@ -6,12 +6,12 @@ import pytest
 import torch
 from transformers import DynamicCache
 
+from glassformer.compute.library import find_cache_name
 from glassformer.engine.constraint import make_matcher
 from glassformer.engine.filter import FilterChain
 from glassformer.engine.request import GenerationRequest
 from glassformer.engine.sampling import Sampler, make_sampler, pick_token
 from glassformer.errors import BadValue, ModelFailed
-from glassformer.model.library import find_cache_name
 from glassformer.model.load import LoadedModel
 from glassformer.protocol.messages import Constraint, Sampling
 

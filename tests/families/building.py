@@ -16,7 +16,7 @@ from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.utils import logging as transformers_logging
 
-from glassformer.model.attention import select_attention
+from glassformer.compute.attention import select_attention
 
 transformers_logging.set_verbosity_error()
 FAMILIES = sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)

@@ -21,10 +21,10 @@ from building import NotBuilt, build, make_prompt
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from glassformer.compute.attention import select_attention
 from glassformer.errors import UnknownAddress
 from glassformer.files.source import ModelSource
 from glassformer.model.anatomy import build_anatomy
-from glassformer.model.attention import select_attention
 from glassformer.model.causal import sees_later_tokens
 from glassformer.model.equation import evaluate
 from glassformer.model.load import LoadedModel, wrap_model

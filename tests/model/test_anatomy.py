@@ -6,9 +6,9 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from glassformer.compute.attention import NAME
 from glassformer.files.source import ModelSource
 from glassformer.model.anatomy import build_anatomy
-from glassformer.model.attention import NAME
 from glassformer.model.load import LoadedModel, wrap_model
 
 SIZES = {

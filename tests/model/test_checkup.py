@@ -15,6 +15,8 @@ import torch
 from tiny import make_models
 from torch import nn
 
+from glassformer.compute.attention import NAME
+from glassformer.compute.lock import QUIET_SECS
 from glassformer.engine.engine import Engine, Session
 from glassformer.engine.generation import decode
 from glassformer.engine.request import GenerationRequest
@@ -22,9 +24,7 @@ from glassformer.engine.sequence import TokenSequence
 from glassformer.errors import NoRoom, UnknownAddress
 from glassformer.files.source import Catalog, ModelSource
 from glassformer.model.anatomy import Checkup, build_anatomy
-from glassformer.model.attention import NAME
 from glassformer.model.load import LoadedModel, load_model
-from glassformer.model.lock import QUIET_SECS
 from glassformer.model.prepare import Aftercare
 from glassformer.model.reading import BUILDING
 from glassformer.model.registry import Registry

@@ -6,12 +6,12 @@ import pytest
 import torch
 from test_anatomy import load_tiny
 
+from glassformer.compute.limit import list_limits
 from glassformer.errors import UnknownAddress
 from glassformer.model.anatomy import build_anatomy
 from glassformer.model.comparison import compare
 from glassformer.model.equation import evaluate
 from glassformer.model.far import MOST_KEPT
-from glassformer.model.limit import list_limits
 from glassformer.model.load import LoadedModel
 from glassformer.model.selfcheck import CHECK_TOKENS, Measurement
 from glassformer.protocol.anatomy import Anatomy, Site

@@ -11,8 +11,9 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).parent.parent / "families"))
 from building import build
 
+from glassformer.compute import linear
 from glassformer.files.source import ModelSource
-from glassformer.model import linear, prepare
+from glassformer.model import prepare
 from glassformer.model.load import LoadedModel, wrap_model
 from glassformer.model.prepare import look_into, quicken_steps
 

@@ -132,7 +132,7 @@ def test_only_one_place_registers_hooks() -> None:
         for path in package.rglob("*.py")
         if re.search(r"register_(full_)?(forward|backward|module)_?\w*hook", path.read_text(encoding="utf-8"))
     ]
-    assert found == ["model/hooking.py"]
+    assert found == ["compute/hooking.py"]
 
 
 @pytest.mark.parametrize("family", ["mixture", "llama"])

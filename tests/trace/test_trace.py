@@ -8,12 +8,12 @@ import pytest
 import torch
 from tracing import Case, Close
 
+from glassformer.compute.key_value import KeyValueStore
+from glassformer.compute.library import find_cache_name
 from glassformer.engine.forward import PackedForward, Part
 from glassformer.engine.request import GenerationRequest
 from glassformer.engine.sequence import TokenSequence
 from glassformer.errors import BadValue, UnknownAddress, UnknownTrace
-from glassformer.model.key_value import KeyValueStore
-from glassformer.model.library import find_cache_name
 from glassformer.protocol.frames import decode_frame
 from glassformer.trace import materialise
 from glassformer.trace.store import TraceStore

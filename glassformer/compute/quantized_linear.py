@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from glassformer.model.exactness import is_exact, unit_roundoff
-from glassformer.model.quantize import find_whole_shape, is_quantised, name_format, read_whole
+from glassformer.compute.exactness import is_exact, unit_roundoff
+from glassformer.compute.quantize import find_whole_shape, is_quantised, name_format, read_whole
 
 log = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from glassformer.model.exactness import bound_error, gamma, is_exact, make_rows
-from glassformer.model.linear import choose_ways
-from glassformer.model.product import Product, Way, plainly, turned
+from glassformer.compute.exactness import bound_error, gamma, is_exact, make_rows
+from glassformer.compute.linear import choose_ways
+from glassformer.compute.product import Product, Way, plainly, turned
 
 WIDTH, FEATURES = 1024, 80
 Multiply = Callable[[Tensor, Tensor], Tensor]

@@ -6,11 +6,11 @@ from torch import Tensor, nn
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 from transformers.pytorch_utils import Conv1D
 
-from glassformer.model import linear
-from glassformer.model.key_value import KeyValueStore
-from glassformer.model.linear import copy_for_sums, install_products, remove_products
-from glassformer.model.packed_row import Span, packing
-from glassformer.model.product import (
+from glassformer.compute import linear
+from glassformer.compute.key_value import KeyValueStore
+from glassformer.compute.linear import copy_for_sums, install_products, remove_products
+from glassformer.compute.packed_row import Span, packing
+from glassformer.compute.product import (
     Product,
     count_copied,
     has_kernel,

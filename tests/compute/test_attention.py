@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from glassformer.model.attention import attend_rows
-from glassformer.model.exactness import gamma, unit_roundoff
+from glassformer.compute.attention import attend_rows
+from glassformer.compute.exactness import gamma, unit_roundoff
 
 SEQUENCES, KV_HEADS, KEYS, WIDTH = 3, 2, 70, 16
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)

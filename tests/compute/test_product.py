@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from glassformer.model import product
-from glassformer.model.exactness import bound_error, is_exact, unit_roundoff
-from glassformer.model.quantize import read_int8
+from glassformer.compute import product
+from glassformer.compute.exactness import bound_error, is_exact, unit_roundoff
+from glassformer.compute.quantize import read_int8
 
 WAYS = (product.plainly, product.turned, product.widened, product.narrowed, product.reordered)
 SHAPES = [(40, 24), (2500, 16)]

@@ -16,19 +16,19 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "engine"))
 from building import build
 from test_engine import GREEDY, start
 
+from glassformer.compute import compiled, linear, packing, product
+from glassformer.compute.attention import install
+from glassformer.compute.compiled import Code, CompiledForward, install_compiled
+from glassformer.compute.key_value import KeyValueStore
+from glassformer.compute.linear import install_products
+from glassformer.compute.packed_row import Span
+from glassformer.compute.packing import compute_packed
 from glassformer.engine.engine import Engine
 from glassformer.engine.request import GenerationRequest
 from glassformer.engine.sequence import Watcher
 from glassformer.files.source import Catalog, ModelSource
-from glassformer.model import compiled, linear, packing, product
-from glassformer.model.attention import install
 from glassformer.model.capture import Capture
-from glassformer.model.compiled import Code, CompiledForward, install_compiled
-from glassformer.model.key_value import KeyValueStore
-from glassformer.model.linear import install_products
 from glassformer.model.load import LoadedModel, wrap_model
-from glassformer.model.packed_row import Span
-from glassformer.model.packing import compute_packed
 from glassformer.model.registry import Registry
 from glassformer.protocol.messages import Intervention
 from glassformer.trace.intervention import Intervened
@@ -293,8 +293,8 @@ def test_what_gains_nothing_or_changes_logits_is_left_as_it_was(
 WITHOUT_COMPILER = """
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
-from glassformer.model.attention import install
-from glassformer.model.compiled import install_compiled
+from glassformer.compute.attention import install
+from glassformer.compute.compiled import install_compiled
 
 config = LlamaConfig(hidden_size=32, intermediate_size=48, num_hidden_layers=2, vocab_size=64)
 model = LlamaForCausalLM(config).eval().requires_grad_(False)

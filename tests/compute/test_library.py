@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from glassformer.model.library import find_cache_name
+from glassformer.compute.library import find_cache_name
 
 SHAPES: dict[str, dict[str, Any]] = {
     "llama": {"num_attention_heads": 4, "intermediate_size": 48},

@@ -7,16 +7,16 @@ import pytest
 import torch
 from tiny import make_model
 
+from glassformer.compute import computing as module
+from glassformer.compute.computing import Crew, IdleCores, read_idle_secs
+from glassformer.compute.thread_count import Step, ThreadCount
 from glassformer.engine import forward
 from glassformer.engine.generation import decode
 from glassformer.engine.request import GenerationRequest
 from glassformer.files.source import Catalog
-from glassformer.model import computing as module
 from glassformer.model import rerun
-from glassformer.model.computing import Crew, IdleCores, read_idle_secs
 from glassformer.model.load import load_model
 from glassformer.model.prepare import look_into
-from glassformer.model.thread_count import Step, ThreadCount
 from glassformer.protocol.messages import Sampling
 from glassformer.trace.store import TraceStore
 

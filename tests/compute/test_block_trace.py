@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from glassformer.model.block_trace import NotTraceable, multiply_row, trace_block
+from glassformer.compute.block_trace import NotTraceable, multiply_row, trace_block
 
 
 class Block(nn.Module):

@@ -24,14 +24,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from glassformer.model.attention import find_watch, watching
-from glassformer.model.attention_call import AttentionCall
-from glassformer.model.block_trace import BlockTrace, NotTraceable, trace_block
-from glassformer.model.hooking import hook_input
-from glassformer.model.key_value import KeyValueStore
-from glassformer.model.linear import WORTH, copy_for_sums, is_plain_linear, list_shortened
-from glassformer.model.packed_row import Span, find_packing
-from glassformer.model.packing import compute_packed, is_small
+from glassformer.compute.attention import find_watch, watching
+from glassformer.compute.attention_call import AttentionCall
+from glassformer.compute.block_trace import BlockTrace, NotTraceable, trace_block
+from glassformer.compute.hooking import hook_input
+from glassformer.compute.key_value import KeyValueStore
+from glassformer.compute.linear import WORTH, copy_for_sums, is_plain_linear, list_shortened
+from glassformer.compute.packed_row import Span, find_packing
+from glassformer.compute.packing import compute_packed, is_small
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

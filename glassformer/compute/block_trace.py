@@ -20,8 +20,8 @@ from torch.func import functional_call
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
-from glassformer.model.attention import is_traced, tracing
-from glassformer.model.linear import own_products
+from glassformer.compute.attention import is_traced, tracing
+from glassformer.compute.linear import own_products
 
 # Sums that a loop of compiled code carries on side by side: a single one waits for its own last addition, and for
 # more than some there are no registers.

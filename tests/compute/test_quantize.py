@@ -11,18 +11,18 @@ from safetensors.torch import load_file, save_file
 from tiny import make_model
 from transformers import AutoModelForCausalLM
 
+from glassformer.compute import linear
+from glassformer.compute.key_value import KeyValueStore
+from glassformer.compute.packed_row import Span
+from glassformer.compute.packing import compute_packed, is_small
+from glassformer.compute.quantize import check_quantised, find_method, read_whole
 from glassformer.errors import ModelRefused
 from glassformer.files.size import read_headers
 from glassformer.files.source import Catalog, ModelSource
-from glassformer.model import linear
-from glassformer.model.key_value import KeyValueStore
 from glassformer.model.load import LoadedModel, load_model
 from glassformer.model.options import LoadOptions
-from glassformer.model.packed_row import Span
-from glassformer.model.packing import compute_packed, is_small
 from glassformer.model.plan import plan_load
 from glassformer.model.prepare import look_into, quicken_steps
-from glassformer.model.quantize import check_quantised, find_method, read_whole
 from glassformer.trace.weights import weight_zarr_get
 
 LIBRARIES = {"int8": "torchao", "int4": "bitsandbytes"}

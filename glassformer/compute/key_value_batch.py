@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from glassformer.model.key_value import FIRST_CAPACITY, Buffers, KeyValueStore
+from glassformer.compute.key_value import FIRST_CAPACITY, Buffers, KeyValueStore
 
 if TYPE_CHECKING:
-    from glassformer.model.packed_row import Span
+    from glassformer.compute.packed_row import Span
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from glassformer.model.thread_count import LATEST_SECS, Step, ThreadCount
+from glassformer.compute.thread_count import LATEST_SECS, Step, ThreadCount
 
 # What a step of a machine takes with so many threads: wall seconds and processor seconds.
 Machine = Callable[[int], tuple[float, float]]

@@ -23,9 +23,9 @@ from torch.nn import functional
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from glassformer.model.attention_call import AttentionCall
-from glassformer.model.packed_row import NotPackable, Packing, Pattern, find_packing, make_mask
-from glassformer.model.product import has_kernel
+from glassformer.compute.attention_call import AttentionCall
+from glassformer.compute.packed_row import NotPackable, Packing, Pattern, find_packing, make_mask
+from glassformer.compute.product import has_kernel
 
 NAME = "glassformer"
 # How many numbers of keys are widened for one call at most: a float32 copy of 8 MiB, and as much of values.

@@ -4,7 +4,7 @@ A step multiplies each weight with a few rows. Libraries are made for many rows,
 `torch.nn.functional.linear` needs three times as long for four rows as for one, where the same product turned around,
 computed from weights of fewer bits widened a strip at a time, or from a copy of the weight in the order of a library's
 kernels costs what reading the weights costs. Where a processor has no 16-bit arithmetic, it takes seven times as long
-for the many rows of a prompt as the widened weights do. `model/linear.py` finds out which is quickest.
+for the many rows of a prompt as the widened weights do. `compute/linear.py` finds out which is quickest.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from glassformer.model.exactness import is_exact
-from glassformer.model.quantize import read_int8
+from glassformer.compute.exactness import is_exact
+from glassformer.compute.quantize import read_int8
 
 Product = Callable[[Tensor], Tensor]
 """Of rows [row, d_in] with a weight [d_out, d_in] that it knows: [row, d_out]."""

@@ -18,15 +18,15 @@ from torch import Tensor, nn
 from transformers import Cache
 from transformers.cache_utils import DynamicSlidingWindowLayer
 
-from glassformer.model.attention import NAME
-from glassformer.model.computing import computing
-from glassformer.model.generate import make_first_arguments, takes_positions
-from glassformer.model.hooking import hook_input, hook_output
-from glassformer.model.key_value import KeyValueStore
-from glassformer.model.key_value_batch import BatchedRows, KeyValueBatches
-from glassformer.model.library import find_cache_name
-from glassformer.model.limit import list_limits
-from glassformer.model.packed_row import Pattern, Span, packing
+from glassformer.compute.attention import NAME
+from glassformer.compute.computing import computing
+from glassformer.compute.generate import make_first_arguments, takes_positions
+from glassformer.compute.hooking import hook_input, hook_output
+from glassformer.compute.key_value import KeyValueStore
+from glassformer.compute.key_value_batch import BatchedRows, KeyValueBatches
+from glassformer.compute.library import find_cache_name
+from glassformer.compute.limit import list_limits
+from glassformer.compute.packed_row import Pattern, Span, packing
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from glassformer.model.thread_count import Step, ThreadCount
+from glassformer.compute.thread_count import Step, ThreadCount
 
 # Set to 1 to leave torch's threads alone.
 FIXED = "GLASSFORMER_FIXED_THREADS"

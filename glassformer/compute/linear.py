@@ -1,6 +1,6 @@
 """The linear layers of a packed step on a CPU: each computed in whichever exact way is quickest there.
 
-Which of the ways in `model/product.py` that is depends on the processor, on what the weights are kept in (plain
+Which of the ways in `compute/product.py` that is depends on the processor, on what the weights are kept in (plain
 numbers, or torchao's int8), and on the number of rows, so it is measured once on the model's own weights
 (bench/results/product.md). So is how exact a way is: one that errs by more than sums in another order can is not used.
 """
@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers.pytorch_utils import Conv1D
 
-from glassformer.model.computing import computing
-from glassformer.model.exactness import is_exact
-from glassformer.model.packed_row import is_packing
-from glassformer.model.product import Product, Way, copy_in_16_bits, count_copied, list_ways, plainly
-from glassformer.model.quantize import count_bytes, name_format, read_int8
+from glassformer.compute.computing import computing
+from glassformer.compute.exactness import is_exact
+from glassformer.compute.packed_row import is_packing
+from glassformer.compute.product import Product, Way, copy_in_16_bits, count_copied, list_ways, plainly
+from glassformer.compute.quantize import count_bytes, name_format, read_int8
 
 log = logging.getLogger(__name__)
 

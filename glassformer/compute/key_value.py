@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from glassformer.model.key_value_batch import KeyValueBatch
+    from glassformer.compute.key_value_batch import KeyValueBatch
 
 FIRST_CAPACITY = 64
 

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from transformers.masking_utils import sdpa_mask
 
-from glassformer.model.attention_call import AttentionCall
-from glassformer.model.key_value import KeyValueStore
-from glassformer.model.key_value_batch import BatchedRows
+from glassformer.compute.attention_call import AttentionCall
+from glassformer.compute.key_value import KeyValueStore
+from glassformer.compute.key_value_batch import BatchedRows
 
 _local = threading.local()
 
