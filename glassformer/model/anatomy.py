@@ -17,11 +17,11 @@ from glassformer.errors import ModelFailed, NoRoom
 from glassformer.model.candidate import Candidates
 from glassformer.model.capture import split_address
 from glassformer.model.load import LoadedModel
-from glassformer.model.naming import say_plainly
 from glassformer.model.outline import BLOCK_POINTS, Outline, describe_unread, list_addresses
 from glassformer.model.selfcheck import Finding, Measurement, keep_true_attention, make_check_prompt
 from glassformer.model.settle import settle
 from glassformer.protocol.anatomy import Anatomy, Check, Site
+from glassformer.structure.naming import say_plainly
 
 log = logging.getLogger(__name__)
 

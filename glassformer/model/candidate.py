@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from glassformer.compute.quantize import find_whole_shape
 from glassformer.model.equation import FUNCTIONS
-from glassformer.model.structure import Projection, Refusal, Structure
 from glassformer.protocol.anatomy import Equation, EquationInput, Input, Operation, SiteInput, WeightInput
+from glassformer.structure.structure import Projection, Refusal, Structure
 
 # (pairing of features, how the model keeps its table): see `equation.spread_table`.
 ROTARY_STYLES = (

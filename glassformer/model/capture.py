@@ -16,8 +16,8 @@ from glassformer.compute.attention import watching
 from glassformer.compute.attention_call import AttentionCall
 from glassformer.compute.hooking import hook_input, hook_output
 from glassformer.errors import UnknownAddress
-from glassformer.model.residual import first_tensor
-from glassformer.model.structure import Hook, Refusal, Structure
+from glassformer.structure.residual import first_tensor
+from glassformer.structure.structure import Hook, Refusal, Structure
 
 # Points that no module boundary carries: the attention tap gives them.
 TAPPED_POINTS = frozenset({"q", "k", "v", "attn_scores", "attn_probs"})

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from glassformer.compute.hooking import hook_input, hook_output
 from glassformer.model.comparison import compare
-from glassformer.model.residual import first_tensor
-from glassformer.model.structure import Refusal, Structure
+from glassformer.structure.residual import first_tensor
+from glassformer.structure.structure import Refusal, Structure
 
 
 @dataclass(slots=True)

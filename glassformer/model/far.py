@@ -21,7 +21,7 @@ from glassformer.compute.limit import Limit
 from glassformer.errors import UnknownAddress
 from glassformer.model.capture import Capture
 from glassformer.model.rerun import rerun_block
-from glassformer.model.structure import Structure
+from glassformer.structure.structure import Structure
 
 # Points whose equations may depend on where a position stands.
 PLACED_POINTS = ("q", "k", "attn_scores")

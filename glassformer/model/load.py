@@ -38,14 +38,14 @@ from glassformer.files.size import read_headers
 from glassformer.files.source import ModelSource
 from glassformer.model.causal import sees_later_tokens
 from glassformer.model.config import find_context, read_config
-from glassformer.model.naming import teach_names
 from glassformer.model.options import LoadOptions
 from glassformer.model.plan import Plan, plan_load
 from glassformer.model.reading import BUILDING, listen_to_reading
-from glassformer.model.structure import Structure
 from glassformer.model.token_text import UNFINISHED, Affixes, TokenTexts, find_affixes
 from glassformer.protocol.anatomy import Anatomy
 from glassformer.protocol.messages import ChatMessage, Token
+from glassformer.structure.naming import teach_names
+from glassformer.structure.structure import Structure
 
 if TYPE_CHECKING:
     from glassformer.model.anatomy import Checkup

@@ -17,7 +17,6 @@ from glassformer.model.field import first_number
 from glassformer.model.latex import write_latex
 from glassformer.model.load import LoadedModel
 from glassformer.model.selfcheck import Finding, Measurement
-from glassformer.model.structure import Projection, Refusal, Structure
 from glassformer.protocol.anatomy import (
     Anatomy,
     Axis,
@@ -29,6 +28,7 @@ from glassformer.protocol.anatomy import (
     Site,
     Weight,
 )
+from glassformer.structure.structure import Projection, Refusal, Structure
 
 BLOCK_POINTS = (
     "resid_pre",

@@ -20,8 +20,8 @@ from glassformer.compute.computing import computing
 from glassformer.compute.generate import make_whole_arguments
 from glassformer.compute.hooking import hook_input, hook_output
 from glassformer.model.capture import Capture
-from glassformer.model.residual import first_tensor
-from glassformer.model.structure import Hook, Structure
+from glassformer.structure.residual import first_tensor
+from glassformer.structure.structure import Hook, Structure
 
 
 class _Reached(Exception):

@@ -33,8 +33,8 @@ from glassformer.model.eager import Eager, run_eager
 from glassformer.model.equation import close_factor, evaluate, find_open
 from glassformer.model.far import PLACED_POINTS, Far
 from glassformer.model.rerun import rerun_block, rerun_tail
-from glassformer.model.structure import Refusal, Structure
 from glassformer.protocol.anatomy import Check, Equation
+from glassformer.structure.structure import Refusal, Structure
 
 log = logging.getLogger(__name__)
 

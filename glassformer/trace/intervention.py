@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from glassformer.compute.hooking import hook_input, hook_output
 from glassformer.errors import BadValue, UnknownAddress
 from glassformer.model.capture import Capture, locate, split_address
-from glassformer.model.residual import first_tensor
-from glassformer.model.structure import Hook, Refusal, Structure
 from glassformer.protocol.anatomy import Site
 from glassformer.protocol.messages import Intervention, Span
+from glassformer.structure.residual import first_tensor
+from glassformer.structure.structure import Hook, Refusal, Structure
 from glassformer.trace.recording import Recording
 
 # Points whose tensor nothing reads but through the boundary where it is changed.

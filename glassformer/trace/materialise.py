@@ -18,7 +18,7 @@ from glassformer.compute.computing import computing
 from glassformer.errors import ModelFailed
 from glassformer.model.capture import Capture, split_address
 from glassformer.model.rerun import rerun_block
-from glassformer.model.structure import Structure
+from glassformer.structure.structure import Structure
 from glassformer.tiles.level import Region
 
 # Formed from q and k when asked for.

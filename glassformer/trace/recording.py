@@ -18,8 +18,8 @@ from torch import Tensor
 
 from glassformer.errors import BadValue, ModelFailed
 from glassformer.model.capture import Capture
-from glassformer.model.structure import Structure
 from glassformer.protocol.frames import encode_frame
+from glassformer.structure.structure import Structure
 
 # Positions a new buffer holds; it doubles from there, so a step copies nothing most of the time.
 FIRST_CAPACITY = 64

@@ -20,8 +20,8 @@ from glassformer.engine.request import DecodedToken, GenerationRequest
 from glassformer.engine.sequence import TokenSequence, Watcher
 from glassformer.errors import ModelFailed, Stopping, TooMany
 from glassformer.model.load import LoadedModel
-from glassformer.model.structure import Structure
 from glassformer.protocol.messages import Intervention, Sampling
+from glassformer.structure.structure import Structure
 from glassformer.trace.intervention import Intervened
 from glassformer.trace.recording import Recording
 

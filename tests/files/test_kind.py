@@ -14,7 +14,7 @@ from glassformer.cli import app
 from glassformer.errors import ModelRefused
 from glassformer.files.source import ModelSource
 from glassformer.model.load import load_model, load_tokenizer
-from glassformer.model.naming import say_plainly
+from glassformer.structure.naming import say_plainly
 
 EVIL = "from pathlib import Path\nPath(__file__).with_name('ran').write_text('it ran')\n"
 

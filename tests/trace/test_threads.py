@@ -17,8 +17,8 @@ import glassformer
 from glassformer.errors import ModelFailed
 from glassformer.model.capture import Capture, locate
 from glassformer.model.rerun import rerun_block
-from glassformer.model.structure import Hook, Structure
 from glassformer.protocol.messages import Intervention
+from glassformer.structure.structure import Hook, Structure
 from glassformer.trace.intervention import applied
 from glassformer.trace.lens import read_lens_table
 from glassformer.trace.materialise import BlockSites, check_whole

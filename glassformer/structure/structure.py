@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 from glassformer.compute.generate import make_whole_arguments
 from glassformer.compute.quantize import find_whole_shape, read_whole
 from glassformer.errors import UnknownAddress
-from glassformer.model.module import (
+from glassformer.structure.module import (
     find_linear,
     first_sentence,
     is_norm,
@@ -29,7 +29,7 @@ from glassformer.model.module import (
     measure_window,
     takes_choice,
 )
-from glassformer.model.residual import ResidualTap
+from glassformer.structure.residual import ResidualTap
 
 
 @dataclass(frozen=True, slots=True)

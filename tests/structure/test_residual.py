@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from glassformer.model.residual import FEW_ROWS, ResidualTap
+from glassformer.structure.residual import FEW_ROWS, ResidualTap
 
 
 class Widening(nn.Module):

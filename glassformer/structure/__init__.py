@@ -1,0 +1,1 @@
+"""Which module plays which role, read from the model itself; the only user of interp-engine."""
