@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import torch
 
-from glassformer.model.equation import FUNCTIONS
+from glassformer.operation.equation import FUNCTIONS
+from glassformer.operation.formula import evaluate
 from glassformer.protocol.explanation import Explanation
-from glassformer.trace.formula import evaluate
 
 # Rounding of a few float64 operations, relative to what is summed.
 TOLERANCE = 1e-12

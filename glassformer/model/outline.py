@@ -14,9 +14,9 @@ from glassformer.compute.quantize import find_whole_shape, name_format
 from glassformer.model.capture import split_address
 from glassformer.model.dimension import BLOCKS, D_HEAD, HEADS, KV_HEADS, WIDTH
 from glassformer.model.field import first_number
-from glassformer.model.latex import write_latex
 from glassformer.model.load import LoadedModel
 from glassformer.model.selfcheck import Finding, Measurement
+from glassformer.operation.latex import write_latex
 from glassformer.protocol.anatomy import (
     Anatomy,
     Axis,

@@ -30,9 +30,9 @@ from glassformer.errors import UnknownAddress
 from glassformer.model.capture import Capture, locate, split_address
 from glassformer.model.comparison import compare, is_same, worse_of
 from glassformer.model.eager import Eager, run_eager
-from glassformer.model.equation import close_factor, evaluate, find_open
 from glassformer.model.far import PLACED_POINTS, Far
 from glassformer.model.rerun import rerun_block, rerun_tail
+from glassformer.operation.equation import close_factor, evaluate, find_open
 from glassformer.protocol.anatomy import Check, Equation
 from glassformer.structure.structure import Refusal, Structure
 

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from html import escape
 
+from glassformer.operation.formula import write_formula, write_pattern
 from glassformer.protocol.explanation import Explanation, Operand, Part, Term, TotalPart
-from glassformer.trace.formula import write_formula, write_pattern
 
 # Terms shown in a terminal; all that are listed are shown in a notebook.
 SHOWN_TERMS = 8

@@ -1,7 +1,7 @@
 """The message that explains one cell: its terms, and for each the small formula that computes it from its operands.
 
 A formula is a tree of a closed set of parts. Whoever shows a term writes its formula with the operands' numbers, so
-that what stands on the screen is what was computed; whoever checks it evaluates the same tree (`trace/formula.py`).
+that what stands on the screen is what was computed; whoever checks it evaluates the same tree (`operation/formula.py`).
 """
 
 from __future__ import annotations

@@ -17,11 +17,14 @@ import torch
 
 from glassformer.compute.overflow import advise
 from glassformer.errors import UnknownAddress
-from glassformer.model.equation import (
+from glassformer.operation.cell import Cell, cell_of
+from glassformer.operation.equation import (
     allowed,
     rotary_partner,
     spread_table,
 )
+from glassformer.operation.formula import FIRST, PAIR, TOTAL, add_up, bracket, named, product, times
+from glassformer.operation.term import Addend, distinct, label_of, merged_terms, number, scaled
 from glassformer.protocol.anatomy import Equation, EquationInput, Input, Site, SiteInput, WeightInput
 from glassformer.protocol.explanation import (
     Explanation,
@@ -31,11 +34,8 @@ from glassformer.protocol.explanation import (
     SumPart,
     TermPart,
 )
-from glassformer.trace.cell import Cell, cell_of
-from glassformer.trace.formula import FIRST, PAIR, TOTAL, add_up, bracket, named, product, times
 from glassformer.trace.operand import Operands, weight_operand
 from glassformer.trace.share import share_experts, share_row
-from glassformer.trace.term import Addend, distinct, label_of, merged_terms, number, scaled
 
 if TYPE_CHECKING:
     from glassformer.trace.trace import Trace

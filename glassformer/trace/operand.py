@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from glassformer.errors import UnknownAddress
-from glassformer.model.equation import FUNCTIONS, cut_weight, list_rows
+from glassformer.operation.equation import FUNCTIONS, cut_weight, list_rows
 from glassformer.protocol.anatomy import Equation, EquationInput, Input, SiteInput, WeightInput
 from glassformer.protocol.explanation import Operand
 

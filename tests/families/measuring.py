@@ -26,9 +26,9 @@ from glassformer.errors import UnknownAddress
 from glassformer.files.source import ModelSource
 from glassformer.model.anatomy import build_anatomy
 from glassformer.model.causal import sees_later_tokens
-from glassformer.model.equation import evaluate
 from glassformer.model.load import LoadedModel, wrap_model
 from glassformer.model.selfcheck import Measurement
+from glassformer.operation.equation import evaluate
 from glassformer.protocol.anatomy import Anatomy, Site
 from glassformer.trace.store import TraceStore
 from glassformer.trace.trace import Trace

@@ -10,10 +10,10 @@ from glassformer.compute.limit import list_limits
 from glassformer.errors import UnknownAddress
 from glassformer.model.anatomy import build_anatomy
 from glassformer.model.comparison import compare
-from glassformer.model.equation import evaluate
 from glassformer.model.far import MOST_KEPT
 from glassformer.model.load import LoadedModel
 from glassformer.model.selfcheck import CHECK_TOKENS, Measurement
+from glassformer.operation.equation import evaluate
 from glassformer.protocol.anatomy import Anatomy, Site
 
 LLAMA4: dict[str, Any] = {

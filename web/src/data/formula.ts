@@ -1,6 +1,6 @@
 import type { NumberPart, Operand, Part, ProductPart, Term } from "../protocol/formulaParts";
 
-/** Small formulas of an explanation, made as `glassformer/trace/formula.py` makes them. */
+/** Small formulas of an explanation, made as `glassformer/operation/formula.py` makes them. */
 
 export const FIRST: Part = { kind: "operand", at: 0 };
 export const TOTAL: Part = { kind: "total" };

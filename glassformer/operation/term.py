@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from glassformer.operation.formula import moved, plus, times
 from glassformer.protocol.explanation import Operand, Part, Term
-from glassformer.trace.formula import moved, plus, times
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from glassformer.operation.formula import FIRST, TOTAL, add_up, named, with_total
+from glassformer.operation.term import Addend, number
 from glassformer.protocol.explanation import Operand, Part, TermPart
-from glassformer.trace.formula import FIRST, TOTAL, add_up, named, with_total
-from glassformer.trace.term import Addend, number
 
 
 @dataclass(slots=True)
