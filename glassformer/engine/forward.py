@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from glassformer.capture.capture import Capture
 from glassformer.compute.computing import computing
 from glassformer.compute.generate import ModuleState, make_first_arguments
 from glassformer.compute.key_value import KeyValueStore
@@ -21,7 +22,6 @@ from glassformer.compute.key_value_batch import KeyValueBatches
 from glassformer.compute.packed_row import Span
 from glassformer.compute.packing import compute_packed
 from glassformer.engine.sequence import TokenSequence
-from glassformer.model.capture import Capture
 from glassformer.model.load import LoadedModel
 
 

@@ -12,11 +12,11 @@ from typing import Protocol
 
 from torch import Tensor
 
+from glassformer.capture.capture import Capture
 from glassformer.engine.request import DecodedToken, FinishReason, GenerationRequest
 from glassformer.engine.sampling import make_sampler
 from glassformer.engine.text import Detokenizer, StopStrings
 from glassformer.errors import BadValue, TooLong
-from glassformer.model.capture import Capture
 from glassformer.model.load import LoadedModel
 
 

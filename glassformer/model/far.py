@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
+from glassformer.capture.capture import Capture
+from glassformer.capture.rerun import rerun_block
 from glassformer.compute.attention_call import AttentionCall
 from glassformer.compute.generate import takes_positions
 from glassformer.compute.library import find_cache_name
 from glassformer.compute.limit import Limit
 from glassformer.errors import UnknownAddress
-from glassformer.model.capture import Capture
-from glassformer.model.rerun import rerun_block
 from glassformer.structure.structure import Structure
 
 # Points whose equations may depend on where a position stands.

@@ -10,8 +10,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from glassformer.capture.capture import split_address
 from glassformer.compute.quantize import find_whole_shape, name_format
-from glassformer.model.capture import split_address
 from glassformer.model.dimension import BLOCKS, D_HEAD, HEADS, KV_HEADS, WIDTH
 from glassformer.model.field import first_number
 from glassformer.model.load import LoadedModel

@@ -18,6 +18,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from glassformer.capture.capture import Capture, locate, split_address
+from glassformer.capture.rerun import rerun_block, rerun_tail
 from glassformer.compute.attention import UnknownAttention, install, select_attention
 from glassformer.compute.attention_call import AttentionCall, compute_probabilities
 from glassformer.compute.computing import computing
@@ -27,11 +29,9 @@ from glassformer.compute.limit import list_limits
 from glassformer.compute.overflow import advise, blank_shared, is_overflowing
 from glassformer.compute.shortage import is_shortage
 from glassformer.errors import UnknownAddress
-from glassformer.model.capture import Capture, locate, split_address
 from glassformer.model.comparison import compare, is_same, worse_of
 from glassformer.model.eager import Eager, run_eager
 from glassformer.model.far import PLACED_POINTS, Far
-from glassformer.model.rerun import rerun_block, rerun_tail
 from glassformer.operation.equation import close_factor, evaluate, find_open
 from glassformer.protocol.anatomy import Check, Equation
 from glassformer.structure.structure import Refusal, Structure

@@ -6,7 +6,7 @@ that gives it, or an equation of a later site that is computed from it. A site w
 
 from __future__ import annotations
 
-from glassformer.model.capture import split_address
+from glassformer.capture.capture import split_address
 from glassformer.model.selfcheck import Finding
 from glassformer.protocol.anatomy import Check, Equation, EquationInput, SiteInput
 

@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from glassformer.capture.capture import Capture, locate, split_address
 from glassformer.compute.hooking import hook_input, hook_output
 from glassformer.errors import BadValue, UnknownAddress
-from glassformer.model.capture import Capture, locate, split_address
 from glassformer.protocol.anatomy import Site
 from glassformer.protocol.messages import Intervention, Span
 from glassformer.structure.residual import first_tensor

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from glassformer.capture.rerun import rerun_tail
 from glassformer.compute.overflow import advise
 from glassformer.errors import BadValue, ModelFailed, UnknownAddress
-from glassformer.model.rerun import rerun_tail
 from glassformer.protocol.anatomy import Site
 from glassformer.protocol.messages import Lens, LensCandidate, LensRow
 

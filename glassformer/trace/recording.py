@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from glassformer.capture.capture import Capture
 from glassformer.errors import BadValue, ModelFailed
-from glassformer.model.capture import Capture
 from glassformer.protocol.frames import encode_frame
 from glassformer.structure.structure import Structure
 

@@ -14,11 +14,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from glassformer.capture.capture import Capture
+from glassformer.capture.rerun import rerun_final_norm, rerun_tail, run_blocks
 from glassformer.compute.packing import find_rope_types
 from glassformer.errors import BadValue, UnknownAddress
-from glassformer.model.capture import Capture
 from glassformer.model.load import LoadedModel
-from glassformer.model.rerun import rerun_final_norm, rerun_tail, run_blocks
 from glassformer.protocol.anatomy import Anatomy, Site, list_sites
 from glassformer.protocol.explanation import Explanation
 from glassformer.protocol.messages import ChatMessage, Intervention

@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "engine"))
 from building import build
 from test_engine import GREEDY, start
 
+from glassformer.capture.capture import Capture
 from glassformer.compute import compiled, linear, packing, product
 from glassformer.compute.attention import install
 from glassformer.compute.compiled import Code, CompiledForward, install_compiled
@@ -27,7 +28,6 @@ from glassformer.engine.engine import Engine
 from glassformer.engine.request import GenerationRequest
 from glassformer.engine.sequence import Watcher
 from glassformer.files.source import Catalog, ModelSource
-from glassformer.model.capture import Capture
 from glassformer.model.load import LoadedModel, wrap_model
 from glassformer.model.registry import Registry
 from glassformer.protocol.messages import Intervention

@@ -7,6 +7,7 @@ import pytest
 import torch
 from tiny import make_model
 
+from glassformer.capture import rerun
 from glassformer.compute import computing as module
 from glassformer.compute.computing import Crew, IdleCores, read_idle_secs
 from glassformer.compute.thread_count import Step, ThreadCount
@@ -14,7 +15,6 @@ from glassformer.engine import forward
 from glassformer.engine.generation import decode
 from glassformer.engine.request import GenerationRequest
 from glassformer.files.source import Catalog
-from glassformer.model import rerun
 from glassformer.model.load import load_model
 from glassformer.model.prepare import look_into
 from glassformer.protocol.messages import Sampling

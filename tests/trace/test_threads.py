@@ -14,9 +14,9 @@ import torch
 from tracing import Case
 
 import glassformer
+from glassformer.capture.capture import Capture, locate
+from glassformer.capture.rerun import rerun_block
 from glassformer.errors import ModelFailed
-from glassformer.model.capture import Capture, locate
-from glassformer.model.rerun import rerun_block
 from glassformer.protocol.messages import Intervention
 from glassformer.structure.structure import Hook, Structure
 from glassformer.trace.intervention import applied

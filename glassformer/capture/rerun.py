@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from glassformer.capture.capture import Capture
 from glassformer.compute.computing import computing
 from glassformer.compute.generate import make_whole_arguments
 from glassformer.compute.hooking import hook_input, hook_output
-from glassformer.model.capture import Capture
 from glassformer.structure.residual import first_tensor
 from glassformer.structure.structure import Hook, Structure
 

@@ -1,0 +1,1 @@
+"""Values out of a running block, under the model's lock."""
