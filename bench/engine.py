@@ -39,7 +39,7 @@ from glassformer.engine.engine import Engine, Session
 from glassformer.engine.request import DecodedToken, GenerationRequest
 from glassformer.engine.sequence import TokenSequence
 from glassformer.files.source import Catalog, ModelSource
-from glassformer.model.load import LoadedModel, load_model, wrap_model
+from glassformer.loading.load import LoadedModel, load_model, wrap_model
 from glassformer.model.registry import Registry
 from glassformer.protocol.messages import Sampling
 from glassformer.trace.recording import Recording

@@ -35,8 +35,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from glassformer.files.source import ModelSource  # noqa: E402
+from glassformer.loading.load import load_model  # noqa: E402
 from glassformer.model.anatomy import build_anatomy  # noqa: E402
-from glassformer.model.load import load_model  # noqa: E402
 from glassformer.model.selfcheck import make_check_prompt  # noqa: E402
 from hatch_build import find_node  # noqa: E402
 

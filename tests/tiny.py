@@ -8,7 +8,7 @@ from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers, process
 from tokenizers import models as tokenizer_models
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from glassformer.model.reading import BUILDING
+from glassformer.loading.reading import BUILDING
 
 # Tiny matrices gain nothing from a second thread, and lose much where the cores are busy.
 torch.set_num_threads(1)

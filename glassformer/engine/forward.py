@@ -22,7 +22,7 @@ from glassformer.compute.key_value_batch import KeyValueBatches
 from glassformer.compute.packed_row import Span
 from glassformer.compute.packing import compute_packed
 from glassformer.engine.sequence import TokenSequence
-from glassformer.model.load import LoadedModel
+from glassformer.loading.load import LoadedModel
 
 
 @dataclass(slots=True)

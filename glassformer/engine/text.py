@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import compress
 
-from glassformer.model.token_text import UNFINISHED
+from glassformer.loading.token_text import UNFINISHED
 
 # The tokens that can lie between the border of a character and a place inside it: each has at least one of its bytes.
 MOST_PARTIAL_TOKENS = 3

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Literal
 from glassformer.errors import GlassformerError, ModelFailed, ModelRefused
 from glassformer.files.safety import read_json_object
 from glassformer.files.source import ModelSource
-from glassformer.model.options import LoadOptions
+from glassformer.loading.options import LoadOptions
 from glassformer.protocol.messages import LoadProgress, ModelSummary
 
 if TYPE_CHECKING:
-    from glassformer.model.load import LoadedModel
+    from glassformer.loading.load import LoadedModel
     from glassformer.model.prepare import Aftercare
 
 Listener = Callable[[LoadProgress], None]

@@ -37,8 +37,8 @@ def import_torch() -> None:
         gc.disable()
         try:
             import glassformer.compute.attention
+            import glassformer.loading.load  # noqa: F401
             import glassformer.model.anatomy
-            import glassformer.model.load  # noqa: F401
 
             # What has come in stays for good: no later collection needs to look at it again. Before any model
             # is built, since that would stay as well.

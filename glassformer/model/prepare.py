@@ -16,8 +16,8 @@ from glassformer.compute.computing import computing
 from glassformer.compute.linear import install_products, remove_products
 from glassformer.compute.overflow import advise
 from glassformer.errors import ModelFailed
+from glassformer.loading.load import LoadedModel
 from glassformer.model.anatomy import build_anatomy
-from glassformer.model.load import LoadedModel
 
 log = logging.getLogger(__name__)
 

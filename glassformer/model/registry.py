@@ -22,17 +22,17 @@ from glassformer.errors import GlassformerError, InUse, ModelFailed, NoRoom
 from glassformer.files.safety import check_folder
 from glassformer.files.size import StoredTensor, format_bytes, read_headers
 from glassformer.files.source import Catalog, ModelSource, open_catalog
+from glassformer.loading.memory import Room, measure_room
+from glassformer.loading.options import LoadOptions
+from glassformer.loading.room import WEIGHT_SHARE, describe_no_room, make_plan, refuse_too_large
 from glassformer.model.entry import Entry, Listener, blame_options, choose_idle, summarise
 from glassformer.model.imports import import_torch
-from glassformer.model.memory import Room, measure_room
-from glassformer.model.options import LoadOptions
-from glassformer.model.room import WEIGHT_SHARE, describe_no_room, make_plan, refuse_too_large
 from glassformer.protocol.messages import LoadProgress, ModelSummary
 from glassformer.settings import Settings
 
 if TYPE_CHECKING:
-    from glassformer.model.load import LoadedModel
-    from glassformer.model.plan import Plan
+    from glassformer.loading.load import LoadedModel
+    from glassformer.loading.plan import Plan
 
 log = logging.getLogger(__name__)
 
@@ -236,8 +236,8 @@ class Registry:
         weights = check_folder(folder, source.root)
         self._report(entry, "reading")
         import_torch()
+        from glassformer.loading.load import load_model
         from glassformer.model.anatomy import Checkup
-        from glassformer.model.load import load_model
         from glassformer.model.prepare import look_into, quicken_steps, try_writing
 
         plan = self._make_room(entry, folder / "config.json", read_headers(weights))

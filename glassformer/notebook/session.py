@@ -21,7 +21,7 @@ from glassformer.settings import Settings
 
 if TYPE_CHECKING:
     from glassformer.files.source import ModelSource
-    from glassformer.model.load import LoadedModel
+    from glassformer.loading.load import LoadedModel
     from glassformer.trace.store import TraceStore
     from glassformer.trace.trace import Trace as LiveTrace
 

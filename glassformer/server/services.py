@@ -25,7 +25,7 @@ from glassformer.settings import Settings
 
 if TYPE_CHECKING:
     from glassformer.engine.engine import Engine
-    from glassformer.model.load import LoadedModel
+    from glassformer.loading.load import LoadedModel
     from glassformer.server.trace_run import TraceRun
     from glassformer.trace.store import TraceStore
 

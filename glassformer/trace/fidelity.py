@@ -13,7 +13,7 @@ from torch import Tensor
 from glassformer.compute.attention import select_attention, watching
 from glassformer.engine.generation import decode
 from glassformer.engine.request import GenerationRequest
-from glassformer.model.load import LoadedModel
+from glassformer.loading.load import LoadedModel
 from glassformer.model.selfcheck import make_check_prompt
 from glassformer.trace.store import TraceStore
 

@@ -10,7 +10,7 @@ from glassformer.protocol.messages import Adopted, Sampling, Step, Token, TraceF
 
 if TYPE_CHECKING:
     from glassformer.engine.request import DecodedToken
-    from glassformer.model.load import LoadedModel
+    from glassformer.loading.load import LoadedModel
     from glassformer.trace.trace import Trace
 
 

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from glassformer.errors import UnknownTrace
-from glassformer.model.load import LoadedModel
+from glassformer.loading.load import LoadedModel
 from glassformer.protocol.messages import ChatMessage, Intervention
 from glassformer.trace.materialise import BlockSites
 from glassformer.trace.trace import Trace

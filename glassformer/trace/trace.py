@@ -18,7 +18,7 @@ from glassformer.capture.capture import Capture
 from glassformer.capture.rerun import rerun_final_norm, rerun_tail, run_blocks
 from glassformer.compute.packing import find_rope_types
 from glassformer.errors import BadValue, UnknownAddress
-from glassformer.model.load import LoadedModel
+from glassformer.loading.load import LoadedModel
 from glassformer.protocol.anatomy import Anatomy, Site, list_sites
 from glassformer.protocol.explanation import Explanation
 from glassformer.protocol.messages import ChatMessage, Intervention

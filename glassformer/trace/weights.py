@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import weakref
 
-from glassformer.model.load import LoadedModel
+from glassformer.loading.load import LoadedModel
 from glassformer.protocol.anatomy import Weight
 from glassformer.tiles.cache import ByteCache
 from glassformer.tiles.level import SMALLEST_SIDE, Array, Region, count_levels

@@ -8,7 +8,7 @@ from rich.console import Console
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from glassformer.errors import BadValue
-from glassformer.model.plan import choose_device
+from glassformer.loading.plan import choose_device
 from glassformer.training import card, loop, score, sorter, tales
 from glassformer.training.loop import Progression, Recipe
 

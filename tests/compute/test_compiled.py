@@ -28,7 +28,7 @@ from glassformer.engine.engine import Engine
 from glassformer.engine.request import GenerationRequest
 from glassformer.engine.sequence import Watcher
 from glassformer.files.source import Catalog, ModelSource
-from glassformer.model.load import LoadedModel, wrap_model
+from glassformer.loading.load import LoadedModel, wrap_model
 from glassformer.model.registry import Registry
 from glassformer.protocol.messages import Intervention
 from glassformer.trace.intervention import Intervened

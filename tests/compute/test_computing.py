@@ -15,7 +15,7 @@ from glassformer.engine import forward
 from glassformer.engine.generation import decode
 from glassformer.engine.request import GenerationRequest
 from glassformer.files.source import Catalog
-from glassformer.model.load import load_model
+from glassformer.loading.load import load_model
 from glassformer.model.prepare import look_into
 from glassformer.protocol.messages import Sampling
 from glassformer.trace.store import TraceStore

@@ -19,9 +19,9 @@ from glassformer.compute.quantize import check_quantised, find_method, read_whol
 from glassformer.errors import ModelRefused
 from glassformer.files.size import read_headers
 from glassformer.files.source import Catalog, ModelSource
-from glassformer.model.load import LoadedModel, load_model
-from glassformer.model.options import LoadOptions
-from glassformer.model.plan import plan_load
+from glassformer.loading.load import LoadedModel, load_model
+from glassformer.loading.options import LoadOptions
+from glassformer.loading.plan import plan_load
 from glassformer.model.prepare import look_into, quicken_steps
 from glassformer.trace.weights import weight_zarr_get
 

@@ -7,7 +7,7 @@ from tiny import SHAPES, make_model
 
 from glassformer.compute.attention import install
 from glassformer.files.source import Catalog
-from glassformer.model.load import LoadedModel, load_model
+from glassformer.loading.load import LoadedModel, load_model
 
 
 # Each shape once through packed forwards, and one of them through its own cache.

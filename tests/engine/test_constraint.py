@@ -15,7 +15,7 @@ from glassformer.engine.request import GenerationRequest
 from glassformer.engine.sampling import make_sampler
 from glassformer.errors import BadValue
 from glassformer.files.source import Catalog
-from glassformer.model.load import LoadedModel, load_model
+from glassformer.loading.load import LoadedModel, load_model
 from glassformer.protocol.messages import Constraint, Sampling
 
 PATTERNS = [

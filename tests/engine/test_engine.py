@@ -19,7 +19,7 @@ from glassformer.engine.generation import decode
 from glassformer.engine.request import DecodedToken, GenerationRequest
 from glassformer.engine.sequence import TokenSequence, Watcher
 from glassformer.errors import ModelFailed, Stopping, TooMany
-from glassformer.model.load import LoadedModel
+from glassformer.loading.load import LoadedModel
 from glassformer.protocol.messages import Intervention, Sampling
 from glassformer.structure.structure import Structure
 from glassformer.trace.intervention import Intervened

@@ -14,7 +14,7 @@ from glassformer.engine.generation import decode as decode_request
 from glassformer.engine.request import DecodedToken, GenerationRequest
 from glassformer.errors import BadValue, TooLong
 from glassformer.files.source import Catalog
-from glassformer.model.load import LoadedModel, load_model
+from glassformer.loading.load import LoadedModel, load_model
 from glassformer.protocol.messages import Sampling
 
 GREEDY = Sampling(temperature=0)

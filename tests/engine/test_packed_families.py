@@ -20,7 +20,7 @@ from glassformer.compute.attention import install
 from glassformer.engine.engine import Engine
 from glassformer.engine.request import GenerationRequest
 from glassformer.files.source import ModelSource
-from glassformer.model.load import wrap_model
+from glassformer.loading.load import wrap_model
 
 PACKED = (
     "cohere cohere2 deepseek_v3 diffllama exaone4 gemma gemma2 gemma3_text gemma3n_text glm4 gpt2 gpt_bigcode gpt_neox "

@@ -21,7 +21,7 @@ from glassformer.compute.packing import find_lengths, place_probes
 from glassformer.engine.engine import Engine
 from glassformer.engine.request import DecodedToken, GenerationRequest
 from glassformer.files.source import ModelSource
-from glassformer.model.load import LoadedModel, wrap_model
+from glassformer.loading.load import LoadedModel, wrap_model
 from glassformer.model.prepare import look_into
 from glassformer.protocol.messages import Sampling
 

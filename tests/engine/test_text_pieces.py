@@ -8,7 +8,7 @@ from tokenizers import Tokenizer, decoders, models
 from transformers import PreTrainedTokenizerFast
 
 from glassformer.engine.text import Detokenizer, StopStrings
-from glassformer.model.token_text import UNFINISHED
+from glassformer.loading.token_text import UNFINISHED
 
 TEXTS = [
     "the quick brown fox",

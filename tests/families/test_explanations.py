@@ -14,8 +14,8 @@ from measuring import NoTokenizer, record
 from glassformer.engine.sampling import check_row
 from glassformer.errors import ModelFailed
 from glassformer.files.source import ModelSource
+from glassformer.loading.load import LoadedModel, wrap_model
 from glassformer.model.anatomy import build_anatomy
-from glassformer.model.load import LoadedModel, wrap_model
 from glassformer.trace.lens import read_lens_table
 from glassformer.trace.trace import Trace
 

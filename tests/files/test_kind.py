@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from glassformer.cli import app
 from glassformer.errors import ModelRefused
 from glassformer.files.source import ModelSource
-from glassformer.model.load import load_model, load_tokenizer
+from glassformer.loading.load import load_model, load_tokenizer
 from glassformer.structure.naming import say_plainly
 
 EVIL = "from pathlib import Path\nPath(__file__).with_name('ran').write_text('it ran')\n"

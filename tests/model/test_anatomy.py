@@ -8,8 +8,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from glassformer.compute.attention import NAME
 from glassformer.files.source import ModelSource
+from glassformer.loading.load import LoadedModel, wrap_model
 from glassformer.model.anatomy import build_anatomy
-from glassformer.model.load import LoadedModel, wrap_model
 
 SIZES = {
     "vocab_size": 64,

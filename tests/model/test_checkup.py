@@ -23,10 +23,10 @@ from glassformer.engine.request import GenerationRequest
 from glassformer.engine.sequence import TokenSequence
 from glassformer.errors import NoRoom, UnknownAddress
 from glassformer.files.source import Catalog, ModelSource
+from glassformer.loading.load import LoadedModel, load_model
+from glassformer.loading.reading import BUILDING
 from glassformer.model.anatomy import Checkup, build_anatomy
-from glassformer.model.load import LoadedModel, load_model
 from glassformer.model.prepare import Aftercare
-from glassformer.model.reading import BUILDING
 from glassformer.model.registry import Registry
 from glassformer.protocol.anatomy import Anatomy, Site, list_sites
 from glassformer.protocol.messages import Sampling

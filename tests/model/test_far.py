@@ -8,10 +8,10 @@ from test_anatomy import load_tiny
 
 from glassformer.compute.limit import list_limits
 from glassformer.errors import UnknownAddress
+from glassformer.loading.load import LoadedModel
 from glassformer.model.anatomy import build_anatomy
 from glassformer.model.comparison import compare
 from glassformer.model.far import MOST_KEPT
-from glassformer.model.load import LoadedModel
 from glassformer.model.selfcheck import CHECK_TOKENS, Measurement
 from glassformer.operation.equation import evaluate
 from glassformer.protocol.anatomy import Anatomy, Site

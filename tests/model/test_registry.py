@@ -12,10 +12,10 @@ from tiny import make_model, make_models
 
 from glassformer.errors import BadValue, InUse, ModelRefused, NoRoom, UnknownModel
 from glassformer.files.source import Catalog
-from glassformer.model.memory import Room, spread_over_gpus
-from glassformer.model.options import LoadOptions
+from glassformer.loading.memory import Room, spread_over_gpus
+from glassformer.loading.options import LoadOptions
+from glassformer.loading.room import describe_no_room
 from glassformer.model.registry import Registry
-from glassformer.model.room import describe_no_room
 from glassformer.protocol.messages import LoadProgress
 
 

@@ -16,7 +16,7 @@ from glassformer.engine.generation import decode
 from glassformer.engine.request import GenerationRequest
 from glassformer.errors import ModelFailed
 from glassformer.files.source import ModelSource
-from glassformer.model.load import LoadedModel, wrap_model
+from glassformer.loading.load import LoadedModel, wrap_model
 from glassformer.model.prepare import look_into
 from glassformer.protocol.frames import decode_frame
 from glassformer.protocol.messages import Sampling

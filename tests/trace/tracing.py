@@ -10,8 +10,8 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from glassformer.files.source import ModelSource
+from glassformer.loading.load import LoadedModel, wrap_model
 from glassformer.model.anatomy import build_anatomy
-from glassformer.model.load import LoadedModel, wrap_model
 from glassformer.trace.store import TraceStore
 from glassformer.trace.trace import Trace
 

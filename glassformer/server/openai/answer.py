@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 
 from glassformer.engine.request import DecodedToken
 from glassformer.errors import GlassformerError
-from glassformer.model.token_text import TokenTexts
+from glassformer.loading.token_text import TokenTexts
 from glassformer.server.errors import error_body, find_status
 from glassformer.server.framing import event
 from glassformer.server.openai.error import find_code, openai_body, openai_status

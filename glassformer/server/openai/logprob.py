@@ -13,7 +13,7 @@ from typing import Any
 
 from glassformer.engine.request import DecodedToken
 from glassformer.engine.text import Detokenizer
-from glassformer.model.token_text import UNFINISHED, TokenText, TokenTexts
+from glassformer.loading.token_text import UNFINISHED, TokenText, TokenTexts
 
 # JSON has no infinity; this is what the surface's clients know for "practically impossible".
 LEAST_LOGPROB = -9999.0

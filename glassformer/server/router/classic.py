@@ -112,8 +112,8 @@ async def config(body: ClassicRequest, services: ServicesOf) -> dict[str, Any]:
 def read_dimensions(services: Services, model_id: str) -> dict[str, Any]:
     """The model's dimensions from its config alone, under both naming habits."""
     import_torch()
-    from glassformer.model.config import read_config
-    from glassformer.model.dimension import list_dimensions
+    from glassformer.loading.config import read_config
+    from glassformer.loading.dimension import list_dimensions
 
     catalog = services.registry.catalog
     source = catalog.find(model_id)

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Header, Query
 from starlette.responses import Response
 
 from glassformer.errors import InUse, ModelFailed
-from glassformer.model.options import LoadOptions
+from glassformer.loading.options import LoadOptions
 from glassformer.protocol.anatomy import Anatomy, CheckedParts
 from glassformer.protocol.messages import LoadProgress, LoadRequest, ModelList, ModelSummary
 from glassformer.server.framing import event
@@ -21,7 +21,7 @@ from glassformer.server.stream import EventStream
 from glassformer.settings import Settings
 
 if TYPE_CHECKING:
-    from glassformer.model.load import LoadedModel
+    from glassformer.loading.load import LoadedModel
 
 router = APIRouter(prefix="/api/models", tags=["models"])
 

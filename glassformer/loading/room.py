@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from glassformer.errors import NoRoom
 from glassformer.files.size import StoredTensor, format_bytes
+from glassformer.loading.memory import Room
+from glassformer.loading.options import LoadOptions
 from glassformer.model.imports import import_torch
-from glassformer.model.memory import Room
-from glassformer.model.options import LoadOptions
 
 if TYPE_CHECKING:
-    from glassformer.model.plan import Plan
+    from glassformer.loading.plan import Plan
 
 # Share of the memory for weights where no number is set; the rest is for caches, recordings and other programs.
 WEIGHT_SHARE = {"cpu": 0.6, "mps": 0.6, "cuda": 0.85}
@@ -21,7 +21,7 @@ WEIGHT_SHARE = {"cpu": 0.6, "mps": 0.6, "cuda": 0.85}
 def make_plan(options: LoadOptions, config: Path, tensors: list[StoredTensor]) -> Plan:
     """How a model with this config and these tensors will be loaded. Brings torch in. Raises as `plan_load`."""
     import_torch()
-    from glassformer.model.plan import plan_load
+    from glassformer.loading.plan import plan_load
 
     return plan_load(config, tensors, options)
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from transformers import AutoConfig
 
-from glassformer.model.dimension import list_dimensions
-from glassformer.model.field import first_number, read_field
+from glassformer.loading.dimension import list_dimensions
+from glassformer.loading.field import first_number, read_field
 
 GEMMA = {
     "hidden_size": 32,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from glassformer.errors import ModelRefused
-from glassformer.model.config import find_context
-from glassformer.model.field import first_number
+from glassformer.loading.config import find_context
+from glassformer.loading.field import first_number
 
 WIDTH = ("hidden_size", "n_embd", "d_model", "dim", "n_embed")
 BLOCKS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")

@@ -15,10 +15,10 @@ from glassformer.compute import quantize as quantizing
 from glassformer.errors import BadValue
 from glassformer.files.kind import refuse_unless_causal
 from glassformer.files.size import StoredTensor, estimate_bytes
-from glassformer.model.config import read_config
-from glassformer.model.memory import list_gpu_bytes, spread_over_gpus
-from glassformer.model.options import LoadOptions
-from glassformer.model.reading import BUILDING
+from glassformer.loading.config import read_config
+from glassformer.loading.memory import list_gpu_bytes, spread_over_gpus
+from glassformer.loading.options import LoadOptions
+from glassformer.loading.reading import BUILDING
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,12 +36,12 @@ from glassformer.files.kind import name_class, refuse_unless_causal
 from glassformer.files.safety import check_folder, names_code
 from glassformer.files.size import read_headers
 from glassformer.files.source import ModelSource
-from glassformer.model.causal import sees_later_tokens
-from glassformer.model.config import find_context, read_config
-from glassformer.model.options import LoadOptions
-from glassformer.model.plan import Plan, plan_load
-from glassformer.model.reading import BUILDING, listen_to_reading
-from glassformer.model.token_text import UNFINISHED, Affixes, TokenTexts, find_affixes
+from glassformer.loading.causal import sees_later_tokens
+from glassformer.loading.config import find_context, read_config
+from glassformer.loading.options import LoadOptions
+from glassformer.loading.plan import Plan, plan_load
+from glassformer.loading.reading import BUILDING, listen_to_reading
+from glassformer.loading.token_text import UNFINISHED, Affixes, TokenTexts, find_affixes
 from glassformer.protocol.anatomy import Anatomy
 from glassformer.protocol.messages import ChatMessage, Token
 from glassformer.structure.naming import teach_names

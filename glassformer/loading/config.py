@@ -11,7 +11,7 @@ from glassformer import fault
 from glassformer.errors import ModelFailed
 from glassformer.files.kind import is_known
 from glassformer.files.safety import check_config, refuse_own_code
-from glassformer.model.field import first_number
+from glassformer.loading.field import first_number
 
 # Names under which configs give the longest sequence the model was made for.
 CONTEXT_KEYS = (

@@ -10,8 +10,8 @@ from transformers import AutoModelForCausalLM
 
 from glassformer.errors import ModelRefused
 from glassformer.files.source import ModelSource
-from glassformer.model.causal import sees_later_tokens
-from glassformer.model.load import load_model
+from glassformer.loading.causal import sees_later_tokens
+from glassformer.loading.load import load_model
 
 SHAPE = {
     "hidden_size": 32,

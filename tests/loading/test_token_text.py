@@ -10,8 +10,8 @@ from transformers import PreTrainedTokenizerFast
 
 from glassformer.errors import BadValue
 from glassformer.files.source import ModelSource
-from glassformer.model.load import LoadedModel, load_model
-from glassformer.model.token_text import TokenTexts, find_affixes
+from glassformer.loading.load import LoadedModel, load_model
+from glassformer.loading.token_text import TokenTexts, find_affixes
 
 TEXTS = ["Mia has a ball.", " a a  a ", "漢字 🙂 é", "a\nb"]
 

@@ -15,10 +15,10 @@ from tiny import make_model
 from glassformer.errors import BadValue, ModelFailed, ModelRefused
 from glassformer.files.size import read_headers
 from glassformer.files.source import ModelSource
-from glassformer.model.config import read_config
-from glassformer.model.load import LoadedModel, load_model
-from glassformer.model.options import LoadOptions
-from glassformer.model.plan import choose_device, plan_load
+from glassformer.loading.config import read_config
+from glassformer.loading.load import LoadedModel, load_model
+from glassformer.loading.options import LoadOptions
+from glassformer.loading.plan import choose_device, plan_load
 from glassformer.protocol.messages import ChatMessage
 
 
