@@ -34,10 +34,10 @@ from lib.shape import save_shape
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from glassformer.anatomy.checkup import build_anatomy  # noqa: E402
+from glassformer.anatomy.selfcheck import make_check_prompt  # noqa: E402
 from glassformer.files.source import ModelSource  # noqa: E402
 from glassformer.loading.load import load_model  # noqa: E402
-from glassformer.model.anatomy import build_anatomy  # noqa: E402
-from glassformer.model.selfcheck import make_check_prompt  # noqa: E402
 from hatch_build import find_node  # noqa: E402
 
 ROUNDS = 3

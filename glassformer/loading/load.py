@@ -48,7 +48,7 @@ from glassformer.structure.naming import teach_names
 from glassformer.structure.structure import Structure
 
 if TYPE_CHECKING:
-    from glassformer.model.anatomy import Checkup
+    from glassformer.anatomy.checkup import Checkup
 
 log = logging.getLogger(__name__)
 

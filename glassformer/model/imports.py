@@ -36,9 +36,9 @@ def import_torch() -> None:
         collecting = gc.isenabled()
         gc.disable()
         try:
+            import glassformer.anatomy.checkup
             import glassformer.compute.attention
             import glassformer.loading.load  # noqa: F401
-            import glassformer.model.anatomy
 
             # What has come in stays for good: no later collection needs to look at it again. Before any model
             # is built, since that would stay as well.

@@ -11,13 +11,13 @@ from collections.abc import Callable
 
 import torch
 
+from glassformer.anatomy.checkup import build_anatomy
 from glassformer.compute.compiled import install_compiled
 from glassformer.compute.computing import computing
 from glassformer.compute.linear import install_products, remove_products
 from glassformer.compute.overflow import advise
 from glassformer.errors import ModelFailed
 from glassformer.loading.load import LoadedModel
-from glassformer.model.anatomy import build_anatomy
 
 log = logging.getLogger(__name__)
 

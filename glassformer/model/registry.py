@@ -236,8 +236,8 @@ class Registry:
         weights = check_folder(folder, source.root)
         self._report(entry, "reading")
         import_torch()
+        from glassformer.anatomy.checkup import Checkup
         from glassformer.loading.load import load_model
-        from glassformer.model.anatomy import Checkup
         from glassformer.model.prepare import look_into, quicken_steps, try_writing
 
         plan = self._make_room(entry, folder / "config.json", read_headers(weights))

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from glassformer.anatomy.selfcheck import make_check_prompt
 from glassformer.compute.attention import select_attention, watching
 from glassformer.engine.generation import decode
 from glassformer.engine.request import GenerationRequest
 from glassformer.loading.load import LoadedModel
-from glassformer.model.selfcheck import make_check_prompt
 from glassformer.trace.store import TraceStore
 
 # A short prompt's residuals and one block's sites.

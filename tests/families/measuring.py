@@ -21,13 +21,13 @@ from building import NotBuilt, build, make_prompt
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from glassformer.anatomy.checkup import build_anatomy
+from glassformer.anatomy.selfcheck import Measurement
 from glassformer.compute.attention import select_attention
 from glassformer.errors import UnknownAddress
 from glassformer.files.source import ModelSource
 from glassformer.loading.causal import sees_later_tokens
 from glassformer.loading.load import LoadedModel, wrap_model
-from glassformer.model.anatomy import build_anatomy
-from glassformer.model.selfcheck import Measurement
 from glassformer.operation.equation import evaluate
 from glassformer.protocol.anatomy import Anatomy, Site
 from glassformer.trace.store import TraceStore

@@ -11,11 +11,11 @@ from adding_up import find_slip
 from building import build, make_prompt
 from measuring import NoTokenizer, record
 
+from glassformer.anatomy.checkup import build_anatomy
 from glassformer.engine.sampling import check_row
 from glassformer.errors import ModelFailed
 from glassformer.files.source import ModelSource
 from glassformer.loading.load import LoadedModel, wrap_model
-from glassformer.model.anatomy import build_anatomy
 from glassformer.trace.lens import read_lens_table
 from glassformer.trace.trace import Trace
 

@@ -15,6 +15,7 @@ import torch
 from tiny import make_models
 from torch import nn
 
+from glassformer.anatomy.checkup import Checkup, build_anatomy
 from glassformer.compute.attention import NAME
 from glassformer.compute.lock import QUIET_SECS
 from glassformer.engine.engine import Engine, Session
@@ -25,7 +26,6 @@ from glassformer.errors import NoRoom, UnknownAddress
 from glassformer.files.source import Catalog, ModelSource
 from glassformer.loading.load import LoadedModel, load_model
 from glassformer.loading.reading import BUILDING
-from glassformer.model.anatomy import Checkup, build_anatomy
 from glassformer.model.prepare import Aftercare
 from glassformer.model.registry import Registry
 from glassformer.protocol.anatomy import Anatomy, Site, list_sites
@@ -196,7 +196,7 @@ def test_a_part_whose_equations_cannot_be_written_down_is_refused(
     checkup = Checkup(load(root, "llama"))
     checkup.survey()
     with monkeypatch.context() as patch:
-        patch.delattr("glassformer.model.outline.write_latex")
+        patch.delattr("glassformer.anatomy.outline.write_latex")
         checkup.check(0)
     while checkup.check_next():
         pass

@@ -9,9 +9,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
+from glassformer.anatomy.checkup import build_anatomy
 from glassformer.files.source import ModelSource
 from glassformer.loading.load import LoadedModel, wrap_model
-from glassformer.model.anatomy import build_anatomy
 from glassformer.trace.store import TraceStore
 from glassformer.trace.trace import Trace
 

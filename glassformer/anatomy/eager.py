@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from glassformer.anatomy.comparison import compare
 from glassformer.compute.hooking import hook_input, hook_output
-from glassformer.model.comparison import compare
 from glassformer.structure.residual import first_tensor
 from glassformer.structure.structure import Refusal, Structure
 

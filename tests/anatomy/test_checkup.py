@@ -6,10 +6,10 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from glassformer.anatomy.checkup import build_anatomy
 from glassformer.compute.attention import NAME
 from glassformer.files.source import ModelSource
 from glassformer.loading.load import LoadedModel, wrap_model
-from glassformer.model.anatomy import build_anatomy
 
 SIZES = {
     "vocab_size": 64,

@@ -6,13 +6,13 @@ import pytest
 import torch
 from test_anatomy import load_tiny
 
+from glassformer.anatomy.checkup import build_anatomy
+from glassformer.anatomy.comparison import compare
+from glassformer.anatomy.far import MOST_KEPT
+from glassformer.anatomy.selfcheck import CHECK_TOKENS, Measurement
 from glassformer.compute.limit import list_limits
 from glassformer.errors import UnknownAddress
 from glassformer.loading.load import LoadedModel
-from glassformer.model.anatomy import build_anatomy
-from glassformer.model.comparison import compare
-from glassformer.model.far import MOST_KEPT
-from glassformer.model.selfcheck import CHECK_TOKENS, Measurement
 from glassformer.operation.equation import evaluate
 from glassformer.protocol.anatomy import Anatomy, Site
 

@@ -1,0 +1,1 @@
+"""The model as one document, and what its checks found."""
