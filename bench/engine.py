@@ -40,8 +40,8 @@ from glassformer.engine.request import DecodedToken, GenerationRequest
 from glassformer.engine.sequence import TokenSequence
 from glassformer.files.source import Catalog, ModelSource
 from glassformer.loading.load import LoadedModel, load_model, wrap_model
-from glassformer.model.registry import Registry
 from glassformer.protocol.messages import Sampling
+from glassformer.registry.registry import Registry
 from glassformer.trace.recording import Recording
 
 RESULTS = Path(__file__).parent / "results" / "engine.md"

@@ -176,7 +176,7 @@ def models(
     from rich.table import Table
 
     from glassformer.files.source import open_catalog
-    from glassformer.model.entry import read_family
+    from glassformer.registry.entry import read_family
 
     settings = read_settings(model_dirs=model_dir)
     table = Table("model_id", "source", "family", "description", box=None, pad_edge=False)

@@ -29,9 +29,9 @@ from glassformer.engine.generation import decode
 from glassformer.engine.request import GenerationRequest
 from glassformer.errors import BadValue, ModelFailed
 from glassformer.loading.load import LoadedModel
-from glassformer.model.registry import open_registry
 from glassformer.protocol.messages import ModelSummary, Sampling, Step
 from glassformer.protocol.parse import parse
+from glassformer.registry.registry import open_registry
 from glassformer.settings import Settings
 from glassformer.tiles.folder import Place, write_store
 from glassformer.tiles.store import ZarrStore

@@ -9,7 +9,7 @@ from glassformer.errors import NoRoom
 from glassformer.files.size import StoredTensor, format_bytes
 from glassformer.loading.memory import Room
 from glassformer.loading.options import LoadOptions
-from glassformer.model.imports import import_torch
+from glassformer.registry.imports import import_torch
 
 if TYPE_CHECKING:
     from glassformer.loading.plan import Plan

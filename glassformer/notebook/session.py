@@ -52,7 +52,7 @@ class Session:
     def load(self, model: str | Path, *, device: str | None, dtype: str | None) -> LoadedModel:
         """See `glassformer.load`."""
         from glassformer.files.source import open_catalog
-        from glassformer.model.registry import open_registry
+        from glassformer.registry.registry import open_registry
 
         device, dtype = device or self.settings.device, dtype or self.settings.dtype
         if dtype not in DTYPES:

@@ -18,7 +18,7 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from glassformer.errors import Stopping, TooMany
-from glassformer.model.registry import open_registry
+from glassformer.registry.registry import open_registry
 from glassformer.server.aside import run_aside
 from glassformer.server.metrics import Metrics
 from glassformer.settings import Settings

@@ -29,8 +29,8 @@ from glassformer.engine.request import GenerationRequest
 from glassformer.engine.sequence import Watcher
 from glassformer.files.source import Catalog, ModelSource
 from glassformer.loading.load import LoadedModel, wrap_model
-from glassformer.model.registry import Registry
 from glassformer.protocol.messages import Intervention
+from glassformer.registry.registry import Registry
 from glassformer.trace.intervention import Intervened
 from glassformer.trace.recording import Recording
 from glassformer.trace.store import TraceStore

@@ -16,8 +16,8 @@ from glassformer.engine.generation import decode
 from glassformer.engine.request import GenerationRequest
 from glassformer.files.source import Catalog
 from glassformer.loading.load import load_model
-from glassformer.model.prepare import look_into
 from glassformer.protocol.messages import Sampling
+from glassformer.registry.prepare import look_into
 from glassformer.trace.store import TraceStore
 
 

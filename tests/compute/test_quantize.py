@@ -22,7 +22,7 @@ from glassformer.files.source import Catalog, ModelSource
 from glassformer.loading.load import LoadedModel, load_model
 from glassformer.loading.options import LoadOptions
 from glassformer.loading.plan import plan_load
-from glassformer.model.prepare import look_into, quicken_steps
+from glassformer.registry.prepare import look_into, quicken_steps
 from glassformer.trace.weights import weight_zarr_get
 
 LIBRARIES = {"int8": "torchao", "int4": "bitsandbytes"}

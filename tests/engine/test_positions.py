@@ -22,8 +22,8 @@ from glassformer.engine.engine import Engine
 from glassformer.engine.request import DecodedToken, GenerationRequest
 from glassformer.files.source import ModelSource
 from glassformer.loading.load import LoadedModel, wrap_model
-from glassformer.model.prepare import look_into
 from glassformer.protocol.messages import Sampling
+from glassformer.registry.prepare import look_into
 
 NEW_TOKENS = 44
 PROMPTS = [make_prompt(count, seed=count).tolist() for count in (3, 21, 60)]

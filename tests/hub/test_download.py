@@ -20,8 +20,8 @@ from glassformer.errors import (
 )
 from glassformer.files.hub import translate
 from glassformer.files.source import Catalog, open_catalog
-from glassformer.model.registry import Registry
 from glassformer.protocol.messages import LoadProgress
+from glassformer.registry.registry import Registry
 from glassformer.settings import Settings
 
 SECRET = "hf_the-only-good-token"

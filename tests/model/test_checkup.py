@@ -26,10 +26,10 @@ from glassformer.errors import NoRoom, UnknownAddress
 from glassformer.files.source import Catalog, ModelSource
 from glassformer.loading.load import LoadedModel, load_model
 from glassformer.loading.reading import BUILDING
-from glassformer.model.prepare import Aftercare
-from glassformer.model.registry import Registry
 from glassformer.protocol.anatomy import Anatomy, Site, list_sites
 from glassformer.protocol.messages import Sampling
+from glassformer.registry.prepare import Aftercare
+from glassformer.registry.registry import Registry
 from glassformer.trace.store import TraceStore
 from glassformer.trace.weights import weight_zarr_get
 

@@ -17,9 +17,9 @@ from glassformer.engine.request import GenerationRequest
 from glassformer.errors import ModelFailed
 from glassformer.files.source import ModelSource
 from glassformer.loading.load import LoadedModel, wrap_model
-from glassformer.model.prepare import look_into
 from glassformer.protocol.frames import decode_frame
 from glassformer.protocol.messages import Sampling
+from glassformer.registry.prepare import look_into
 from glassformer.trace.state import describe_state
 from glassformer.trace.store import TraceStore
 from glassformer.trace.trace import Trace

@@ -14,8 +14,8 @@ from building import build
 from glassformer.compute import linear
 from glassformer.files.source import ModelSource
 from glassformer.loading.load import LoadedModel, wrap_model
-from glassformer.model import prepare
-from glassformer.model.prepare import look_into, quicken_steps
+from glassformer.registry import prepare
+from glassformer.registry.prepare import look_into, quicken_steps
 
 
 def load(family: str) -> LoadedModel:

@@ -16,7 +16,7 @@ from glassformer.protocol.messages import LoadProgress, ModelSummary
 
 if TYPE_CHECKING:
     from glassformer.loading.load import LoadedModel
-    from glassformer.model.prepare import Aftercare
+    from glassformer.registry.prepare import Aftercare
 
 Listener = Callable[[LoadProgress], None]
 

@@ -25,9 +25,9 @@ from glassformer.files.source import Catalog, ModelSource, open_catalog
 from glassformer.loading.memory import Room, measure_room
 from glassformer.loading.options import LoadOptions
 from glassformer.loading.room import WEIGHT_SHARE, describe_no_room, make_plan, refuse_too_large
-from glassformer.model.entry import Entry, Listener, blame_options, choose_idle, summarise
-from glassformer.model.imports import import_torch
 from glassformer.protocol.messages import LoadProgress, ModelSummary
+from glassformer.registry.entry import Entry, Listener, blame_options, choose_idle, summarise
+from glassformer.registry.imports import import_torch
 from glassformer.settings import Settings
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ class Registry:
             self._let_go(former)
 
     def _look_after(self, entry: Entry, loaded: LoadedModel) -> None:
-        from glassformer.model.prepare import Aftercare, quicken_steps
+        from glassformer.registry.prepare import Aftercare, quicken_steps
 
         def quicken(pause: Callable[[], None]) -> None:
             pause()
@@ -238,7 +238,7 @@ class Registry:
         import_torch()
         from glassformer.anatomy.checkup import Checkup
         from glassformer.loading.load import load_model
-        from glassformer.model.prepare import look_into, quicken_steps, try_writing
+        from glassformer.registry.prepare import look_into, quicken_steps, try_writing
 
         plan = self._make_room(entry, folder / "config.json", read_headers(weights))
         loaded = load_model(

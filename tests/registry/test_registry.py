@@ -15,8 +15,8 @@ from glassformer.files.source import Catalog
 from glassformer.loading.memory import Room, spread_over_gpus
 from glassformer.loading.options import LoadOptions
 from glassformer.loading.room import describe_no_room
-from glassformer.model.registry import Registry
 from glassformer.protocol.messages import LoadProgress
+from glassformer.registry.registry import Registry
 
 
 @pytest.fixture(scope="module")

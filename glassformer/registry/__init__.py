@@ -1,0 +1,1 @@
+"""Which models are in memory, who uses them, and when they go."""
