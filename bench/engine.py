@@ -42,7 +42,7 @@ from glassformer.files.source import Catalog, ModelSource
 from glassformer.loading.load import LoadedModel, load_model, wrap_model
 from glassformer.protocol.messages import Sampling
 from glassformer.registry.registry import Registry
-from glassformer.trace.recording import Recording
+from glassformer.run.recording import Recording
 
 RESULTS = Path(__file__).parent / "results" / "engine.md"
 GREEDY = Sampling(temperature=0)

@@ -31,7 +31,7 @@ from glassformer.files.source import ModelSource  # noqa: E402
 from glassformer.loading.load import LoadedModel, wrap_model  # noqa: E402
 from glassformer.protocol.messages import Sampling  # noqa: E402
 from glassformer.registry.prepare import quicken_steps  # noqa: E402
-from glassformer.trace.recording import Recording  # noqa: E402
+from glassformer.run.recording import Recording  # noqa: E402
 
 LENGTHS = (526, 2000)
 STALL_SECS, ROUNDS, GOAL = 3.0, 3, 1.5

@@ -32,13 +32,13 @@ from glassformer.loading.load import LoadedModel
 from glassformer.protocol.messages import ModelSummary, Sampling, Step
 from glassformer.protocol.parse import parse
 from glassformer.registry.registry import open_registry
+from glassformer.run.run import Trace
+from glassformer.run.state import describe_state, describe_step
+from glassformer.run.store import TraceStore
+from glassformer.run.weights import coarse_weight_store, weight_store
 from glassformer.settings import Settings
 from glassformer.tiles.folder import Place, write_store
 from glassformer.tiles.store import ZarrStore
-from glassformer.trace.state import describe_state, describe_step
-from glassformer.trace.store import TraceStore
-from glassformer.trace.trace import Trace
-from glassformer.trace.weights import coarse_weight_store, weight_store
 
 WeightDetail = Literal["auto", "none", "coarse", "full"]
 

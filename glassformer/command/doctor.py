@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from glassformer.protocol.anatomy import Anatomy, Site, list_sites
+from glassformer.run.fidelity import measure_attention, measure_reruns
 from glassformer.tested import list_newer
-from glassformer.trace.fidelity import measure_attention, measure_reruns
 
 if TYPE_CHECKING:
     from glassformer.notebook import Model

@@ -22,7 +22,7 @@ from glassformer.protocol.messages import Intervention
 from glassformer.tiles.level import Array, Region
 
 if TYPE_CHECKING:
-    from glassformer.trace.trace import Trace as LiveTrace
+    from glassformer.run.run import Trace as LiveTrace
 
 ANATOMY = "anatomy.json"
 # Where an export keeps its recording.

@@ -9,12 +9,12 @@ import numpy as np
 import xarray
 
 from glassformer.notebook.labelled import label_cells, token_coordinates
+from glassformer.run.recording import to_numpy
 from glassformer.tiles.level import Array, Region
 from glassformer.trace.lens import count_blocks, list_lens_addresses, read_lens, read_lens_table
-from glassformer.trace.recording import to_numpy
 
 if TYPE_CHECKING:
-    from glassformer.trace.trace import Trace as LiveTrace
+    from glassformer.run.run import Trace as LiveTrace
 
 
 def lens_dataset(

@@ -67,7 +67,7 @@ class Model:
         """
         from glassformer.engine.generation import decode
         from glassformer.engine.request import DecodedToken, GenerationRequest
-        from glassformer.trace.request import check_request, encode_request
+        from glassformer.run.request import check_request, encode_request
 
         body = parse(
             TraceRequest,
@@ -112,7 +112,7 @@ class Model:
         """A parameter by its state-dict name, with named axes. Raises KeyError for one the model does not have."""
         require_xarray()
         from glassformer.notebook.labelled import label_cells
-        from glassformer.trace.recording import to_numpy
+        from glassformer.run.recording import to_numpy
 
         weight = next((one for one in self.list_weights() if one.name == name), None)
         if weight is None:

@@ -20,8 +20,8 @@ from glassformer.notebook.session import SESSION
 if TYPE_CHECKING:
     from glassformer.engine.request import DecodedToken
     from glassformer.protocol.messages import Sampling
+    from glassformer.run.run import Trace as LiveTrace
     from glassformer.server.services import Services
-    from glassformer.trace.trace import Trace as LiveTrace
 
 T = TypeVar("T")
 

@@ -22,8 +22,8 @@ from glassformer.settings import Settings
 if TYPE_CHECKING:
     from glassformer.files.source import ModelSource
     from glassformer.loading.load import LoadedModel
-    from glassformer.trace.store import TraceStore
-    from glassformer.trace.trace import Trace as LiveTrace
+    from glassformer.run.run import Trace as LiveTrace
+    from glassformer.run.store import TraceStore
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
@@ -45,7 +45,7 @@ class Session:
 
     @cached_property
     def store(self) -> TraceStore:
-        from glassformer.trace.store import TraceStore
+        from glassformer.run.store import TraceStore
 
         return TraceStore(self.settings.trace_bytes)
 

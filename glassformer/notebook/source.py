@@ -10,7 +10,7 @@ from glassformer.protocol.messages import Intervention
 from glassformer.tiles.level import Array, Region
 
 if TYPE_CHECKING:
-    from glassformer.trace.trace import Trace as LiveTrace
+    from glassformer.run.run import Trace as LiveTrace
 
 
 class NoSite(UnknownAddress, KeyError):

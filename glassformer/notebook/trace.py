@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import xarray
 
     from glassformer.engine.request import DecodedToken
-    from glassformer.trace.trace import Trace as LiveTrace
+    from glassformer.run.run import Trace as LiveTrace
 
 LENS_TOP = 5
 FRAME_HEIGHT_PX = 720

@@ -26,8 +26,8 @@ from glassformer.settings import Settings
 if TYPE_CHECKING:
     from glassformer.engine.engine import Engine
     from glassformer.loading.load import LoadedModel
+    from glassformer.run.store import TraceStore
     from glassformer.server.trace_run import TraceRun
-    from glassformer.trace.store import TraceStore
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -86,7 +86,7 @@ class Services:
         """The recordings. Imports torch at the first use. Any thread."""
         with self._store_lock:
             if self._store is None:
-                from glassformer.trace.store import TraceStore
+                from glassformer.run.store import TraceStore
 
                 self._store = TraceStore(self.settings.trace_bytes)
             return self._store

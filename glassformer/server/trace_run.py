@@ -19,12 +19,12 @@ from glassformer.engine.request import DecodedToken, GenerationRequest
 from glassformer.engine.sequence import TokenSequence
 from glassformer.errors import GlassformerError
 from glassformer.protocol.messages import Sampling, TraceFinish, TraceState, TraceStatus
+from glassformer.run.recording import Send
+from glassformer.run.run import Trace
+from glassformer.run.state import describe_state, describe_step
 from glassformer.server.errors import FAULT, error_body
 from glassformer.server.framing import event, json_event
 from glassformer.server.services import Services
-from glassformer.trace.recording import Send
-from glassformer.trace.state import describe_state, describe_step
-from glassformer.trace.trace import Trace
 
 log = structlog.get_logger(__name__)
 

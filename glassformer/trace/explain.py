@@ -38,7 +38,7 @@ from glassformer.trace.operand import Operands, weight_operand
 from glassformer.trace.share import share_experts, share_row
 
 if TYPE_CHECKING:
-    from glassformer.trace.trace import Trace
+    from glassformer.run.run import Trace
 
 # Terms listed with their operands; the rest are counted and summed.
 LISTED_TERMS = 16

@@ -14,7 +14,7 @@ from glassformer.protocol.anatomy import Equation, EquationInput, Input, SiteInp
 from glassformer.protocol.explanation import Operand
 
 if TYPE_CHECKING:
-    from glassformer.trace.trace import Trace
+    from glassformer.run.run import Trace
 
 
 class Operands:

@@ -31,9 +31,9 @@ from glassformer.files.source import Catalog, ModelSource
 from glassformer.loading.load import LoadedModel, wrap_model
 from glassformer.protocol.messages import Intervention
 from glassformer.registry.registry import Registry
-from glassformer.trace.intervention import Intervened
-from glassformer.trace.recording import Recording
-from glassformer.trace.store import TraceStore
+from glassformer.run.intervention import Intervened
+from glassformer.run.recording import Recording
+from glassformer.run.store import TraceStore
 
 # Rotary and learned positions, soft caps and sliding windows, sinks, experts, latent attention, fused projections.
 FAMILIES = ["llama", "gpt2", "gemma2", "gpt_oss", "qwen3_moe", "deepseek_v3", "phi3"]

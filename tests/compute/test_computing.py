@@ -18,7 +18,7 @@ from glassformer.files.source import Catalog
 from glassformer.loading.load import load_model
 from glassformer.protocol.messages import Sampling
 from glassformer.registry.prepare import look_into
-from glassformer.trace.store import TraceStore
+from glassformer.run.store import TraceStore
 
 
 @pytest.fixture(autouse=True)

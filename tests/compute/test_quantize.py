@@ -23,7 +23,7 @@ from glassformer.loading.load import LoadedModel, load_model
 from glassformer.loading.options import LoadOptions
 from glassformer.loading.plan import plan_load
 from glassformer.registry.prepare import look_into, quicken_steps
-from glassformer.trace.weights import weight_zarr_get
+from glassformer.run.weights import weight_zarr_get
 
 LIBRARIES = {"int8": "torchao", "int4": "bitsandbytes"}
 # Largest Kullback-Leibler divergence of the next-token distribution, in nats: measured 0.0002 and 0.02 for the

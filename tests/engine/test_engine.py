@@ -21,9 +21,9 @@ from glassformer.engine.sequence import TokenSequence, Watcher
 from glassformer.errors import ModelFailed, Stopping, TooMany
 from glassformer.loading.load import LoadedModel
 from glassformer.protocol.messages import Intervention, Sampling
+from glassformer.run.intervention import Intervened
+from glassformer.run.recording import Recording
 from glassformer.structure.structure import Structure
-from glassformer.trace.intervention import Intervened
-from glassformer.trace.recording import Recording
 
 GREEDY = Sampling(temperature=0)
 

@@ -30,8 +30,8 @@ from glassformer.loading.causal import sees_later_tokens
 from glassformer.loading.load import LoadedModel, wrap_model
 from glassformer.operation.equation import evaluate
 from glassformer.protocol.anatomy import Anatomy, Site
-from glassformer.trace.store import TraceStore
-from glassformer.trace.trace import Trace
+from glassformer.run.run import Trace
+from glassformer.run.store import TraceStore
 
 POSITIONS = 20
 # Cells of each point that are explained.

@@ -30,8 +30,8 @@ from glassformer.protocol.anatomy import Anatomy, Site, list_sites
 from glassformer.protocol.messages import Sampling
 from glassformer.registry.prepare import Aftercare
 from glassformer.registry.registry import Registry
-from glassformer.trace.store import TraceStore
-from glassformer.trace.weights import weight_zarr_get
+from glassformer.run.store import TraceStore
+from glassformer.run.weights import weight_zarr_get
 
 
 @pytest.fixture(scope="module")

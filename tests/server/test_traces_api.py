@@ -16,10 +16,10 @@ from tiny import read_model
 from transformers import AutoTokenizer
 
 from glassformer.engine.request import GenerationRequest
+from glassformer.run.run import Trace
 from glassformer.server.services import QUICK_THREADS, Services
 from glassformer.server.trace_run import TraceRun
 from glassformer.settings import Settings
-from glassformer.trace.trace import Trace
 
 PROMPT = "the quick brown fox"
 

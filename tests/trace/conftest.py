@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from tracing import SHAPES, Case, Close, make_case
 
-from glassformer.trace.store import TraceStore
+from glassformer.run.store import TraceStore
 
 
 @pytest.fixture(scope="session", params=sorted(SHAPES))

@@ -9,7 +9,7 @@ from adding_up import find_slip
 from tracing import Case
 
 from glassformer.errors import BadValue
-from glassformer.trace.store import TraceStore
+from glassformer.run.store import TraceStore
 
 
 def test_every_site_is_explained_by_its_operands(case: Case, store: TraceStore) -> None:

@@ -11,8 +11,8 @@ from glassformer.engine.generation import decode
 from glassformer.engine.request import GenerationRequest
 from glassformer.errors import BadValue, UnknownAddress
 from glassformer.protocol.messages import Intervention
+from glassformer.run.store import TraceStore
 from glassformer.trace import lens
-from glassformer.trace.store import TraceStore
 
 
 def test_each_block_equals_norm_and_head_applied_by_hand(

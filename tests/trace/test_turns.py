@@ -20,9 +20,9 @@ from glassformer.loading.load import LoadedModel, wrap_model
 from glassformer.protocol.frames import decode_frame
 from glassformer.protocol.messages import Sampling
 from glassformer.registry.prepare import look_into
-from glassformer.trace.state import describe_state
-from glassformer.trace.store import TraceStore
-from glassformer.trace.trace import Trace
+from glassformer.run.run import Trace
+from glassformer.run.state import describe_state
+from glassformer.run.store import TraceStore
 
 GREEDY = Sampling(temperature=0)
 ORIGINAL = 32

@@ -12,8 +12,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFa
 from glassformer.anatomy.checkup import build_anatomy
 from glassformer.files.source import ModelSource
 from glassformer.loading.load import LoadedModel, wrap_model
-from glassformer.trace.store import TraceStore
-from glassformer.trace.trace import Trace
+from glassformer.run.run import Trace
+from glassformer.run.store import TraceStore
 
 SHAPES: dict[str, dict[str, Any]] = {
     "llama": {

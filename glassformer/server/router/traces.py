@@ -20,9 +20,9 @@ from glassformer.protocol.messages import (
     TraceRequest,
     TraceState,
 )
+from glassformer.run.request import check_request, encode_request
 from glassformer.server.services import Services, ServicesOf
 from glassformer.server.stream import EventStream
-from glassformer.trace.request import check_request, encode_request
 
 if TYPE_CHECKING:
     from glassformer.server.trace_run import TraceRun

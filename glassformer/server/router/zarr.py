@@ -40,7 +40,7 @@ async def read_recording_key(trace_id: str, key: str, request: Request, services
 async def read_weight_key(model_id: str, key: str, request: Request, services: ServicesOf) -> Response:
     """A metadata document or a chunk of a model's weights."""
     loaded = await services.load(model_id)
-    from glassformer.trace.weights import weight_zarr_get
+    from glassformer.run.weights import weight_zarr_get
 
     # A folder can be trained again under the same name, so even complete chunks are asked for again (and answered 304).
     reply = await services.read(weight_zarr_get, loaded, key)

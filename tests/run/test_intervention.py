@@ -16,8 +16,8 @@ from glassformer.engine.generation import decode
 from glassformer.engine.request import GenerationRequest
 from glassformer.errors import BadValue, UnknownAddress
 from glassformer.protocol.messages import Intervention, Sampling
-from glassformer.trace.store import TraceStore
-from glassformer.trace.trace import Trace
+from glassformer.run.run import Trace
+from glassformer.run.store import TraceStore
 
 GREEDY = Sampling(temperature=0)
 HEAD, BLOCK, D_HEAD = 2, 1, 8

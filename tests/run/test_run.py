@@ -15,8 +15,8 @@ from glassformer.engine.request import GenerationRequest
 from glassformer.engine.sequence import TokenSequence
 from glassformer.errors import BadValue, UnknownAddress, UnknownTrace
 from glassformer.protocol.frames import decode_frame
-from glassformer.trace import materialise
-from glassformer.trace.store import TraceStore
+from glassformer.run import materialise
+from glassformer.run.store import TraceStore
 
 
 def test_hidden_states_equal_transformers(case: Case, store: TraceStore, close: Close) -> None:

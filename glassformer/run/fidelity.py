@@ -15,7 +15,7 @@ from glassformer.compute.attention import select_attention, watching
 from glassformer.engine.generation import decode
 from glassformer.engine.request import GenerationRequest
 from glassformer.loading.load import LoadedModel
-from glassformer.trace.store import TraceStore
+from glassformer.run.store import TraceStore
 
 # A short prompt's residuals and one block's sites.
 BUDGET_BYTES = 64 * 2**20

@@ -11,7 +11,7 @@ from glassformer.protocol.messages import Adopted, Sampling, Step, Token, TraceF
 if TYPE_CHECKING:
     from glassformer.engine.request import DecodedToken
     from glassformer.loading.load import LoadedModel
-    from glassformer.trace.trace import Trace
+    from glassformer.run.run import Trace
 
 
 def describe_step(loaded: LoadedModel, token: DecodedToken) -> Step:

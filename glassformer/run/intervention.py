@@ -21,9 +21,9 @@ from glassformer.compute.hooking import hook_input, hook_output
 from glassformer.errors import BadValue, UnknownAddress
 from glassformer.protocol.anatomy import Site
 from glassformer.protocol.messages import Intervention, Span
+from glassformer.run.recording import Recording
 from glassformer.structure.residual import first_tensor
 from glassformer.structure.structure import Hook, Refusal, Structure
-from glassformer.trace.recording import Recording
 
 # Points whose tensor nothing reads but through the boundary where it is changed.
 CHANGEABLE = ("resid_pre", "z", "attn_out", "mlp_act", "mlp_out", "resid_post")

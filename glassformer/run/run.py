@@ -22,18 +22,18 @@ from glassformer.loading.load import LoadedModel
 from glassformer.protocol.anatomy import Anatomy, Site, list_sites
 from glassformer.protocol.explanation import Explanation
 from glassformer.protocol.messages import ChatMessage, Intervention
-from glassformer.tiles.level import Array, Region, count_levels, level_shape, read_level
-from glassformer.tiles.store import ArrayView, ZarrReply, ZarrStore
-from glassformer.trace.explain import explain_cell
-from glassformer.trace.intervention import (
+from glassformer.run.intervention import (
     Intervened,
     applied,
     change_input,
     check_interventions,
     inside_block,
 )
-from glassformer.trace.materialise import PATTERNS, BlockSites, check_whole, form_pattern, materialise_block
-from glassformer.trace.recording import Recording, Send, to_numpy
+from glassformer.run.materialise import PATTERNS, BlockSites, check_whole, form_pattern, materialise_block
+from glassformer.run.recording import Recording, Send, to_numpy
+from glassformer.tiles.level import Array, Region, count_levels, level_shape, read_level
+from glassformer.tiles.store import ArrayView, ZarrReply, ZarrStore
+from glassformer.trace.explain import explain_cell
 
 
 class BlockCache(Protocol):

@@ -11,10 +11,10 @@ import weakref
 
 from glassformer.loading.load import LoadedModel
 from glassformer.protocol.anatomy import Weight
+from glassformer.run.recording import to_numpy
 from glassformer.tiles.cache import ByteCache
 from glassformer.tiles.level import SMALLEST_SIDE, Array, Region, count_levels
 from glassformer.tiles.store import ArrayView, ZarrReply, ZarrStore
-from glassformer.trace.recording import to_numpy
 
 # Coarse chunks kept for each model: every level past the second of a model of a billion parameters.
 COARSE_BYTES = 64 * 2**20

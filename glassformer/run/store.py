@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from glassformer.errors import UnknownTrace
 from glassformer.loading.load import LoadedModel
 from glassformer.protocol.messages import ChatMessage, Intervention
-from glassformer.trace.materialise import BlockSites
-from glassformer.trace.trace import Trace
+from glassformer.run.materialise import BlockSites
+from glassformer.run.run import Trace
 
 # Share of the budget that materialised blocks may hold; the rest is for residuals.
 SITES_SHARE = 0.5
