@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray
 
+from glassformer.explain.lens import count_blocks, list_lens_addresses, read_lens, read_lens_table
 from glassformer.notebook.labelled import label_cells, token_coordinates
 from glassformer.run.recording import to_numpy
 from glassformer.tiles.level import Array, Region
-from glassformer.trace.lens import count_blocks, list_lens_addresses, read_lens, read_lens_table
 
 if TYPE_CHECKING:
     from glassformer.run.run import Trace as LiveTrace

@@ -18,6 +18,7 @@ from glassformer.capture.capture import Capture
 from glassformer.capture.rerun import rerun_final_norm, rerun_tail, run_blocks
 from glassformer.compute.packing import find_rope_types
 from glassformer.errors import BadValue, UnknownAddress
+from glassformer.explain.explain import explain_cell
 from glassformer.loading.load import LoadedModel
 from glassformer.protocol.anatomy import Anatomy, Site, list_sites
 from glassformer.protocol.explanation import Explanation
@@ -33,7 +34,6 @@ from glassformer.run.materialise import PATTERNS, BlockSites, check_whole, form_
 from glassformer.run.recording import Recording, Send, to_numpy
 from glassformer.tiles.level import Array, Region, count_levels, level_shape, read_level
 from glassformer.tiles.store import ArrayView, ZarrReply, ZarrStore
-from glassformer.trace.explain import explain_cell
 
 
 class BlockCache(Protocol):

@@ -14,10 +14,10 @@ from measuring import NoTokenizer, record
 from glassformer.anatomy.checkup import build_anatomy
 from glassformer.engine.sampling import check_row
 from glassformer.errors import ModelFailed
+from glassformer.explain.lens import read_lens_table
 from glassformer.files.source import ModelSource
 from glassformer.loading.load import LoadedModel, wrap_model
 from glassformer.run.run import Trace
-from glassformer.trace.lens import read_lens_table
 
 OVERFLOW = "numbers overflow in float16, which ends at 65,504; load the model in bfloat16 or float32."
 

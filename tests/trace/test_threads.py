@@ -17,12 +17,12 @@ import glassformer
 from glassformer.capture.capture import Capture, locate
 from glassformer.capture.rerun import rerun_block
 from glassformer.errors import ModelFailed
+from glassformer.explain.lens import read_lens_table
 from glassformer.protocol.messages import Intervention
 from glassformer.run.intervention import applied
 from glassformer.run.materialise import BlockSites, check_whole
 from glassformer.run.store import TraceStore
 from glassformer.structure.structure import Hook, Structure
-from glassformer.trace.lens import read_lens_table
 
 # Of a block with experts: those a hook reads at a module's input, its output, or out of what experts are handed.
 READ_POINTS = (

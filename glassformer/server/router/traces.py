@@ -235,7 +235,7 @@ async def read_lens(
 ) -> Response:
     """The logit lens: what the model would write after each block. Nothing is run for it but the head."""
     run = find_run(services, trace_id)
-    from glassformer.trace.lens import describe_lens
+    from glassformer.explain.lens import describe_lens
 
     text = await services.read(lambda: describe_lens(run.trace, address, pos, count, top).model_dump_json())
     return Response(text, media_type="application/json")

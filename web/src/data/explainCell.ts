@@ -84,7 +84,7 @@ const KNOWN_ATTRIBUTES: Partial<Record<Equation["operation"], string[]>> = {
 };
 
 /**
- * Where one cell comes from, as `glassformer/trace/explain.py` tells it, computed from the files of an export.
+ * Where one cell comes from, as `glassformer/explain/explain.py` tells it, computed from the files of an export.
  * Throws NotFollowedError for an equation that needs the model itself.
  */
 export async function explainCell(

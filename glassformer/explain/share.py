@@ -7,13 +7,13 @@ import math
 import torch
 from torch import Tensor
 
+from glassformer.explain.operand import Operands
 from glassformer.operation.cell import Cell
 from glassformer.operation.equation import route
 from glassformer.operation.formula import FIRST, named, times
 from glassformer.operation.term import Addend, number
 from glassformer.protocol.anatomy import Equation, SiteInput, WeightInput
 from glassformer.protocol.explanation import FunctionPart, NumberPart, Part, SumPart, TermPart
-from glassformer.trace.operand import Operands
 
 # Exponentials of larger scores are taken relative to the largest: they would be too large to be read, and to be held.
 LARGEST_EXPONENT = 30.0

@@ -17,6 +17,8 @@ import torch
 
 from glassformer.compute.overflow import advise
 from glassformer.errors import UnknownAddress
+from glassformer.explain.operand import Operands, weight_operand
+from glassformer.explain.share import share_experts, share_row
 from glassformer.operation.cell import Cell, cell_of
 from glassformer.operation.equation import (
     allowed,
@@ -34,8 +36,6 @@ from glassformer.protocol.explanation import (
     SumPart,
     TermPart,
 )
-from glassformer.trace.operand import Operands, weight_operand
-from glassformer.trace.share import share_experts, share_row
 
 if TYPE_CHECKING:
     from glassformer.run.run import Trace

@@ -10,9 +10,9 @@ from tracing import Case, Close
 from glassformer.engine.generation import decode
 from glassformer.engine.request import GenerationRequest
 from glassformer.errors import BadValue, UnknownAddress
+from glassformer.explain import lens
 from glassformer.protocol.messages import Intervention
 from glassformer.run.store import TraceStore
-from glassformer.trace import lens
 
 
 def test_each_block_equals_norm_and_head_applied_by_hand(
