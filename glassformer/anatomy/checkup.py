@@ -15,11 +15,11 @@ from glassformer.anatomy.candidate import Candidates
 from glassformer.anatomy.outline import BLOCK_POINTS, Outline, describe_unread, list_addresses
 from glassformer.anatomy.selfcheck import Finding, Measurement, keep_true_attention, make_check_prompt
 from glassformer.anatomy.settle import settle
-from glassformer.capture.capture import split_address
 from glassformer.compute.attention import select_attention
 from glassformer.compute.shortage import is_shortage
 from glassformer.errors import ModelFailed, NoRoom
 from glassformer.loading.load import LoadedModel
+from glassformer.protocol.address import split_address
 from glassformer.protocol.anatomy import Anatomy, Check, Site
 from glassformer.structure.naming import say_plainly
 

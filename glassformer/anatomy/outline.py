@@ -11,12 +11,12 @@ from typing import Any
 from torch import Tensor, nn
 
 from glassformer.anatomy.selfcheck import Finding, Measurement
-from glassformer.capture.capture import split_address
 from glassformer.compute.quantize import find_whole_shape, name_format
 from glassformer.loading.dimension import BLOCKS, D_HEAD, HEADS, KV_HEADS, WIDTH
 from glassformer.loading.field import first_number
 from glassformer.loading.load import LoadedModel
 from glassformer.operation.latex import write_latex
+from glassformer.protocol.address import split_address
 from glassformer.protocol.anatomy import (
     Anatomy,
     Axis,

@@ -21,7 +21,7 @@ from transformers import PreTrainedModel
 from glassformer.anatomy.comparison import compare, is_same, worse_of
 from glassformer.anatomy.eager import Eager, run_eager
 from glassformer.anatomy.far import PLACED_POINTS, Far
-from glassformer.capture.capture import Capture, locate, split_address
+from glassformer.capture.capture import Capture, locate
 from glassformer.capture.rerun import rerun_block, rerun_tail
 from glassformer.compute.attention import UnknownAttention, install, select_attention
 from glassformer.compute.attention_call import AttentionCall, compute_probabilities
@@ -33,6 +33,7 @@ from glassformer.compute.overflow import advise, blank_shared, is_overflowing
 from glassformer.compute.shortage import is_shortage
 from glassformer.errors import UnknownAddress
 from glassformer.operation.equation import close_factor, evaluate, find_open
+from glassformer.protocol.address import split_address
 from glassformer.protocol.anatomy import Check, Equation
 from glassformer.structure.structure import Refusal, Structure
 

@@ -7,7 +7,7 @@ that gives it, or an equation of a later site that is computed from it. A site w
 from __future__ import annotations
 
 from glassformer.anatomy.selfcheck import Finding
-from glassformer.capture.capture import split_address
+from glassformer.protocol.address import split_address
 from glassformer.protocol.anatomy import Check, Equation, EquationInput, SiteInput
 
 # For each point, the points whose equation shows what it is: operations that leave no room for another tensor (a sum,

@@ -16,6 +16,7 @@ from glassformer.compute.attention import watching
 from glassformer.compute.attention_call import AttentionCall
 from glassformer.compute.hooking import hook_input, hook_output
 from glassformer.errors import UnknownAddress
+from glassformer.protocol.address import split_address
 from glassformer.structure.residual import first_tensor
 from glassformer.structure.structure import Hook, Refusal, Structure
 
@@ -24,16 +25,6 @@ TAPPED_POINTS = frozenset({"q", "k", "v", "attn_scores", "attn_probs"})
 # Points that may be a run of the features of one fused projection, and the role that tells which.
 EXPERT_POINTS = frozenset({"router_logits", "expert_weights", "shared_out"})
 FUSED_POINTS = {"mlp_pre": "gate", "mlp_pre_linear": "up"}
-
-
-def split_address(address: str) -> tuple[str, int | None]:
-    """`"q.3"` -> `("q", 3)`, `"embeddings"` -> `("embeddings", None)`; `UnknownAddress` for anything else."""
-    point, dot, block = address.partition(".")
-    if not dot:
-        return point, None
-    if not block.isdecimal():
-        raise UnknownAddress(address, f"{address!r} is not an address: it should look like 'attn_probs.3'.")
-    return point, int(block)
 
 
 class Capture:

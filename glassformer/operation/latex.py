@@ -5,7 +5,7 @@ Pure text; the page typesets it with KaTeX.
 
 from __future__ import annotations
 
-from glassformer.capture.capture import split_address
+from glassformer.protocol.address import split_address
 from glassformer.protocol.anatomy import Equation, EquationInput, Input, SiteInput
 
 SYMBOLS = {

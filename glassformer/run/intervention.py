@@ -16,9 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from glassformer.capture.capture import Capture, locate, split_address
+from glassformer.capture.capture import Capture, locate
 from glassformer.compute.hooking import hook_input, hook_output
 from glassformer.errors import BadValue, UnknownAddress
+from glassformer.protocol.address import split_address
 from glassformer.protocol.anatomy import Site
 from glassformer.protocol.messages import Intervention, Span
 from glassformer.run.recording import Recording

@@ -13,11 +13,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from glassformer.capture.capture import Capture, split_address
+from glassformer.capture.capture import Capture
 from glassformer.capture.rerun import rerun_block
 from glassformer.compute.attention_call import AttentionCall
 from glassformer.compute.computing import computing
 from glassformer.errors import ModelFailed
+from glassformer.protocol.address import split_address
 from glassformer.structure.structure import Structure
 from glassformer.tiles.level import Region
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor
@@ -113,3 +114,36 @@ def make_case(family: str) -> Case:
     reference = Reference([h[0] for h in out.hidden_states], [a[0] for a in out.attentions], out.logits[0])
     loaded.anatomy = build_anatomy(loaded)
     return Case(loaded, token_ids, reference)
+
+
+# --- fixtures, for the conftests of those who use them -----------------------------------------------
+
+
+@pytest.fixture(scope="session", params=sorted(SHAPES))
+def case(request: pytest.FixtureRequest) -> Case:
+    return make_case(request.param)
+
+
+@pytest.fixture(scope="session")
+def llama() -> Case:
+    return make_case("llama")
+
+
+@pytest.fixture(scope="session")
+def mixture() -> Case:
+    return make_case("mixtral")
+
+
+@pytest.fixture
+def store() -> TraceStore:
+    return TraceStore(64 * 2**20)
+
+
+@pytest.fixture
+def close() -> Close:
+    """Equal to transformers up to the rounding of float32 sums."""
+
+    def check(actual: Any, expected: Tensor) -> None:
+        torch.testing.assert_close(torch.as_tensor(actual), expected.float(), rtol=1e-4, atol=2e-5)
+
+    return check
