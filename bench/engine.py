@@ -39,7 +39,8 @@ from glassformer.engine.engine import Engine, Session
 from glassformer.engine.request import DecodedToken, GenerationRequest
 from glassformer.engine.sequence import TokenSequence
 from glassformer.files.source import Catalog, ModelSource
-from glassformer.loading.load import LoadedModel, load_model, wrap_model
+from glassformer.loading.load import load_model, wrap_model
+from glassformer.loading.loaded import LoadedModel
 from glassformer.protocol.messages import Sampling
 from glassformer.registry.registry import Registry
 from glassformer.run.recording import Recording

@@ -28,7 +28,8 @@ from glassformer.engine.engine import Engine, Session  # noqa: E402
 from glassformer.engine.request import GenerationRequest  # noqa: E402
 from glassformer.engine.sequence import TokenSequence  # noqa: E402
 from glassformer.files.source import ModelSource  # noqa: E402
-from glassformer.loading.load import LoadedModel, wrap_model  # noqa: E402
+from glassformer.loading.load import wrap_model  # noqa: E402
+from glassformer.loading.loaded import LoadedModel  # noqa: E402
 from glassformer.protocol.messages import Sampling  # noqa: E402
 from glassformer.registry.prepare import quicken_steps  # noqa: E402
 from glassformer.run.recording import Recording  # noqa: E402

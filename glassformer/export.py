@@ -28,7 +28,7 @@ from glassformer.engine.distribution import describe
 from glassformer.engine.generation import decode
 from glassformer.engine.request import GenerationRequest
 from glassformer.errors import BadValue, ModelFailed
-from glassformer.loading.load import LoadedModel
+from glassformer.loading.loaded import LoadedModel
 from glassformer.protocol.messages import ModelSummary, Sampling, Step
 from glassformer.protocol.parse import parse
 from glassformer.registry.registry import open_registry

@@ -12,7 +12,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFa
 
 from glassformer.anatomy.checkup import build_anatomy
 from glassformer.files.source import ModelSource
-from glassformer.loading.load import LoadedModel, wrap_model
+from glassformer.loading.load import wrap_model
+from glassformer.loading.loaded import LoadedModel
 from glassformer.run.run import Trace
 from glassformer.run.store import TraceStore
 

@@ -18,7 +18,7 @@ from glassformer.anatomy.settle import settle
 from glassformer.compute.attention import select_attention
 from glassformer.compute.shortage import is_shortage
 from glassformer.errors import ModelFailed, NoRoom
-from glassformer.loading.load import LoadedModel
+from glassformer.loading.loaded import LoadedModel
 from glassformer.protocol.address import split_address
 from glassformer.protocol.anatomy import Anatomy, Check, Site
 from glassformer.structure.naming import say_plainly

@@ -14,7 +14,7 @@ from glassformer.anatomy.selfcheck import Finding, Measurement
 from glassformer.compute.quantize import find_whole_shape, name_format
 from glassformer.loading.dimension import BLOCKS, D_HEAD, HEADS, KV_HEADS, WIDTH
 from glassformer.loading.field import first_number
-from glassformer.loading.load import LoadedModel
+from glassformer.loading.loaded import LoadedModel
 from glassformer.operation.latex import write_latex
 from glassformer.protocol.address import split_address
 from glassformer.protocol.anatomy import (

@@ -28,9 +28,9 @@ from glassformer.compute.attention import find_watch, watching
 from glassformer.compute.attention_call import AttentionCall
 from glassformer.compute.block_trace import BlockTrace, NotTraceable, trace_block
 from glassformer.compute.hooking import hook_input
-from glassformer.compute.key_value import KeyValueStore
+from glassformer.compute.key_value import KeyValueStore, Span
 from glassformer.compute.linear import WORTH, copy_for_sums, is_plain_linear, list_shortened
-from glassformer.compute.packed_row import Span, find_packing
+from glassformer.compute.packed_row import find_packing
 from glassformer.compute.packing import compute_packed, is_small
 
 if TYPE_CHECKING:

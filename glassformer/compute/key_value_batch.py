@@ -1,4 +1,4 @@
-"""Keys and values of several short sequences in common buffers, so that one operation attends for all that write.
+"""Which short sequences lie in common buffers, so that one operation attends for all that write.
 
 Attending for each sequence alone is a dozen small operations in each block, which for short texts take longer than the
 arithmetic. Long ones stay apart: side by side, all would cost as much as the longest. Knows no model.
@@ -8,99 +8,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
 from itertools import groupby
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from glassformer.compute.key_value import FIRST_CAPACITY, Buffers, KeyValueStore
-
-if TYPE_CHECKING:
-    from glassformer.compute.packed_row import Span
+from glassformer.compute.key_value import FIRST_CAPACITY, Buffers, KeyValueBatch, KeyValueStore, Span
 
 log = logging.getLogger(__name__)
 
 # Positions up to which sequences are put side by side, and how many of them it takes to gain something.
 MOST_POSITIONS, FEWEST_TOGETHER = 512, 4
-
-
-class KeyValueBatch:
-    """Buffers [slot, kv_head, capacity, d_head] for each attention call; each of `stores` has the slot of its index."""
-
-    def __init__(self, capacity: int) -> None:
-        self.capacity = capacity
-        self.stores: list[KeyValueStore] = []
-        self.is_refused = False
-        # Numbers everywhere, also after a slot's last position: a masked key still is multiplied, by zero.
-        self._calls: list[Buffers] = []
-
-    def add_all(self, spans: Sequence[Span]) -> None:
-        """Give the sequences of `spans` a slot each, where they have none yet, with what is before the spans."""
-        new = [span for span in spans if span.store.batch is not self]
-        count = len(self.stores) + len(new)
-        if count > self._slot_count:
-            self._resize(max(count, 2 * self._slot_count), new[0].store)
-        for span in new:
-            span.store.move(self._read_slot(len(self.stores)), span.start)
-            self.stores.append(span.store)
-            former, span.store.batch = span.store.batch, self
-            if former is not None:
-                former._close_gap(span.store)
-
-    def remove(self, store: KeyValueStore, length: int) -> None:
-        """Take `store` out, with a copy of its first `length` positions of its own; with nothing for 0."""
-        store.calls = store.fork(length).calls if length else []
-        store.batch = None
-        self._close_gap(store)
-
-    def extend(
-        self, call: int, slots: Tensor, positions: Tensor, key: Tensor, value: Tensor, stop: int
-    ) -> Buffers:
-        """Put a row each at `positions` of `slots` into the buffers of attention call `call`.
-
-        `key` and `value` are [row, kv_head, d_head]; returns all slots up to position `stop`, as views.
-        """
-        keys, values = self._calls[call]
-        keys[slots, :, positions] = key
-        values[slots, :, positions] = value
-        count = len(self.stores)
-        return keys[:count, :, :stop], values[:count, :, :stop]
-
-    @property
-    def _slot_count(self) -> int:
-        return self._calls[0][0].shape[0] if self._calls else 0
-
-    def _read_slot(self, slot: int) -> list[Buffers]:
-        return [(keys[slot : slot + 1], values[slot : slot + 1]) for keys, values in self._calls]
-
-    def _close_gap(self, store: KeyValueStore) -> None:
-        """Let the last store have the slot of one that has left, and give back what is no longer needed."""
-        slot, last = self.stores.index(store), self.stores[-1]
-        if last is not store:
-            last.move(self._read_slot(slot), self.capacity)
-            self.stores[slot] = last
-        self.stores.pop()
-        if not self.stores:
-            self._calls = []
-        elif 4 * len(self.stores) <= self._slot_count:
-            with suppress(MemoryError, RuntimeError):  # no room for less beside what there is: it stays
-                self._resize(2 * len(self.stores), self.stores[0])
-
-    def _resize(self, slot_count: int, like: KeyValueStore) -> None:
-        """Take buffers for another number of slots, of the shapes that `like` has; or raise and change nothing."""
-        self._calls = [
-            (make_slots(keys, slot_count, self.capacity), make_slots(values, slot_count, self.capacity))
-            for keys, values in like.calls
-        ]
-        for slot, store in enumerate(self.stores):
-            store.move(self._read_slot(slot), self.capacity)
-
-
-def make_slots(buffer: Tensor, slot_count: int, capacity: int) -> Tensor:
-    """A buffer like `buffer` [slot, kv_head, position, d_head] of another size; what is in it is yet to be written."""
-    return buffer.new_empty(slot_count, buffer.shape[1], capacity, buffer.shape[3])
 
 
 class BatchedRows:

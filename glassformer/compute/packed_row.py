@@ -8,7 +8,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,25 +15,10 @@ from torch import Tensor, nn
 from transformers.masking_utils import sdpa_mask
 
 from glassformer.compute.attention_call import AttentionCall
-from glassformer.compute.key_value import KeyValueStore
+from glassformer.compute.key_value import Span
 from glassformer.compute.key_value_batch import BatchedRows
 
 _local = threading.local()
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """The rows of a packed row that belong to one sequence; the first stands at position `start` of it."""
-
-    rows: slice
-    start: int
-    store: KeyValueStore
-
-    @property
-    def stop(self) -> int:
-        """The position after the last row's."""
-        stop: int = self.start + self.rows.stop - self.rows.start
-        return stop
 
 
 class Packing:

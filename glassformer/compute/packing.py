@@ -22,11 +22,11 @@ from glassformer.compute.attention import NAME
 from glassformer.compute.computing import computing
 from glassformer.compute.generate import make_first_arguments, takes_positions
 from glassformer.compute.hooking import hook_input, hook_output
-from glassformer.compute.key_value import KeyValueStore
+from glassformer.compute.key_value import KeyValueStore, Span
 from glassformer.compute.key_value_batch import BatchedRows, KeyValueBatches
 from glassformer.compute.library import find_cache_name
 from glassformer.compute.limit import list_limits
-from glassformer.compute.packed_row import Pattern, Span, packing
+from glassformer.compute.packed_row import Pattern, packing
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from glassformer.engine.filter import PRUNERS, FilterChain
 from glassformer.engine.sampling import check_row, make_filters
-from glassformer.loading.load import LoadedModel
+from glassformer.loading.loaded import LoadedModel
 from glassformer.protocol.messages import Candidate, Distribution, Pruner, Sampling, Stage, Token
 
 

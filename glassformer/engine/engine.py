@@ -25,7 +25,7 @@ from glassformer.engine.prefix import PrefixCache
 from glassformer.engine.request import DecodedToken
 from glassformer.engine.sequence import TokenSequence
 from glassformer.errors import ModelFailed, Stopping, TooMany
-from glassformer.loading.load import LoadedModel
+from glassformer.loading.loaded import LoadedModel
 
 log = logging.getLogger(__name__)
 

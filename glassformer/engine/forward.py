@@ -17,12 +17,11 @@ from torch import Tensor
 from glassformer.capture.capture import Capture
 from glassformer.compute.computing import computing
 from glassformer.compute.generate import ModuleState, make_first_arguments
-from glassformer.compute.key_value import KeyValueStore
+from glassformer.compute.key_value import KeyValueStore, Span
 from glassformer.compute.key_value_batch import KeyValueBatches
-from glassformer.compute.packed_row import Span
 from glassformer.compute.packing import compute_packed
 from glassformer.engine.sequence import TokenSequence
-from glassformer.loading.load import LoadedModel
+from glassformer.loading.loaded import LoadedModel
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ from glassformer.compute.key_value import KeyValueStore
 from glassformer.engine.forward import PackedForward, Part, SoloForward
 from glassformer.engine.request import DecodedToken, GenerationRequest
 from glassformer.engine.sequence import TokenSequence, Watcher
-from glassformer.loading.load import LoadedModel
+from glassformer.loading.loaded import LoadedModel
 
 
 def decode(

@@ -19,7 +19,7 @@ from glassformer.engine.constraint import make_matcher
 from glassformer.engine.filter import PRUNERS, FilterChain
 from glassformer.engine.request import GenerationRequest
 from glassformer.errors import BadValue, ModelFailed
-from glassformer.loading.load import LoadedModel
+from glassformer.loading.loaded import LoadedModel
 from glassformer.protocol.messages import Sampling
 
 

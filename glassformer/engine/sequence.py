@@ -17,7 +17,7 @@ from glassformer.engine.request import DecodedToken, FinishReason, GenerationReq
 from glassformer.engine.sampling import make_sampler
 from glassformer.engine.text import Detokenizer, StopStrings
 from glassformer.errors import BadValue, TooLong
-from glassformer.loading.load import LoadedModel
+from glassformer.loading.loaded import LoadedModel
 
 
 class Watcher(Protocol):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from glassformer.compute.overflow import advise
-from glassformer.errors import UnknownAddress
+from glassformer.errors import BadValue, UnknownAddress
 from glassformer.explain.operand import Operands, weight_operand
 from glassformer.explain.share import share_experts, share_row
 from glassformer.operation.cell import Cell, cell_of
@@ -44,8 +44,24 @@ if TYPE_CHECKING:
 LISTED_TERMS = 16
 
 
+def explain(trace: Trace, address: str, index: list[int]) -> Explanation:
+    """Where one cell of a run comes from. Raises UnknownAddress and BadValue (an index out of range)."""
+    site = trace.require_site(address)
+    shape = trace.shape(site)
+    if len(index) != len(shape) or any(not 0 <= i < size for i, size in zip(index, shape, strict=False)):
+        ranges = ", ".join(f"{axis} 0..{size - 1}" for axis, size in zip(site.axes, shape, strict=True))
+        raise BadValue(f"{address} takes the indices {ranges}.", field="index")
+    explanation = explain_cell(trace, site, index)
+    explanation.batched_difference = trace.batched_difference
+    changes = [given.operation for given in trace.interventions if given.address == address]
+    if changes:
+        note = f"An intervention changed it ({', '.join(changes)}); the terms are what the model computed before."
+        explanation.note = f"{explanation.note} {note}".strip()
+    return explanation
+
+
 def explain_cell(trace: Trace, site: Site, index: list[int]) -> Explanation:
-    """Explain one cell of a recording; `index` is in the site's axis order and in range."""
+    """`explain` for an index that is in range; knows nothing of what was changed in the run."""
     value = trace.value(site.address, index)
     cell = _Walk(trace).equation(site.equation, index) if site.equation is not None else None
     listed, rest = list_terms(cell) if cell else ([], [])

@@ -29,7 +29,7 @@ from glassformer.errors import (
 )
 from glassformer.files.safety import check_config, find_weights, name_weights, refuse_own_code
 from glassformer.files.size import StoredTensor, format_bytes
-from glassformer.registry.imports import import_torch
+from glassformer.importing import import_torch
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from glassformer.errors import NoRoom
 from glassformer.files.size import StoredTensor, format_bytes
+from glassformer.importing import import_torch
 from glassformer.loading.memory import Room
 from glassformer.loading.options import LoadOptions
-from glassformer.registry.imports import import_torch
 
 if TYPE_CHECKING:
     from glassformer.loading.plan import Plan

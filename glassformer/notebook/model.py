@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas
     import xarray
 
-    from glassformer.loading.load import LoadedModel
+    from glassformer.loading.loaded import LoadedModel
 
 
 def load(model: str | Path, *, device: str | None = None, dtype: str | None = None) -> Model:

@@ -21,7 +21,7 @@ from glassformer.settings import Settings
 
 if TYPE_CHECKING:
     from glassformer.files.source import ModelSource
-    from glassformer.loading.load import LoadedModel
+    from glassformer.loading.loaded import LoadedModel
     from glassformer.run.run import Trace as LiveTrace
     from glassformer.run.store import TraceStore
 

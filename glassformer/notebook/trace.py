@@ -126,10 +126,12 @@ class Trace:
 
         Counts from the end where negative. Raises KeyError and BadValue.
         """
+        from glassformer.explain.explain import explain
+
         site = self._require_site(address)
         live = self._require_live("explain")
         place = find_place(site, self._source.shape(site), index, axes)
-        return Explained.model_validate(live.explain(address, place).model_dump())
+        return Explained.model_validate(explain(live, address, place).model_dump())
 
     def distribution(self, pos: int = -1, *, top: int = 10, **sampling: Any) -> pandas.DataFrame:
         """What could follow position `pos`, best first, before and after the filters that `sampling` sets.

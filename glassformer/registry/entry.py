@@ -15,7 +15,7 @@ from glassformer.loading.options import LoadOptions
 from glassformer.protocol.messages import LoadProgress, ModelSummary
 
 if TYPE_CHECKING:
-    from glassformer.loading.load import LoadedModel
+    from glassformer.loading.loaded import LoadedModel
     from glassformer.registry.prepare import Aftercare
 
 Listener = Callable[[LoadProgress], None]

@@ -17,7 +17,7 @@ from glassformer.compute.computing import computing
 from glassformer.compute.linear import install_products, remove_products
 from glassformer.compute.overflow import advise
 from glassformer.errors import ModelFailed
-from glassformer.loading.load import LoadedModel
+from glassformer.loading.loaded import LoadedModel
 
 log = logging.getLogger(__name__)
 

@@ -22,16 +22,16 @@ from glassformer.errors import GlassformerError, InUse, ModelFailed, NoRoom
 from glassformer.files.safety import check_folder
 from glassformer.files.size import StoredTensor, format_bytes, read_headers
 from glassformer.files.source import Catalog, ModelSource, open_catalog
+from glassformer.importing import import_torch
 from glassformer.loading.memory import Room, measure_room
 from glassformer.loading.options import LoadOptions
 from glassformer.loading.room import WEIGHT_SHARE, describe_no_room, make_plan, refuse_too_large
 from glassformer.protocol.messages import LoadProgress, ModelSummary
 from glassformer.registry.entry import Entry, Listener, blame_options, choose_idle, summarise
-from glassformer.registry.imports import import_torch
 from glassformer.settings import Settings
 
 if TYPE_CHECKING:
-    from glassformer.loading.load import LoadedModel
+    from glassformer.loading.loaded import LoadedModel
     from glassformer.loading.plan import Plan
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from glassformer.anatomy.selfcheck import make_check_prompt
 from glassformer.compute.attention import select_attention, watching
 from glassformer.engine.generation import decode
 from glassformer.engine.request import GenerationRequest
-from glassformer.loading.load import LoadedModel
+from glassformer.loading.loaded import LoadedModel
 from glassformer.run.store import TraceStore
 
 # A short prompt's residuals and one block's sites.

@@ -9,7 +9,7 @@ from glassformer.protocol.messages import TraceRequest
 from glassformer.protocol.text import require_text
 
 if TYPE_CHECKING:
-    from glassformer.loading.load import LoadedModel
+    from glassformer.loading.loaded import LoadedModel
 
 
 def check_request(body: TraceRequest) -> None:

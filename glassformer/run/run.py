@@ -18,10 +18,8 @@ from glassformer.capture.capture import Capture
 from glassformer.capture.rerun import rerun_final_norm, rerun_tail, run_blocks
 from glassformer.compute.packing import find_rope_types
 from glassformer.errors import BadValue, UnknownAddress
-from glassformer.explain.explain import explain_cell
-from glassformer.loading.load import LoadedModel
+from glassformer.loading.loaded import LoadedModel
 from glassformer.protocol.anatomy import Anatomy, Site, list_sites
-from glassformer.protocol.explanation import Explanation
 from glassformer.protocol.messages import ChatMessage, Intervention
 from glassformer.run.intervention import (
     Intervened,
@@ -287,21 +285,6 @@ class Trace:
         self.recording.take_over(again)
 
     # --- answers -----------------------------------------------------------------------------------
-
-    def explain(self, address: str, index: list[int]) -> Explanation:
-        """Where one cell comes from. Raises UnknownAddress and BadValue (an index out of range)."""
-        site = self.require_site(address)
-        shape = self.shape(site)
-        if len(index) != len(shape) or any(not 0 <= i < size for i, size in zip(index, shape, strict=False)):
-            ranges = ", ".join(f"{axis} 0..{size - 1}" for axis, size in zip(site.axes, shape, strict=True))
-            raise BadValue(f"{address} takes the indices {ranges}.", field="index")
-        explanation = explain_cell(self, site, index)
-        explanation.batched_difference = self.batched_difference
-        changes = [given.operation for given in self.interventions if given.address == address]
-        if changes:
-            note = f"An intervention changed it ({', '.join(changes)}); the terms are what the model computed before."
-            explanation.note = f"{explanation.note} {note}".strip()
-        return explanation
 
     def value(self, address: str, index: list[int]) -> float:
         """One cell of a site."""

@@ -10,7 +10,7 @@ from glassformer.protocol.messages import Adopted, Sampling, Step, Token, TraceF
 
 if TYPE_CHECKING:
     from glassformer.engine.request import DecodedToken
-    from glassformer.loading.load import LoadedModel
+    from glassformer.loading.loaded import LoadedModel
     from glassformer.run.run import Trace
 
 

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from glassformer.errors import UnknownTrace
-from glassformer.loading.load import LoadedModel
+from glassformer.loading.loaded import LoadedModel
 from glassformer.protocol.messages import ChatMessage, Intervention
 from glassformer.run.materialise import BlockSites
 from glassformer.run.run import Trace

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import weakref
 
-from glassformer.loading.load import LoadedModel
+from glassformer.loading.loaded import LoadedModel
 from glassformer.protocol.anatomy import Weight
 from glassformer.run.recording import to_numpy
 from glassformer.tiles.cache import ByteCache

@@ -14,7 +14,7 @@ from glassformer.engine.engine import Session
 from glassformer.engine.request import DecodedToken, GenerationRequest
 from glassformer.engine.sequence import TokenSequence, Watcher, check_prompt
 from glassformer.errors import BadValue, DeadlinePassed, Stopping, TooLong
-from glassformer.loading.load import LoadedModel
+from glassformer.loading.loaded import LoadedModel
 from glassformer.server.services import Services
 
 T = TypeVar("T")

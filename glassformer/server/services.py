@@ -25,7 +25,7 @@ from glassformer.settings import Settings
 
 if TYPE_CHECKING:
     from glassformer.engine.engine import Engine
-    from glassformer.loading.load import LoadedModel
+    from glassformer.loading.loaded import LoadedModel
     from glassformer.run.store import TraceStore
     from glassformer.server.trace_run import TraceRun
 

@@ -23,8 +23,10 @@ from glassformer.engine.generation import decode
 from glassformer.engine.request import GenerationRequest
 from glassformer.engine.sequence import TokenSequence
 from glassformer.errors import NoRoom, UnknownAddress
+from glassformer.explain.explain import explain
 from glassformer.files.source import Catalog, ModelSource
-from glassformer.loading.load import LoadedModel, load_model
+from glassformer.loading.load import load_model
+from glassformer.loading.loaded import LoadedModel
 from glassformer.loading.reading import BUILDING
 from glassformer.protocol.anatomy import Anatomy, Site, list_sites
 from glassformer.protocol.messages import Sampling
@@ -132,7 +134,7 @@ def test_a_site_is_checked_before_it_is_read(root: Path) -> None:
     trace.read("q.1")
     assert trace.sites["q.1"].check.status != "unchecked"
     assert trace.sites["q.0"].check.status == "unchecked"
-    assert trace.explain("mlp_out.0", [1, 2]).difference is not None
+    assert explain(trace, "mlp_out.0", [1, 2]).difference is not None
     assert trace.sites["mlp_out.0"].check.status != "unchecked"
     assert trace.sites["lm_head"].check.status == "unchecked"
     trace.read("lm_head")

@@ -12,7 +12,7 @@ from glassformer.anatomy.far import MOST_KEPT
 from glassformer.anatomy.selfcheck import CHECK_TOKENS, Measurement
 from glassformer.compute.limit import list_limits
 from glassformer.errors import UnknownAddress
-from glassformer.loading.load import LoadedModel
+from glassformer.loading.loaded import LoadedModel
 from glassformer.operation.equation import evaluate
 from glassformer.protocol.anatomy import Anatomy, Site
 

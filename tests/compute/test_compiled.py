@@ -20,15 +20,15 @@ from glassformer.capture.capture import Capture
 from glassformer.compute import compiled, linear, packing, product
 from glassformer.compute.attention import install
 from glassformer.compute.compiled import Code, CompiledForward, install_compiled
-from glassformer.compute.key_value import KeyValueStore
+from glassformer.compute.key_value import KeyValueStore, Span
 from glassformer.compute.linear import install_products
-from glassformer.compute.packed_row import Span
 from glassformer.compute.packing import compute_packed
 from glassformer.engine.engine import Engine
 from glassformer.engine.request import GenerationRequest
 from glassformer.engine.sequence import Watcher
 from glassformer.files.source import Catalog, ModelSource
-from glassformer.loading.load import LoadedModel, wrap_model
+from glassformer.loading.load import wrap_model
+from glassformer.loading.loaded import LoadedModel
 from glassformer.protocol.messages import Intervention
 from glassformer.registry.registry import Registry
 from glassformer.run.intervention import Intervened

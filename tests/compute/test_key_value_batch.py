@@ -7,14 +7,9 @@ from torch import Tensor, nn
 from glassformer.compute import key_value_batch
 from glassformer.compute.attention import attend_packed, watching
 from glassformer.compute.attention_call import AttentionCall
-from glassformer.compute.key_value import KeyValueStore
-from glassformer.compute.key_value_batch import (
-    FEWEST_TOGETHER,
-    MOST_POSITIONS,
-    KeyValueBatch,
-    KeyValueBatches,
-)
-from glassformer.compute.packed_row import Packing, Pattern, Span
+from glassformer.compute.key_value import KeyValueBatch, KeyValueStore, Span
+from glassformer.compute.key_value_batch import FEWEST_TOGETHER, MOST_POSITIONS, KeyValueBatches
+from glassformer.compute.packed_row import Packing, Pattern
 
 CPU = torch.device("cpu")
 HEADS, KV_HEADS, WIDTH = 4, 2, 8

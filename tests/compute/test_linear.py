@@ -7,9 +7,9 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 from transformers.pytorch_utils import Conv1D
 
 from glassformer.compute import linear
-from glassformer.compute.key_value import KeyValueStore
+from glassformer.compute.key_value import KeyValueStore, Span
 from glassformer.compute.linear import copy_for_sums, install_products, remove_products
-from glassformer.compute.packed_row import Span, packing
+from glassformer.compute.packed_row import packing
 from glassformer.compute.product import (
     Product,
     count_copied,

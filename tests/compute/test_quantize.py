@@ -12,14 +12,14 @@ from tiny import make_model
 from transformers import AutoModelForCausalLM
 
 from glassformer.compute import linear
-from glassformer.compute.key_value import KeyValueStore
-from glassformer.compute.packed_row import Span
+from glassformer.compute.key_value import KeyValueStore, Span
 from glassformer.compute.packing import compute_packed, is_small
 from glassformer.compute.quantize import check_quantised, find_method, read_whole
 from glassformer.errors import ModelRefused
 from glassformer.files.size import read_headers
 from glassformer.files.source import Catalog, ModelSource
-from glassformer.loading.load import LoadedModel, load_model
+from glassformer.loading.load import load_model
+from glassformer.loading.loaded import LoadedModel
 from glassformer.loading.options import LoadOptions
 from glassformer.loading.plan import plan_load
 from glassformer.registry.prepare import look_into, quicken_steps

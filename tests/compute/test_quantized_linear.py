@@ -10,7 +10,8 @@ from glassformer.compute.exactness import is_exact, unit_roundoff
 from glassformer.compute.quantize import is_quantised, read_whole
 from glassformer.compute.quantized_linear import hold_to_weights, list_quantised
 from glassformer.files.source import Catalog, ModelSource
-from glassformer.loading.load import LoadedModel, load_model
+from glassformer.loading.load import load_model
+from glassformer.loading.loaded import LoadedModel
 
 LIBRARIES = {"int8": "torchao", "int4": "bitsandbytes"}
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}

@@ -7,7 +7,8 @@ from tiny import SHAPES, make_model
 
 from glassformer.compute.attention import install
 from glassformer.files.source import Catalog
-from glassformer.loading.load import LoadedModel, load_model
+from glassformer.loading.load import load_model
+from glassformer.loading.loaded import LoadedModel
 
 
 # Each shape once through packed forwards, and one of them through its own cache.

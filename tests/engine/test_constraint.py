@@ -15,7 +15,8 @@ from glassformer.engine.request import GenerationRequest
 from glassformer.engine.sampling import make_sampler
 from glassformer.errors import BadValue
 from glassformer.files.source import Catalog
-from glassformer.loading.load import LoadedModel, load_model
+from glassformer.loading.load import load_model
+from glassformer.loading.loaded import LoadedModel
 from glassformer.protocol.messages import Constraint, Sampling
 
 PATTERNS = [

@@ -15,7 +15,7 @@ from glassformer.engine.distribution import describe, describe_row
 from glassformer.engine.filter import FilterChain
 from glassformer.engine.request import GenerationRequest
 from glassformer.engine.sampling import make_sampler
-from glassformer.loading.load import LoadedModel
+from glassformer.loading.loaded import LoadedModel
 from glassformer.protocol.messages import Constraint, Distribution, Sampling, Token
 
 ROW = torch.tensor([2.0, 1.0, 0.0, -1.0, 3.0])

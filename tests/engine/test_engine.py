@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 
-from glassformer.compute.key_value import KeyValueStore
-from glassformer.compute.key_value_batch import KeyValueBatch
+from glassformer.compute.key_value import KeyValueBatch, KeyValueStore
 from glassformer.engine import engine as engines
 from glassformer.engine import pace as paces
 from glassformer.engine.engine import Engine, Session
@@ -19,7 +18,7 @@ from glassformer.engine.generation import decode
 from glassformer.engine.request import DecodedToken, GenerationRequest
 from glassformer.engine.sequence import TokenSequence, Watcher
 from glassformer.errors import ModelFailed, Stopping, TooMany
-from glassformer.loading.load import LoadedModel
+from glassformer.loading.loaded import LoadedModel
 from glassformer.protocol.messages import Intervention, Sampling
 from glassformer.run.intervention import Intervened
 from glassformer.run.recording import Recording

@@ -14,7 +14,8 @@ from glassformer.engine.generation import decode as decode_request
 from glassformer.engine.request import DecodedToken, GenerationRequest
 from glassformer.errors import BadValue, TooLong
 from glassformer.files.source import Catalog
-from glassformer.loading.load import LoadedModel, load_model
+from glassformer.loading.load import load_model
+from glassformer.loading.loaded import LoadedModel
 from glassformer.protocol.messages import Sampling
 
 GREEDY = Sampling(temperature=0)

@@ -21,7 +21,8 @@ from glassformer.compute.packing import find_lengths, place_probes
 from glassformer.engine.engine import Engine
 from glassformer.engine.request import DecodedToken, GenerationRequest
 from glassformer.files.source import ModelSource
-from glassformer.loading.load import LoadedModel, wrap_model
+from glassformer.loading.load import wrap_model
+from glassformer.loading.loaded import LoadedModel
 from glassformer.protocol.messages import Sampling
 from glassformer.registry.prepare import look_into
 

@@ -12,7 +12,7 @@ from glassformer.engine.filter import FilterChain
 from glassformer.engine.request import GenerationRequest
 from glassformer.engine.sampling import Sampler, make_sampler, pick_token
 from glassformer.errors import BadValue, ModelFailed
-from glassformer.loading.load import LoadedModel
+from glassformer.loading.loaded import LoadedModel
 from glassformer.protocol.messages import Constraint, Sampling
 
 ROW = torch.tensor([2.0, 1.0, 0.0, -1.0, 3.0])

@@ -9,6 +9,7 @@ from adding_up import find_slip
 from tracing import Case
 
 from glassformer.errors import BadValue
+from glassformer.explain.explain import explain
 from glassformer.run.store import TraceStore
 
 
@@ -21,7 +22,7 @@ def test_every_site_is_explained_by_its_operands(case: Case, store: TraceStore) 
             index = [choose.randrange(size) for size in shape]
             if site.axes[-1] == "key":
                 index[-1] = choose.randrange(index[-2] + 1)
-            explanation = trace.explain(address, index)
+            explanation = explain(trace, address, index)
             if explanation.value is None:
                 # A sliding window masks more than the future.
                 assert explanation.recomputed is None
@@ -35,7 +36,7 @@ def test_every_site_is_explained_by_its_operands(case: Case, store: TraceStore) 
 
 def test_operands_are_cells_that_can_be_opened(llama: Case, store: TraceStore) -> None:
     trace = llama.trace(store)
-    explanation = trace.explain("q.1", [2, 5, 3])
+    explanation = explain(trace, "q.1", [2, 5, 3])
     assert explanation.latex
     assert len(explanation.terms) == 16
     assert explanation.rest_count == 32 - 16
@@ -50,7 +51,7 @@ def test_operands_are_cells_that_can_be_opened(llama: Case, store: TraceStore) -
 
 
 def test_a_masked_score_says_so(llama: Case, store: TraceStore) -> None:
-    explanation = llama.trace(store).explain("attn_scores.0", [0, 3, 9])
+    explanation = explain(llama.trace(store), "attn_scores.0", [0, 3, 9])
     assert explanation.value is None
     assert "Masked" in explanation.note
 
@@ -59,11 +60,11 @@ def test_the_features_of_a_head_are_called_alike(llama: Case, store: TraceStore)
     """Whoever reads a score and then a mixed value meets the same word, and no name of an axis."""
     trace = llama.trace(store)
     for address, index in (("attn_scores.0", [0, 9, 3]), ("attn_out.0", [9, 3])):
-        for term in trace.explain(address, index).terms:
+        for term in explain(trace, address, index).terms:
             assert re.fullmatch(r"(head \d+, )?feature \d+", term.label), address
 
 
 @pytest.mark.parametrize("index", [[0], [0, -1], [70, 0], [0, 0, 0]])
 def test_indices_out_of_range_are_named(llama: Case, store: TraceStore, index: list[int]) -> None:
     with pytest.raises(BadValue, match=r"pos 0\.\.69, d_model 0\.\.31"):
-        llama.trace(store).explain("resid_pre.0", index)
+        explain(llama.trace(store), "resid_pre.0", index)

@@ -25,9 +25,11 @@ from glassformer.anatomy.checkup import build_anatomy
 from glassformer.anatomy.selfcheck import Measurement
 from glassformer.compute.attention import select_attention
 from glassformer.errors import UnknownAddress
+from glassformer.explain.explain import explain
 from glassformer.files.source import ModelSource
 from glassformer.loading.causal import sees_later_tokens
-from glassformer.loading.load import LoadedModel, wrap_model
+from glassformer.loading.load import wrap_model
+from glassformer.loading.loaded import LoadedModel
 from glassformer.operation.equation import evaluate
 from glassformer.protocol.anatomy import Anatomy, Site
 from glassformer.run.run import Trace
@@ -288,7 +290,7 @@ def compare_explanations(
 def find_fault(loaded: LoadedModel, trace: Trace, site: Site, index: list[int], values: Tensor) -> str | None:
     """What is wrong with the explanation of one cell."""
     try:
-        explanation = trace.explain(site.address, index)
+        explanation = explain(trace, site.address, index)
     except Exception as exc:
         return f"cannot be explained: {type(exc).__name__}: {exc}"
     slip = find_slip(explanation, partial(loaded.structure.activate, site.block or 0))

@@ -14,9 +14,11 @@ from measuring import NoTokenizer, record
 from glassformer.anatomy.checkup import build_anatomy
 from glassformer.engine.sampling import check_row
 from glassformer.errors import ModelFailed
+from glassformer.explain.explain import explain
 from glassformer.explain.lens import read_lens_table
 from glassformer.files.source import ModelSource
-from glassformer.loading.load import LoadedModel, wrap_model
+from glassformer.loading.load import wrap_model
+from glassformer.loading.loaded import LoadedModel
 from glassformer.run.run import Trace
 
 OVERFLOW = "numbers overflow in float16, which ends at 65,504; load the model in bfloat16 or float32."
@@ -46,7 +48,7 @@ def test_the_biases_of_a_map_and_of_the_norm_after_it_stay_two_terms(point: str)
     """Persimmon's queries: a linear map with a bias, a layer norm with gain and shift, half of them turned."""
     trace = trace_of(load("persimmon", **{"query_key_value.bias": 4.0, "layernorm.bias": 3.0}))
     for feature in range(8):
-        explanation = trace.explain(f"{point}.1", [1, 5, feature])
+        explanation = explain(trace, f"{point}.1", [1, 5, feature])
         assert find_slip(explanation) is None
         assert explanation.difference is not None
         assert explanation.difference < 1e-5
@@ -58,7 +60,7 @@ def test_the_biases_of_a_map_and_of_the_norm_after_it_stay_two_terms(point: str)
 @pytest.mark.parametrize("family", ["gpt_oss", "mimo_v2_flash"])
 def test_a_sinks_share_of_a_row_is_named(family: str) -> None:
     trace = trace_of(load(family, sinks=3.0))
-    explanation = trace.explain("attn_probs.1", [2, 6, 4])
+    explanation = explain(trace, "attn_probs.1", [2, 6, 4])
     assert find_slip(explanation) is None
     row = trace.read("attn_probs.1")[2, 6]
     (sink,) = [term for term in explanation.terms if term.label == "sink"]
@@ -73,7 +75,7 @@ def test_a_sinks_share_of_a_row_is_named(family: str) -> None:
 
 
 def test_a_cell_of_an_attention_without_sinks_sums_to_one() -> None:
-    explanation = trace_of(load("mimo_v2_flash")).explain("attn_probs.0", [2, 6, 4])
+    explanation = explain(trace_of(load("mimo_v2_flash")), "attn_probs.0", [2, 6, 4])
     assert "sum to one" in explanation.note
     assert math.fsum(term.contribution or 0.0 for term in explanation.terms) == pytest.approx(1.0)
 
@@ -83,28 +85,28 @@ def test_infinite_operands_are_told_as_nothing_else() -> None:
     loaded = load("phi")
     trace = trace_of(loaded)
     loaded.structure.parameter("lm_head.bias")[7] = -math.inf
-    found = json.loads(trace.explain("lm_head", [4, 7]).model_dump_json())
+    found = json.loads(explain(trace, "lm_head", [4, 7]).model_dump_json())
     assert (found["value"], found["recomputed"], found["difference"]) == (None, None, None)
     (bias,) = [term for term in found["terms"] if term["label"] == "bias"]
     assert bias["contribution"] is None
     assert bias["operands"][0]["value"] is None
     assert found["note"] == "This cell is minus infinity."
     assert r"-\infty" in found["latex"]
-    assert trace.explain("lm_head", [4, 8]).value is not None
+    assert explain(trace, "lm_head", [4, 8]).value is not None
 
     loaded.structure.parameter("model.layers.1.mlp.fc2.weight")[3, 2] = math.inf
-    found = json.loads(trace.explain("mlp_out.1", [4, 3]).model_dump_json())
+    found = json.loads(explain(trace, "mlp_out.1", [4, 3]).model_dump_json())
     assert found["value"] is None
     assert found["terms"][0]["operands"][1]["value"] is None
     for address, site in trace.sites.items():
         if site.check.status != "refused":
-            json.loads(trace.explain(address, [1] * len(site.axes)).model_dump_json())
+            json.loads(explain(trace, address, [1] * len(site.axes)).model_dump_json())
 
 
 def test_a_sink_that_is_shut_takes_nothing() -> None:
     loaded = load("gpt_oss")
     loaded.structure.parameter("model.layers.1.self_attn.sinks").fill_(-math.inf)
-    explanation = trace_of(loaded).explain("attn_probs.1", [2, 6, 4])
+    explanation = explain(trace_of(loaded), "attn_probs.1", [2, 6, 4])
     assert explanation.difference is not None
     assert explanation.difference < 1e-6
     assert "0.0% of this row" in explanation.note
@@ -118,7 +120,7 @@ def test_what_overflowed_in_half_precision_says_so() -> None:
     trace = trace_of(loaded)
     at = trace.read("mlp_out.1")[5]
     feature = int((~torch.isfinite(torch.from_numpy(at.copy()))).nonzero()[0])
-    explanation = trace.explain("mlp_out.1", [5, feature])
+    explanation = explain(trace, "mlp_out.1", [5, feature])
     assert explanation.value is None
     assert explanation.note.endswith(OVERFLOW)
     for ask in (lambda: check_row(trace.read_logits(5)), lambda: read_lens_table(trace)):

@@ -16,7 +16,8 @@ from glassformer.errors import BadValue, ModelFailed, ModelRefused
 from glassformer.files.size import read_headers
 from glassformer.files.source import ModelSource
 from glassformer.loading.config import read_config
-from glassformer.loading.load import LoadedModel, load_model
+from glassformer.loading.load import load_model
+from glassformer.loading.loaded import LoadedModel
 from glassformer.loading.options import LoadOptions
 from glassformer.loading.plan import choose_device, plan_load
 from glassformer.protocol.messages import ChatMessage

@@ -10,7 +10,8 @@ from transformers import PreTrainedTokenizerFast
 
 from glassformer.errors import BadValue
 from glassformer.files.source import ModelSource
-from glassformer.loading.load import LoadedModel, load_model
+from glassformer.loading.load import load_model
+from glassformer.loading.loaded import LoadedModel
 from glassformer.loading.token_text import TokenTexts, find_affixes
 
 TEXTS = ["Mia has a ball.", " a a  a ", "漢字 🙂 é", "a\nb"]

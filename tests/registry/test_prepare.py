@@ -13,7 +13,8 @@ from building import build
 
 from glassformer.compute import linear
 from glassformer.files.source import ModelSource
-from glassformer.loading.load import LoadedModel, wrap_model
+from glassformer.loading.load import wrap_model
+from glassformer.loading.loaded import LoadedModel
 from glassformer.registry import prepare
 from glassformer.registry.prepare import look_into, quicken_steps
 

@@ -15,6 +15,7 @@ from tracing import Case, Close
 from glassformer.engine.generation import decode
 from glassformer.engine.request import GenerationRequest
 from glassformer.errors import BadValue, UnknownAddress
+from glassformer.explain.explain import explain
 from glassformer.protocol.messages import Intervention, Sampling
 from glassformer.run.run import Trace
 from glassformer.run.store import TraceStore
@@ -221,7 +222,7 @@ def test_live_frames_show_the_intervened_run(llama: Case, store: TraceStore) -> 
 
 
 def test_an_explanation_says_that_the_cell_was_changed(llama: Case, store: TraceStore) -> None:
-    explanation = run(llama, store, ZERO_HEAD).explain("z.1", [HEAD, 5, 3])
+    explanation = explain(run(llama, store, ZERO_HEAD), "z.1", [HEAD, 5, 3])
     assert explanation.value == 0.0
     assert "intervention changed it (zero)" in explanation.note
 

@@ -17,6 +17,7 @@ import glassformer
 from glassformer.capture.capture import Capture, locate
 from glassformer.capture.rerun import rerun_block
 from glassformer.errors import ModelFailed
+from glassformer.explain.explain import explain
 from glassformer.explain.lens import read_lens_table
 from glassformer.protocol.messages import Intervention
 from glassformer.run.intervention import applied
@@ -157,7 +158,7 @@ def test_modules_run_only_under_the_models_lock(
     ]
     try:
         for address, site in trace.sites.items():
-            trace.explain(address, [0] * len(site.axes))
+            explain(trace, address, [0] * len(site.axes))
         read_lens_table(trace, top=1)
         trace.recording.clear()
         trace.read("lm_head")
@@ -177,7 +178,7 @@ def test_explaining_experts_beside_a_recording_leaves_it_whole(mixture: Case, st
     def explain() -> None:
         try:
             while not stopped.is_set():
-                first.explain("mlp_out.1", [7, 3])
+                explain(first, "mlp_out.1", [7, 3])
         except BaseException as exc:
             failures.append(exc)
 

@@ -16,7 +16,8 @@ from glassformer.engine.generation import decode
 from glassformer.engine.request import GenerationRequest
 from glassformer.errors import ModelFailed
 from glassformer.files.source import ModelSource
-from glassformer.loading.load import LoadedModel, wrap_model
+from glassformer.loading.load import wrap_model
+from glassformer.loading.loaded import LoadedModel
 from glassformer.protocol.frames import decode_frame
 from glassformer.protocol.messages import Sampling
 from glassformer.registry.prepare import look_into

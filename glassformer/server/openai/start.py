@@ -21,7 +21,7 @@ from glassformer.server.services import Services
 from glassformer.server.stream import follow
 
 if TYPE_CHECKING:
-    from glassformer.loading.load import LoadedModel
+    from glassformer.loading.loaded import LoadedModel
 
 T = TypeVar("T")
 Request = ChatRequest | CompletionRequest

@@ -10,8 +10,8 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from starlette.responses import Response
 
+from glassformer.importing import import_torch
 from glassformer.protocol.messages import Sampling
-from glassformer.registry.imports import import_torch
 from glassformer.server.framing import TextFramer
 from glassformer.server.services import Services, ServicesOf
 from glassformer.server.stream import ClientLeft, EventStream, unless_left

@@ -21,7 +21,7 @@ from glassformer.server.stream import EventStream
 from glassformer.settings import Settings
 
 if TYPE_CHECKING:
-    from glassformer.loading.load import LoadedModel
+    from glassformer.loading.loaded import LoadedModel
 
 router = APIRouter(prefix="/api/models", tags=["models"])
 

@@ -193,8 +193,10 @@ async def explain_cell(
     ],
 ) -> Explanation:
     """What one cell was computed from, and the same computed again."""
+    from glassformer.explain.explain import explain
+
     run = find_run(services, trace_id)
-    return await services.read(run.trace.explain, address, [int(part) for part in index.split(",")])
+    return await services.read(explain, run.trace, address, [int(part) for part in index.split(",")])
 
 
 @router.get("/{trace_id}/rows", response_class=Response)

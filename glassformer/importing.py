@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import importlib
 import importlib.util
 import os
 import sys
@@ -17,6 +18,8 @@ from pathlib import Path
 
 IMPORTING = threading.Lock()
 _done = threading.Event()
+# Who brings torch and transformers in, by name: they stand above this file.
+USERS = ("glassformer.compute.attention", "glassformer.loading.load", "glassformer.anatomy.checkup")
 # In the order in which `import torch` loads them, with the same visibility.
 NATIVE_LIBRARIES = (("libtorch_global_deps.so", True), ("libtorch_cpu.so", False))
 
@@ -36,9 +39,8 @@ def import_torch() -> None:
         collecting = gc.isenabled()
         gc.disable()
         try:
-            import glassformer.anatomy.checkup
-            import glassformer.compute.attention
-            import glassformer.loading.load  # noqa: F401
+            for name in USERS:
+                importlib.import_module(name)
 
             # What has come in stays for good: no later collection needs to look at it again. Before any model
             # is built, since that would stay as well.

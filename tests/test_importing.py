@@ -5,7 +5,7 @@ import sys
 
 PROGRAM = """
 import gc, sys, threading
-from glassformer.registry.imports import import_torch
+from glassformer.importing import import_torch
 
 assert "torch" not in sys.modules
 full = []
