@@ -5,10 +5,15 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from glassformer.notebook import Model, Trace, change, load, open  # noqa: A004
+
+# While they are imported these tell, with paths, of kernels for other processors that are left out, on every machine.
+for _name in ("torchao", "torch.utils._pytree"):
+    logging.getLogger(_name).setLevel(logging.ERROR)
 
 __all__ = ["Model", "Trace", "change", "load", "open"]
 

@@ -31,7 +31,7 @@ def test_torch_comes_in_once_and_without_full_collections() -> None:
 
 NATIVE = """
 import sys
-from glassformer.registry.imports import link_native_libraries
+from glassformer.importing import link_native_libraries
 link_native_libraries()
 assert "torch" not in sys.modules
 print(sum("libtorch_cpu.so" in line for line in open("/proc/self/maps")) > 0)

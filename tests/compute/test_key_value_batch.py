@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from glassformer.compute import key_value_batch
+from glassformer.compute import key_value
 from glassformer.compute.attention import attend_packed, watching
 from glassformer.compute.attention_call import AttentionCall
 from glassformer.compute.key_value import KeyValueBatch, KeyValueStore, Span
@@ -135,14 +135,14 @@ def test_sequences_for_which_there_is_no_memory_attend_apart(monkeypatch: pytest
         raise torch.OutOfMemoryError("no memory")
 
     with monkeypatch.context() as patch:
-        patch.setattr(key_value_batch, "make_slots", fail)
+        patch.setattr(key_value, "make_slots", fail)
         assert step(batches, texts) == 0
     assert step(batches, texts) == 4
     # Nor does it hurt those that stay that there is none to give memory back.
     texts = [Text(4) for _ in range(20)] + texts
     assert step(batches, texts) == 24
     with monkeypatch.context() as patch:
-        patch.setattr(key_value_batch, "make_slots", fail)
+        patch.setattr(key_value, "make_slots", fail)
         for text in texts[4:]:
             batches.remove(text.store, 0)
     assert step(batches, texts[:4]) == 4

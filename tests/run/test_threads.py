@@ -175,14 +175,14 @@ def test_explaining_experts_beside_a_recording_leaves_it_whole(mixture: Case, st
     stopped = threading.Event()
     failures: list[BaseException] = []
 
-    def explain() -> None:
+    def keep_explaining() -> None:
         try:
             while not stopped.is_set():
                 explain(first, "mlp_out.1", [7, 3])
         except BaseException as exc:
             failures.append(exc)
 
-    threads = [threading.Thread(target=explain) for _ in range(2)]
+    threads = [threading.Thread(target=keep_explaining) for _ in range(2)]
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)  # threads change places in the middle of a forward
     for thread in threads:
