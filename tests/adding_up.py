@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import torch
 
-from glassformer.operation.equation import FUNCTIONS
+from glassformer.operation.activation import FUNCTIONS
 from glassformer.operation.formula import evaluate
 from glassformer.protocol.explanation import Explanation
 

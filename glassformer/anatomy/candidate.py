@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from glassformer.compute.quantize import find_whole_shape
-from glassformer.operation.equation import FUNCTIONS
+from glassformer.operation.activation import FUNCTIONS
 from glassformer.protocol.anatomy import Equation, EquationInput, Input, Operation, SiteInput, WeightInput
 from glassformer.structure.structure import Projection, Refusal, Structure
 

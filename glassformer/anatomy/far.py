@@ -15,12 +15,12 @@ from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
 from glassformer.capture.capture import Capture
+from glassformer.capture.operands import CapturedOperands
 from glassformer.capture.rerun import rerun_block
 from glassformer.compute.attention_call import AttentionCall
 from glassformer.compute.generate import takes_positions
 from glassformer.compute.library import find_cache_name
 from glassformer.compute.limit import Limit
-from glassformer.errors import UnknownAddress
 from glassformer.structure.structure import Structure
 
 # Points whose equations may depend on where a position stands.
@@ -49,7 +49,7 @@ class FarLayer(DynamicLayer):
         return torch.cat([states.new_zeros(*states.shape[:2], self.kept, states.shape[3]), states], dim=2)
 
 
-class Far:
+class Far(CapturedOperands):
     """What a block computes at such a place: the operands of its equations there (see `Operands`)."""
 
     def __init__(
@@ -62,6 +62,7 @@ class Far:
         context: int,
     ) -> None:
         """Runs the block; whatever the model raises comes through."""
+        super().__init__(structure, token_ids)
         count = len(token_ids)
         self.limit = limit
         # The check's positions lie around the place, as far as the context goes.
@@ -69,49 +70,24 @@ class Far:
         self.kept = min(self.seen, MOST_KEPT) if limit.kind == "span" else 0
         if self.kept < self.seen and limit.kind == "span":
             raise ValueError(f"{limit.position} positions are too many to try")
-        self._structure, self._token_ids, self._block = structure, token_ids, block
-        self._capture = Capture(structure, [f"{point}.{block}" for point in ("attn_in", "q", "k", "v")])
+        self._block = block
+        self._capture = capture = Capture(
+            structure, [f"{point}.{block}" for point in ("attn_in", "q", "k", "v")]
+        )
         layers: list[Any] = [FarLayer(self.seen, self.kept) for _ in structure.blocks]
         given: dict[str, Any] = {find_cache_name(structure.model): Cache(layers=layers), "use_cache": True}
         if takes_positions(type(structure.model).forward):
             given["position_ids"] = torch.arange(self.seen, self.seen + count, device=token_ids.device)[None]
-        rerun_block(structure, block, token_ids, residual, self._capture, **given)
-        self.call: AttentionCall = self._capture.calls[block]
+        rerun_block(structure, block, token_ids, residual, capture, **given)
+        self.call: AttentionCall = capture.calls[block]
+        self.values = {**capture.values, f"k.{block}": self.call.key}
+        self._own_key = capture.values[f"k.{block}"]
 
     def actual(self, point: str) -> Tensor:
         """What the block computed at one of `PLACED_POINTS`; scores of all keys, those of zeros too."""
         if point == "attn_scores":
             return self.call.scores()
-        return self._capture.values[f"{point}.{self._block}"]
-
-    # --- Operands ----------------------------------------------------------------------------------
-
-    def site(self, address: str) -> Tensor:
-        if address == f"k.{self._block}":
-            return self.call.key
-        if address not in self._capture.values:
-            raise UnknownAddress(address)
-        return self._capture.values[address]
-
-    def weight(self, name: str) -> Tensor:
-        return self._structure.parameter(name)
-
-    def token_ids(self) -> Tensor:
-        return self._token_ids
-
-    def rotary(self, block: int) -> tuple[Tensor, Tensor]:
-        if block not in self._capture.rotary:
-            raise UnknownAddress(f"q.{block}", "the model passes no rotary tables")
-        return self._capture.rotary[block]
-
-    def mask(self, block: int) -> Tensor:
-        return torch.isfinite(self.call.scores())
+        return self._own_key if point == "k" else self.values[f"{point}.{self._block}"]
 
     def first_positions(self) -> tuple[int, int]:
         return self.seen, self.seen - self.kept
-
-    def activate(self, block: int, x: Tensor) -> Tensor:
-        return self._structure.activate(block, x)
-
-    def run_module(self, name: str, *given: Tensor) -> Tensor:
-        return self._structure.run_module(name, *given)

@@ -22,6 +22,7 @@ from glassformer.anatomy.comparison import compare, is_same, worse_of
 from glassformer.anatomy.eager import Eager, run_eager
 from glassformer.anatomy.far import PLACED_POINTS, Far
 from glassformer.capture.capture import Capture, locate
+from glassformer.capture.operands import CapturedOperands
 from glassformer.capture.rerun import rerun_block, rerun_tail
 from glassformer.compute.attention import UnknownAttention, install, select_attention
 from glassformer.compute.attention_call import AttentionCall, compute_probabilities
@@ -32,7 +33,8 @@ from glassformer.compute.limit import list_limits
 from glassformer.compute.overflow import advise, blank_shared, is_overflowing
 from glassformer.compute.shortage import is_shortage
 from glassformer.errors import UnknownAddress
-from glassformer.operation.equation import close_factor, evaluate, find_open
+from glassformer.operation.closed_set import compute_whole
+from glassformer.operation.equation import close_factor, find_open
 from glassformer.protocol.address import split_address
 from glassformer.protocol.anatomy import Check, Equation
 from glassformer.structure.structure import Refusal, Structure
@@ -57,13 +59,12 @@ class Finding:
     proposed: Equation | None = None
 
 
-class Measurement:
-    """What the model computed for the check prompt: the operands of every equation (see `Operands`)."""
+class Measurement(CapturedOperands):
+    """What the model computed for the check prompt: the operands of every equation."""
 
     def __init__(self, structure: Structure, token_ids: Tensor, context: int = 0) -> None:
         """`context` is the longest text that the model takes; 0 looks no further than the prompt."""
-        self._structure = structure
-        self._token_ids = token_ids
+        super().__init__(structure, token_ids)
         self._context = context
         # The prompt itself has positions on both sides of a place up to half its length.
         self._limits = [
@@ -72,9 +73,6 @@ class Measurement:
             if limit.kind != "other" and limit.position > len(token_ids) - len(token_ids) // 2
         ]
         self._fars: dict[int, list[Far]] = {}
-        self.values: dict[str, Tensor] = {}
-        self.refusals: dict[str, str] = {}
-        self._capture: Capture | None = None
         self._eager: Eager | None = None
         # Blocks that have been run alone.
         self._rerun: set[int] = set()
@@ -265,40 +263,6 @@ class Measurement:
             if address not in kept:
                 self.refusals[address] = reason
 
-    # --- Operands ----------------------------------------------------------------------------------
-
-    def site(self, address: str) -> Tensor:
-        if address not in self.values:
-            raise UnknownAddress(address, self.refusals.get(address))
-        return self.values[address]
-
-    def weight(self, name: str) -> Tensor:
-        return self._structure.parameter(name)
-
-    def token_ids(self) -> Tensor:
-        return self._token_ids
-
-    def rotary(self, block: int) -> tuple[Tensor, Tensor]:
-        tables = None if self._capture is None else self._capture.rotary.get(block)
-        if tables is None:
-            raise UnknownAddress(f"q.{block}", "the model passes no rotary tables")
-        return tables
-
-    def mask(self, block: int) -> Tensor:
-        call = None if self._capture is None else self._capture.calls.get(block)
-        if call is None:
-            raise UnknownAddress(f"attn_scores.{block}", "the model passes no mask")
-        return torch.isfinite(call.scores())
-
-    def first_positions(self) -> tuple[int, int]:
-        return 0, 0
-
-    def activate(self, block: int, x: Tensor) -> Tensor:
-        return self._structure.activate(block, x)
-
-    def run_module(self, name: str, *given: Tensor) -> Tensor:
-        return self._structure.run_module(name, *given)
-
     # --- checking ----------------------------------------------------------------------------------
 
     def stands(self, address: str) -> bool:
@@ -338,7 +302,7 @@ class Measurement:
                     candidate = self._close(proposed, actual)
                     if candidate is None:
                         continue
-                    expected = evaluate(candidate, self)
+                    expected = compute_whole(candidate, self)
             except (UnknownAddress, RuntimeError, IndexError, TypeError, ValueError) as exc:
                 if is_shortage(exc):
                     raise
@@ -376,7 +340,7 @@ class Measurement:
             if point == "attn_scores" and far.limit.kind != "span":
                 continue  # without what came before, there is nothing that a mask could hide
             with torch.inference_mode():
-                check = compare(far.actual(point), evaluate(candidate, far))
+                check = compare(far.actual(point), compute_whole(candidate, far))
             if check.status == "refused":
                 where = f"from position {far.limit.position} on ({far.limit.name})"
                 return check.model_copy(
@@ -390,8 +354,8 @@ class Measurement:
         part = find_open(proposed)
         if part is None:
             return proposed
-        without = evaluate(close_factor(proposed, 0.0), self).double().nan_to_num(neginf=0.0)
-        direction = evaluate(close_factor(proposed, 1.0), self).double().nan_to_num(neginf=0.0) - without
+        without = compute_whole(close_factor(proposed, 0.0), self).double().nan_to_num(neginf=0.0)
+        direction = compute_whole(close_factor(proposed, 1.0), self).double().nan_to_num(neginf=0.0) - without
         size = float((direction * direction).sum())
         if size == 0.0 or direction.shape != actual.shape:
             return None

@@ -7,8 +7,9 @@ that gives it, or an equation of a later site that is computed from it. A site w
 from __future__ import annotations
 
 from glassformer.anatomy.selfcheck import Finding
+from glassformer.operation.equation import list_inputs
 from glassformer.protocol.address import split_address
-from glassformer.protocol.anatomy import Check, Equation, EquationInput, SiteInput
+from glassformer.protocol.anatomy import Check, Equation
 
 # For each point, the points whose equation shows what it is: operations that leave no room for another tensor (a sum,
 # a projection, a dot product), unlike a norm, which forgets a factor, or a head layout, which its own equation shows.
@@ -53,17 +54,6 @@ def settle(findings: dict[str, Finding], *, hands_patterns: bool) -> dict[str, F
         address: _conclude(address, finding, equations.get(address), address in accepted)
         for address, finding in findings.items()
     }
-
-
-def list_inputs(equation: Equation) -> list[str]:
-    """Addresses of all sites an equation reads."""
-    found = []
-    for given in equation.inputs:
-        if isinstance(given, SiteInput):
-            found.append(given.address)
-        elif isinstance(given, EquationInput):
-            found += list_inputs(given.equation)
-    return found
 
 
 def _find_shown(

@@ -5,6 +5,7 @@ Pure text; the page typesets it with KaTeX.
 
 from __future__ import annotations
 
+from glassformer.operation.closed_set import OPERATIONS
 from glassformer.protocol.address import split_address
 from glassformer.protocol.anatomy import Equation, EquationInput, Input, SiteInput
 
@@ -64,52 +65,4 @@ def _write_input(given: Input, roles: dict[str, str]) -> str:
 
 def _write(equation: Equation, roles: dict[str, str]) -> str:
     parts = [_write_input(given, roles) for given in equation.inputs]
-    attributes = equation.attributes
-    match equation.operation:
-        case "lookup":
-            return f"{parts[0]}[{'t' if attributes['by'] == 'token_ids' else r'i'}]"
-        case "add":
-            return " + ".join(parts)
-        case "scale":
-            return rf"{float(attributes['factor']):.4g}\,\left({parts[0]}\right)"
-        case "norm":
-            return _write_norm(parts, attributes["norm"], float(attributes.get("offset", 0.0)))
-        case "matmul":
-            return rf"{parts[1]}\,{parts[0]}" + (" + b" if len(parts) > 2 else "")
-        case "rotary":
-            return rf"R_{{\theta}}\left({parts[0]}\right)"
-        case "dot":
-            return rf"{parts[0]} \cdot {parts[1]}"
-        case "softcap":
-            cap = f"{float(attributes['cap']):.4g}"
-            return rf"{cap}\tanh\left(\frac{{{parts[0]}}}{{{cap}}}\right)"
-        case "mask":
-            window = attributes.get("window")
-            seen = r"j \le i" if window is None else rf"i - {window} < j \le i"
-            return rf"\begin{{cases}}{parts[0]} & {seen} \\ -\infty & \text{{otherwise}}\end{{cases}}"
-        case "softmax":
-            if len(parts) > 1:
-                sink = r"\exp(b_{\mathrm{sink}})"
-                return rf"\frac{{\exp({{{parts[0]}}}_j)}}{{\sum_k \exp({{{parts[0]}}}_k) + {sink}}}"
-            return rf"\operatorname{{softmax}}_j\left({parts[0]}\right)"
-        case "weighted_sum":
-            return rf"\sum_j {parts[0]}_{{j}}\,{parts[1]}_{{j}}"
-        case "activation":
-            return rf"\operatorname{{{attributes['function']}}}\left({parts[0]}\right)"
-        case "multiply":
-            return r" \odot ".join(parts)
-    return rf"\operatorname{{{equation.operation}}}\left({', '.join(parts)}\right)"
-
-
-def _write_norm(parts: list[str], kind: str, offset: float) -> str:
-    x = parts[0]
-    gain = "" if len(parts) < 2 else parts[1] if not offset else rf"\left({offset:g} + {parts[1]}\right)"
-    if kind == "rms":
-        return (
-            rf"\frac{{{x}}}{{\operatorname{{rms}}({x})}} \odot {gain}"
-            if gain
-            else rf"\frac{{{x}}}{{\operatorname{{rms}}({x})}}"
-        )
-    shift = r" + \beta" if len(parts) > 2 else ""
-    body = rf"\frac{{{x} - \mu}}{{\sigma}}"
-    return (rf"{body} \odot {gain}" if gain else body) + shift
+    return OPERATIONS[equation.operation].latex(parts, equation.attributes)

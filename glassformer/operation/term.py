@@ -6,9 +6,10 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
-from glassformer.operation.formula import moved, plus, times
-from glassformer.protocol.explanation import Operand, Part, Term
+from glassformer.operation.formula import moved, named, plus, times
+from glassformer.protocol.explanation import Operand, Part, Term, TermPart
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,16 @@ def distinct(terms: Sequence[Addend]) -> list[Addend]:
 def label_of(place: list[int]) -> str:
     """How an input feature of a linear map is called: its last index, with its head where it has one."""
     return f"feature {place[-1]}" if len(place) == 2 else f"head {place[0]}, feature {place[-1]}"
+
+
+def operand_of(kind: Literal["site", "weight"], name: str, index: list[int], value: float) -> Operand:
+    """One cell as an explanation names it."""
+    return Operand(kind=kind, name=name, index=index, value=value if math.isfinite(value) else None)
+
+
+def one_of(terms: Sequence[Addend], label: str, value: float) -> Part:
+    """The term that the cell is; the bare value where there is no such term."""
+    return TermPart(label=label) if any(term.label == label for term in terms) else named(value, "share")
 
 
 def number(value: float) -> str:

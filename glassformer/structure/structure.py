@@ -445,11 +445,14 @@ class Structure:
 
     def parameter(self, name: str) -> Tensor:
         """A parameter by its state-dict name, as the floating point numbers it stands for where it is quantised."""
+        return read_whole(self.stored(name))
+
+    def stored(self, name: str) -> Tensor:
+        """A parameter by its state-dict name, as it is held. Raises UnknownAddress."""
         try:
-            stored = self._parameters[name]
+            return self._parameters[name]
         except KeyError:
             raise UnknownAddress(name, f"This model has no weight {name!r}.") from None
-        return read_whole(stored)
 
     def name_of(self, module: nn.Module) -> str:
         """The dotted name of a module inside the model."""

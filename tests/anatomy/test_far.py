@@ -13,7 +13,7 @@ from glassformer.anatomy.selfcheck import CHECK_TOKENS, Measurement
 from glassformer.compute.limit import list_limits
 from glassformer.errors import UnknownAddress
 from glassformer.loading.loaded import LoadedModel
-from glassformer.operation.equation import evaluate
+from glassformer.operation.closed_set import compute_whole
 from glassformer.protocol.anatomy import Anatomy, Site
 
 LLAMA4: dict[str, Any] = {
@@ -63,7 +63,7 @@ def hold_against_long_text(loaded: LoadedModel, anatomy: Anatomy, count: int) ->
             continue
         try:
             with torch.inference_mode():
-                check = compare(whole.values[address], evaluate(site.equation, whole))
+                check = compare(whole.values[address], compute_whole(site.equation, whole))
         except UnknownAddress:
             continue
         assert check.status != "refused", (address, check.reason)

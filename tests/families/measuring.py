@@ -30,7 +30,7 @@ from glassformer.files.source import ModelSource
 from glassformer.loading.causal import sees_later_tokens
 from glassformer.loading.load import wrap_model
 from glassformer.loading.loaded import LoadedModel
-from glassformer.operation.equation import evaluate
+from glassformer.operation.closed_set import compute_whole
 from glassformer.protocol.anatomy import Anatomy, Site
 from glassformer.run.run import Trace
 from glassformer.run.store import TraceStore
@@ -261,7 +261,7 @@ def compare_with_one_forward(
             continue
         try:
             with torch.inference_mode():
-                computed = evaluate(site.equation, whole)
+                computed = compute_whole(site.equation, whole)
         except UnknownAddress as exc:
             row.wrong.append(f"{address}: {exc.message}")
             continue

@@ -1,0 +1,159 @@
+"""Matmul: a linear map, with the bias where it has one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from glassformer.operation.bounded import SUM_UNIT, Bounded, Rounding
+from glassformer.operation.cell import Cell, cell_of
+from glassformer.operation.formula import PAIR, add_up, bracket
+from glassformer.operation.heads import merge_heads, split_heads
+from glassformer.operation.inputs import Inputs, Operation
+from glassformer.operation.operands import Region, site_of, weight_of
+from glassformer.operation.term import Addend, label_of, number, operand_of
+from glassformer.protocol.anatomy import WeightInput
+
+
+class Matmul(Operation):
+    """`transposed` says that the weight is stored [d_in, d_out]; `rows` picks a role's (see `list_rows`).
+
+    `merge_heads` takes [head, pos, d_head] as [pos, feature], `heads` gives a result by heads.
+    """
+
+    def whole(self, inputs: Inputs) -> Tensor:
+        x = inputs.whole(0)
+        if inputs.attributes.get("merge_heads"):
+            x = merge_heads(x)
+        weight, bias = _read_map(inputs)
+        return _by_heads(inputs, torch.nn.functional.linear(x.to(weight.dtype), weight, bias))
+
+    def bound(self, inputs: Inputs, rounding: Rounding) -> Bounded:
+        x = inputs.bound(0, rounding)
+        if inputs.attributes.get("merge_heads"):
+            x = x.map(merge_heads)
+        weight, bias = (None if each is None else each.to(x.value.dtype) for each in _read_map(inputs))
+        assert weight is not None
+        value = x.value @ weight.T
+        sizes = weight.norm(dim=1)
+        # Cauchy and Schwarz in place of the sum of the products' sizes, which would take a product of its own.
+        reach = x.value.norm(dim=1)[:, None] * sizes
+        unit = rounding.sum_unit(weight.shape[1] + 2)
+        if inputs.operands.is_rounded(weight_of(inputs.given(1)).name):
+            unit += rounding.unit
+        error = unit * reach
+        if bool(x.error.any()):
+            error = error + x.error @ weight.abs().T
+        found = rounding.stored(value, error)
+        if bias is not None:
+            total = value + bias
+            found = rounding.stored(total, found.error + SUM_UNIT * total.abs())
+        return found.map(lambda tensor: _by_heads(inputs, tensor))
+
+    def cell(self, inputs: Inputs, index: list[int]) -> Cell:
+        heads, transposed = inputs.attributes.get("heads"), bool(inputs.attributes.get("transposed"))
+        source, given = site_of(inputs.given(0)), weight_of(inputs.given(1))
+        weight, _ = _read_map(inputs)
+        places = _list_stored(inputs, given)
+        if heads:
+            head, pos, within = index
+            out = head * (weight.shape[0] // int(heads)) + within
+        else:
+            pos, out = index
+        x, features = _read_features(inputs, pos)
+        row = weight[out].detach().double().cpu()
+        products = (x * row).tolist()
+        terms = []
+        for j, place in enumerate(features):
+            stored = [j, places[out]] if transposed else [places[out], j]
+            cells = (
+                operand_of("site", source.address, place, float(x[j])),
+                operand_of("weight", given.name, stored, float(row[j])),
+            )
+            terms.append(Addend(label_of(place), products[j], cells, PAIR))
+        total = add_up(products)
+        body = r"\sum_j x_j w_j"
+        if inputs.count > 2:
+            name = weight_of(inputs.given(2)).name
+            value = float(inputs.operands.weight(name)[places[out]])
+            bias = cell_of(operand_of("weight", name, [places[out]], value), value, label="bias")
+            terms += bias.terms
+            total += bias.value
+            body += f" + {bracket(bias.latex)}"
+        return Cell(total, terms, f"{number(total)} = {body}")
+
+    def row(self, inputs: Inputs, index: list[int]) -> Tensor:
+        x, _ = _read_features(inputs, index[-1])
+        weight, bias = _read_map(inputs)
+        heads = inputs.attributes.get("heads")
+        width = len(weight) // int(heads) if heads else len(weight)
+        first = index[0] * width if heads else 0
+        out = weight[first : first + width].detach().double().cpu() @ x
+        return out if bias is None else out + bias[first : first + width].detach().double().cpu()
+
+    def latex(self, parts: list[str], attributes: dict[str, Any]) -> str:
+        return rf"{parts[1]}\,{parts[0]}" + (" + b" if len(parts) > 2 else "")
+
+
+def cut_weight(
+    given: WeightInput, stored: Tensor, *, transposed: bool, rows: list[int] | None = None
+) -> Tensor:
+    """The run of output features an input names, as [d_out, d_in] (or [d_out] for a bias).
+
+    `rows` (see `list_rows`) picks them where several roles take turns in one weight.
+    """
+    weight = stored.T if transposed and stored.dim() == 2 else stored
+    if rows is not None:
+        return weight[list_rows(rows, weight.shape[0])]
+    return weight[given.start : given.stop]
+
+
+def list_rows(rows: list[int], d_out: int) -> list[int]:
+    """Output features of a role in a weight that several share, in order.
+
+    `rows` is [groups, units, first, count]: the features are groups of `units` equal runs, and the role has `count`
+    runs from the `first` of each group (GPT-NeoX: one group a head, of a query, a key and a value).
+    """
+    groups, units, first, count = rows
+    places = torch.arange(d_out).view(groups, units, d_out // (groups * units))
+    return [int(place) for place in places[:, first : first + count].reshape(-1)]
+
+
+def _read_map(inputs: Inputs) -> tuple[Tensor, Tensor | None]:
+    """A map's weight [d_out, d_in] and its bias [d_out]."""
+    transposed, rows = bool(inputs.attributes.get("transposed")), inputs.attributes.get("rows")
+    found = [
+        cut_weight(
+            weight_of(inputs.given(at)), inputs.whole(at), transposed=transposed and at == 1, rows=rows
+        )
+        for at in range(1, inputs.count)
+    ]
+    return found[0], found[1] if len(found) > 1 else None
+
+
+def _by_heads(inputs: Inputs, tensor: Tensor) -> Tensor:
+    heads = inputs.attributes.get("heads")
+    return split_heads(tensor, int(heads)) if heads else tensor
+
+
+def _list_stored(inputs: Inputs, given: WeightInput) -> list[int]:
+    """For each output feature of a map, its row in the stored weight."""
+    stored = inputs.operands.weight(given.name)
+    d_out = stored.shape[-1] if inputs.attributes.get("transposed") else stored.shape[0]
+    rows = inputs.attributes.get("rows")
+    return list_rows(rows, d_out) if rows else [*range(given.start or 0, given.stop or d_out)]
+
+
+def _read_features(inputs: Inputs, pos: int) -> tuple[Tensor, list[list[int]]]:
+    """The input features of a map at one position, and each one's index in its site."""
+    address = site_of(inputs.given(0)).address
+    shape, here = inputs.operands.shape(address), slice(pos, pos + 1)
+    if inputs.attributes.get("merge_heads"):
+        region: Region = (slice(0, shape[0]), here, slice(0, shape[2]))
+        places = [[head, pos, j] for head in range(shape[0]) for j in range(shape[2])]
+    else:
+        region = (here, slice(0, shape[1]))
+        places = [[pos, j] for j in range(shape[1])]
+    return inputs.operands.site(address, region).double().cpu().reshape(-1), places

@@ -1,0 +1,153 @@
+"""Norm: each row divided by its size, with a gain and a shift for each feature where there are any.
+
+RMS norm (Zhang and Sennrich 2019) and layer norm (Ba, Kiros and Hinton 2016).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from glassformer.operation.bounded import SUM_UNIT, Bounded, Rounding
+from glassformer.operation.cell import Cell, cell_of
+from glassformer.operation.formula import FIRST, bracket, named
+from glassformer.operation.heads import merge_heads, split_heads
+from glassformer.operation.inputs import Inputs, Operation
+from glassformer.operation.operands import weight_of
+from glassformer.operation.term import Addend, number, scaled
+from glassformer.protocol.explanation import Operand, Part, SumPart
+
+
+class Norm(Operation):
+    """`norm` "rms" or "layer", `eps` under the root, `offset` that is added to the gain.
+
+    `merge_heads` takes [head, pos, d_head] as [pos, feature], `heads` gives a result by heads again.
+    """
+
+    def whole(self, inputs: Inputs) -> Tensor:
+        x = inputs.whole(0).float()
+        if inputs.attributes.get("merge_heads"):
+            x = merge_heads(x)
+        centred = x - x.mean(-1, keepdim=True) if _is_layer(inputs) else x
+        normed = centred / torch.sqrt(centred.pow(2).mean(-1, keepdim=True) + _eps(inputs))
+        gain, shift = _parameters(inputs, x.dim(), torch.float32)
+        if gain is not None:
+            normed = normed * gain
+        if shift is not None:
+            normed = normed + shift
+        return _by_heads(inputs, normed)
+
+    def bound(self, inputs: Inputs, rounding: Rounding) -> Bounded:
+        x = inputs.bound(0, rounding)
+        if inputs.attributes.get("merge_heads"):
+            x = x.map(merge_heads)
+        width, eps = x.value.shape[-1], _eps(inputs)
+        mean = x.value.mean(-1, keepdim=True) if _is_layer(inputs) else torch.zeros_like(x.value[..., :1])
+        centred = x.value - mean
+        size = torch.sqrt(centred.pow(2).mean(-1, keepdim=True) + eps)
+        value = centred / size
+        unit = rounding.sum_unit(width + 4)
+        # Errors that come with the row move its size, and its mean, by as much as their root mean square.
+        moved = x.error.pow(2).mean(-1, keepdim=True).sqrt() / size
+        error = (x.error / size) + value.abs() * (moved + unit)
+        if _is_layer(inputs):
+            error = error + moved + value.abs() * unit * (mean / size).pow(2)
+            error = error + (x.value.abs() + mean.abs()) / size * unit
+        gain, shift = _parameters(inputs, x.value.dim(), value.dtype)
+        found = rounding.stored(value, error)
+        if gain is not None:
+            found = rounding.stored(
+                found.value * gain, found.error * gain.abs() + SUM_UNIT * (value * gain).abs()
+            )
+        if shift is not None:
+            total = found.value + shift
+            found = rounding.stored(total, found.error + SUM_UNIT * total.abs())
+        return found.map(lambda tensor: _by_heads(inputs, tensor))
+
+    def cell(self, inputs: Inputs, index: list[int]) -> Cell:
+        row, place, feature = _find_row(inputs, index)
+        inner = inputs.cell(0, place)
+        layer = _is_layer(inputs)
+        mean = float(row.mean()) if layer else 0.0
+        size = math.sqrt(float((row - mean).pow(2).mean()) + _eps(inputs)) or math.nan
+        over = [named(size, "standard deviation" if layer else "root mean square")]
+        gain, operands, factors = _explain_gain(inputs, index, feature)
+        terms = scaled(
+            inner.terms if inner.result is None else [inner.as_one("input")],
+            gain / size,
+            *factors,
+            over=over,
+            operands=operands,
+        )
+        top = f"{number(inner.value)} - {bracket(number(mean))}" if layer else number(inner.value)
+        latex = rf"\frac{{{top}}}{{{number(size)}}} \cdot {bracket(number(gain))}"
+        if layer:
+            centre = Addend("mean", -mean, (), named(-mean, "−mean"))
+            terms += scaled([centre], gain / size, *factors, over=over, operands=operands)
+        value = (inner.value - mean) * gain / size
+        if inputs.count > 2:
+            bias = cell_of(*inputs.read(2, [feature]), label="norm bias")
+            terms += bias.terms
+            value += bias.value
+            latex += f" + {bracket(bias.latex)}"
+        return Cell(value, terms, f"{number(value)} = {latex}")
+
+    def latex(self, parts: list[str], attributes: dict[str, Any]) -> str:
+        x, offset = parts[0], float(attributes.get("offset", 0.0))
+        gain = "" if len(parts) < 2 else parts[1] if not offset else rf"\left({offset:g} + {parts[1]}\right)"
+        if attributes["norm"] == "rms":
+            body = rf"\frac{{{x}}}{{\operatorname{{rms}}({x})}}"
+            return rf"{body} \odot {gain}" if gain else body
+        shift = r" + \beta" if len(parts) > 2 else ""
+        body = rf"\frac{{{x} - \mu}}{{\sigma}}"
+        return (rf"{body} \odot {gain}" if gain else body) + shift
+
+
+def _is_layer(inputs: Inputs) -> bool:
+    return bool(inputs.attributes["norm"] == "layer")
+
+
+def _eps(inputs: Inputs) -> float:
+    return float(inputs.attributes["eps"])
+
+
+def _by_heads(inputs: Inputs, tensor: Tensor) -> Tensor:
+    heads = inputs.attributes.get("heads")
+    return split_heads(tensor, int(heads)) if heads else tensor
+
+
+def _parameters(inputs: Inputs, dims: int, dtype: torch.dtype) -> tuple[Tensor | None, Tensor | None]:
+    """Gain (with its offset) and shift, as they are broadcast over rows; a gain for each head is [head, d_head]."""
+    found = [inputs.whole(at).to(dtype) for at in range(1, inputs.count)]
+    if dims == 3:
+        found = [each[:, None] if each.dim() == 2 else each for each in found]
+    gain = found[0] + float(inputs.attributes.get("offset", 0.0)) if found else None
+    return gain, found[1] if len(found) > 1 else None
+
+
+def _find_row(inputs: Inputs, index: list[int]) -> tuple[Tensor, list[int], int]:
+    """What a norm is over: its values, the cell's index in the norm's input, and which of the values that is."""
+    heads = inputs.attributes.get("heads")
+    if not heads:
+        return inputs.row(0, index[:-1]), index, index[-1]
+    head, pos, within = index
+    if inputs.attributes.get("merge_heads"):
+        rows = [inputs.row(0, [each, pos]) for each in range(int(heads))]
+        return torch.cat(rows), index, head * len(rows[0]) + within
+    row = inputs.row(0, [pos])
+    feature = head * (len(row) // int(heads)) + within
+    return row, [pos, feature], feature
+
+
+def _explain_gain(inputs: Inputs, index: list[int], feature: int) -> tuple[float, list[Operand], list[Part]]:
+    """A norm's gain at one feature: its value, its cell and its formula; one, where it has none."""
+    if inputs.count < 2:
+        return 1.0, [], []
+    has_heads = inputs.operands.weight(weight_of(inputs.given(1)).name).dim() == 2
+    operand, value = inputs.read(1, [index[0], feature] if has_heads else [feature])
+    offset = float(inputs.attributes.get("offset", 0.0))
+    factor: Part = SumPart(parts=[named(offset, "offset"), FIRST]) if offset else FIRST
+    return value + offset, [operand], [factor]
