@@ -28,18 +28,18 @@ class SumExperts(Operation):
         return inputs.operands.run_module(_name(inputs), x, chosen, picked.to(x.dtype))
 
     def bound(self, inputs: Inputs, rounding: Rounding) -> Bounded:
-        """By the model's own experts, one choice at a time: what they store inside of them is not seen."""
+        """By the model's own experts; of what they store inside of them nothing is seen, so nothing is allowed for it."""
         x, weights = inputs.whole(0), inputs.whole(1)
         chosen, picked = _choose(weights)
-        parts = [
-            inputs.operands.run_module(
-                _name(inputs), x, chosen[:, slot : slot + 1], picked[:, slot : slot + 1].to(x.dtype)
-            ).to(rounding.working)
-            for slot in range(chosen.shape[1])
-        ]
-        value = torch.stack(parts).sum(0)
-        size = torch.stack([part.abs() for part in parts]).sum(0)
-        return rounding.stored(value, (len(parts) + 2) * rounding.unit * size)
+        count = chosen.shape[1]
+        size = torch.zeros_like(x, dtype=rounding.working)
+        for slot in range(count):
+            one = slice(slot, slot + 1)
+            part = inputs.operands.run_module(_name(inputs), x, chosen[:, one], picked[:, one].to(x.dtype))
+            size = size + part.to(rounding.working).abs()
+        value = self.whole(inputs).to(rounding.working)
+        # The order in which they are added is not known.
+        return rounding.stored(value, (count + 2) * rounding.unit * size)
 
     def cell(self, inputs: Inputs, index: list[int]) -> Cell:
         """Each chosen expert is the model's own, run alone on this position."""
