@@ -3,7 +3,7 @@ import i18next from "i18next";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { restoreApiKey } from "./data/apiKey";
-import { liveSource } from "./data/Source";
+import { liveSource } from "./data/liveSource";
 import { browserStorage } from "./main/browserStorage";
 import { connectCommands } from "./main/connectCommands";
 import { connectScene } from "./main/connectScene";

@@ -1,8 +1,5 @@
 import type { Frame } from "../protocol/frames";
 import type { Distribution, Explanation, Sampling } from "../protocol/schema.generated";
-import { fetchDistribution, fetchExplanation, fetchRows } from "./client";
-import { pathOfId, readRefusal, request } from "./request";
-import { serverAddress } from "./serverAddress";
 
 /** Which Zarr store: a recording at so many recorded positions (its shapes follow them), or a model's weights. */
 export type StoreAddress =
@@ -42,19 +39,3 @@ export interface Source extends StoreSource {
   ): Promise<Distribution>;
   explain(traceId: string, cell: CellReference, signal?: AbortSignal): Promise<Explanation>;
 }
-
-export const liveSource: Source = {
-  readDistribution: fetchDistribution,
-  explain: fetchExplanation,
-  readRows: fetchRows,
-  holds: () => true,
-  storeUrl(store) {
-    const path = store.kind === "recording" ? `traces/${store.traceId}` : `models/${pathOfId(store.modelId)}`;
-    return serverAddress(`/api/${path}/zarr`);
-  },
-  async fetchKey(key) {
-    const response = await request(key);
-    if (!response.ok) throw await readRefusal(response);
-    return response;
-  },
-};

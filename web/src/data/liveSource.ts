@@ -1,0 +1,21 @@
+import { fetchDistribution, fetchExplanation, fetchRows } from "./client";
+import { pathOfId, readRefusal, request } from "./request";
+import type { Source } from "./Source";
+import { serverAddress } from "./serverAddress";
+
+/** The running server. */
+export const liveSource: Source = {
+  readDistribution: fetchDistribution,
+  explain: fetchExplanation,
+  readRows: fetchRows,
+  holds: () => true,
+  storeUrl(store) {
+    const path = store.kind === "recording" ? `traces/${store.traceId}` : `models/${pathOfId(store.modelId)}`;
+    return serverAddress(`/api/${path}/zarr`);
+  },
+  async fetchKey(key) {
+    const response = await request(key);
+    if (!response.ok) throw await readRefusal(response);
+    return response;
+  },
+};
