@@ -1,5 +1,6 @@
 import { ABSENT_SCENE } from "../scene/absentScene";
-import type { Insets, Scene } from "../scene/Scene";
+import type { Insets } from "../scene/Insets";
+import type { Scene } from "../scene/Scene";
 import type { SceneState } from "../state/AppState";
 
 /** As three.js asks for it, which finds this context on the canvas and takes it. */

@@ -1,7 +1,8 @@
 import type { StoreSource } from "../data/Source";
 import type { Cell } from "../layout/Cell";
 import type { Explanation } from "../protocol/schema.generated";
-import { createScene, type Scene } from "../scene/Scene";
+import { createGlassScene } from "../scene/GlassScene";
+import type { Scene } from "../scene/Scene";
 import type { AppState, Legend } from "../state/AppState";
 import type { AppStore } from "../state/createAppStore";
 import { isSameModel } from "../state/fillAnatomy";
@@ -39,7 +40,7 @@ export function connectScene(
     stage,
     label,
     create: (canvas) =>
-      createScene(canvas, {
+      createGlassScene(canvas, {
         theme: store.getState().theme,
         reducedMotion: reducedMotion.matches,
         onHover(cell, at) {

@@ -3,7 +3,7 @@ import { axesOf, eyeOf, FIELD_OF_VIEW, type Pose, type View } from "../layout/Ca
 import { fitPose } from "../layout/fitPose";
 import type { Bounds } from "../layout/Layout";
 import { add, scale, type Vec3 } from "../layout/Vec3";
-import type { Insets } from "./Scene";
+import type { Insets } from "./Insets";
 
 /** The first look: from a little left and above, so that shelves and wings show their depth. */
 export const FIRST_ANGLES = { yaw: -0.14, pitch: 0.19 };

@@ -1,20 +1,8 @@
 import { Float32BufferAttribute, InstancedBufferGeometry, Mesh, type ShaderMaterial, Vector2 } from "three";
-import type { Vec3 } from "../layout/Vec3";
+import type { Curve } from "./Curve";
 import { glassMaterial } from "./glassMaterial";
 import { Instances } from "./Instances";
 import type { Palette } from "./palette";
-
-export interface Curve {
-  points: readonly [Vec3, Vec3, Vec3, Vec3];
-  order: readonly [number, number];
-  widthPx: number;
-  /** 0..1 */
-  strength: number;
-  /** The token whose thread it is; -1: none. */
-  token: number;
-  /** White light instead of the thread colour: lines from a selected cell. */
-  selected: boolean;
-}
 
 const SEGMENTS = 20;
 const NAMES = ["aP0", "aP1", "aP2", "aP3", "aTurn"];

@@ -1,7 +1,7 @@
 import type { View } from "../layout/Camera";
 import type { Label, Layout } from "../layout/Layout";
 import type { Plate } from "../layout/Plate";
-import type { Curve } from "./CurveMesh";
+import type { Curve } from "./Curve";
 import { detailedBlocks } from "./visiblePlates";
 
 const FLOW_STRENGTH = 0.3;

@@ -22,13 +22,14 @@ import { Meshes } from "./Meshes";
 import { operandCurves, operandDots } from "./operandLines";
 import { PALETTES } from "./palette";
 import { buildRack, tileIds } from "./Rack";
-import type { Scene, SceneOptions, Wanted } from "./Scene";
+import type { Scene, SceneOptions } from "./Scene";
 import { Scheduler } from "./Scheduler";
 import { buildSkyline } from "./Skyline";
-import type { TextLine } from "./TextMesh";
+import type { TextLine } from "./TextLine";
 import { columnOf, tokenIndices } from "./tokenIndices";
 import { ValueStore } from "./ValueStore";
 import { wantedOf } from "./visiblePlates";
+import type { Wanted } from "./Wanted";
 import { WantedNotice } from "./WantedNotice";
 import { World } from "./World";
 

@@ -1,7 +1,6 @@
 import TinySDF from "@mapbox/tiny-sdf";
 import { DataTexture, LinearFilter, RedFormat, UnsignedByteType } from "three";
-
-export type Face = "sans" | "mono";
+import type { Face } from "./TextLine";
 
 /** A glyph's rectangle in ems from the pen (y up from the baseline), and in the atlas as fractions. */
 export interface Glyph {

@@ -5,9 +5,9 @@ import { cellOn, normalOfPlate, type Plate, pointAt } from "../layout/Plate";
 import { fractionsAt } from "../layout/pickCell";
 import { type Box, type Candidate, placeLabels } from "../layout/placeLabels";
 import { dot, length, normalize, scale, subtract } from "../layout/Vec3";
-import type { Face, GlyphAtlas } from "./GlyphAtlas";
+import type { GlyphAtlas } from "./GlyphAtlas";
 import type { Palette } from "./palette";
-import type { TextLine } from "./TextMesh";
+import type { Face, TextLine } from "./TextLine";
 
 const SIZE_PX: Record<Label["role"], number> = {
   title: 12.5,

@@ -2,11 +2,11 @@ import type { Layout, TilePlace } from "../layout/Layout";
 import { columnAt } from "../layout/layoutTiles";
 import type { Vec3 } from "../layout/Vec3";
 import type { Token } from "../protocol/schema.generated";
-import type { Curve } from "./CurveMesh";
+import type { Curve } from "./Curve";
 import type { Light } from "./LightPass";
 import type { Palette } from "./palette";
-import type { Slab } from "./SlabMesh";
-import type { TextLine } from "./TextMesh";
+import type { Slab } from "./Slab";
+import type { TextLine } from "./TextLine";
 import { tileText } from "./tileText";
 
 /** More threads than this are a curtain: only the one in question is drawn. */

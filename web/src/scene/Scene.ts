@@ -1,17 +1,9 @@
 import type { Cell } from "../layout/Cell";
 import type { Matrix } from "../layout/Matrix";
 import type { Anatomy, Distribution, Token } from "../protocol/schema.generated";
-
-export type { Cell, Matrix };
-
-export type Theme = "dark" | "light";
-
-/** A tensor that the camera can see, and the level at which its cells are about a pixel. */
-export interface Wanted {
-  name: string;
-  kind: "site" | "weight";
-  level: number;
-}
+import type { Insets } from "./Insets";
+import type { Theme } from "./Theme";
+import type { Wanted } from "./Wanted";
 
 export interface SceneOptions {
   theme: Theme;
@@ -21,13 +13,6 @@ export interface SceneOptions {
   onSelect(cell: Cell | null): void;
   /** Called when the set changes: the data layer fetches just that. */
   onWanted(names: Wanted[]): void;
-}
-
-export interface Insets {
-  left: number;
-  right: number;
-  top: number;
-  bottom: number;
 }
 
 export interface SceneStats {
@@ -80,5 +65,3 @@ export interface Scene {
   resize(): void;
   dispose(): void;
 }
-
-export { createGlassScene as createScene } from "./GlassScene";

@@ -2,12 +2,12 @@ import type { Layout } from "../layout/Layout";
 import { columnAt } from "../layout/layoutTiles";
 import type { Vec3 } from "../layout/Vec3";
 import type { Distribution } from "../protocol/schema.generated";
-import type { Curve } from "./CurveMesh";
+import type { Curve } from "./Curve";
 import type { GlyphAtlas } from "./GlyphAtlas";
 import type { Palette } from "./palette";
-import type { Slab } from "./SlabMesh";
+import type { Slab } from "./Slab";
 import { skylineBars } from "./skylineBars";
-import type { TextLine } from "./TextMesh";
+import type { TextLine } from "./TextLine";
 import { tileTexts } from "./tileText";
 
 /** Even a certain word leaves room above its bar. */

@@ -1,30 +1,9 @@
-import {
-  type Color,
-  Float32BufferAttribute,
-  InstancedBufferGeometry,
-  Mesh,
-  type ShaderMaterial,
-  Vector3,
-} from "three";
+import { Float32BufferAttribute, InstancedBufferGeometry, Mesh, type ShaderMaterial, Vector3 } from "three";
 import type { Vec3 } from "../layout/Vec3";
 import { glassMaterial } from "./glassMaterial";
 import { Instances } from "./Instances";
 import type { Palette } from "./palette";
-
-/** An upright slab of glass: a token tile or a bar of the skyline. */
-export interface Slab {
-  /** Bottom left of the front face. */
-  corner: Vec3;
-  width: number;
-  height: number;
-  depth: number;
-  color: Color;
-  /** How much light is in it, 0..1. */
-  light: number;
-  /** How bright its edges are, 0..1. */
-  edge: number;
-  order: number;
-}
+import type { Slab } from "./Slab";
 
 const NAMES = ["aCorner", "aSize", "aColor", "aLook"];
 

@@ -7,28 +7,11 @@ import {
   type ShaderMaterial,
   Vector2,
 } from "three";
-import type { Vec3 } from "../layout/Vec3";
-import { type Face, FIELD_PX, type GlyphAtlas } from "./GlyphAtlas";
+import { FIELD_PX, type GlyphAtlas } from "./GlyphAtlas";
 import { glassMaterial } from "./glassMaterial";
 import { Instances } from "./Instances";
 import type { Palette } from "./palette";
-
-/** A line of text: on the screen (`sizePx`, at a point) or in the world (`right` and `up` are one em). */
-export interface TextLine {
-  text: string;
-  face: Face;
-  at: Vec3;
-  color: Color;
-  alpha: number;
-  align: "left" | "center" | "right";
-  /** Set off from what is behind it by a rim of the backdrop's colour. */
-  halo?: boolean;
-  sizePx?: number;
-  /** Shift on the screen in pixels, y up. */
-  shift?: readonly [number, number];
-  right?: Vec3;
-  up?: Vec3;
-}
+import type { TextLine } from "./TextLine";
 
 /** Half of the glyph's margin, in ems. */
 const INK_INSET_EM = 0.12;

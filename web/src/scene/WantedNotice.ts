@@ -1,4 +1,4 @@
-import type { Wanted } from "./Scene";
+import type { Wanted } from "./Wanted";
 
 /** While the camera moves, the set of wanted tensors is told at most this often. */
 const INTERVAL_MS = 120;

@@ -1,7 +1,7 @@
 import { add, length, subtract, type Vec3 } from "../layout/Vec3";
-import type { Curve } from "./CurveMesh";
+import type { Curve } from "./Curve";
 import type { Palette } from "./palette";
-import type { TextLine } from "./TextMesh";
+import type { TextLine } from "./TextLine";
 
 /** How far a line swings out towards the viewer, as a share of its length. */
 const SWING = 0.3;

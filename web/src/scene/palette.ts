@@ -1,5 +1,5 @@
 import { Color } from "three";
-import type { Theme } from "./Scene";
+import type { Theme } from "./Theme";
 
 type Ramp = [Color, Color, Color];
 

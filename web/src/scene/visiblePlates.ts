@@ -3,7 +3,7 @@ import type { BlockPlace, Layout } from "../layout/Layout";
 import { type Plate, pointAt } from "../layout/Plate";
 import { length } from "../layout/Vec3";
 import { wantedLevel } from "../layout/wantedLevel";
-import type { Wanted } from "./Scene";
+import type { Wanted } from "./Wanted";
 
 /** A model of up to so many blocks is always drawn whole. */
 const FEW_BLOCKS = 14;

@@ -1,0 +1,6 @@
+export interface Insets {
+  left: number;
+  right: number;
+  top: number;
+  bottom: number;
+}
