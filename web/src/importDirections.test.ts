@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, statSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { expect, test } from "vitest";
 
@@ -42,6 +42,38 @@ function readImports(file: string): Import[] {
   return targets.map((target) => ({ file, room: roomOf(file), target }));
 }
 
+/** What each file imports of the page's own source, type imports included. */
+const edges = new Map<string, string[]>();
+for (const { file, target } of imports) {
+  const path = resolve(SOURCE, dirname(file), target);
+  const found = [path, `${path}.ts`, `${path}.tsx`].find((name) => target.startsWith(".") && isFile(name));
+  if (found) edges.set(file, [...(edges.get(file) ?? []), relative(SOURCE, found)]);
+}
+
+function isFile(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
+}
+
+/** The files of one circle, the first of them again at its end; empty where there is none. */
+function findCircle(edges: ReadonlyMap<string, readonly string[]>): string[] {
+  const done = new Set<string>();
+  const visit = (file: string, way: readonly string[]): string[] => {
+    if (way.includes(file)) return [...way.slice(way.indexOf(file)), file];
+    if (done.has(file)) return [];
+    for (const next of edges.get(file) ?? []) {
+      const circle = visit(next, [...way, file]);
+      if (circle.length > 0) return circle;
+    }
+    done.add(file);
+    return [];
+  };
+  for (const file of edges.keys()) {
+    const circle = visit(file, []);
+    if (circle.length > 0) return circle;
+  }
+  return [];
+}
+
 function roomOf(file: string): string {
   const [room = ""] = file.split(/[/\\]/);
   return room === "main.tsx" ? "main" : room;
@@ -50,6 +82,8 @@ function roomOf(file: string): string {
 test("the imports were found, and every room is named above", () => {
   expect(imports.length).toBeGreaterThan(100);
   expect(imports.map(({ room }) => room).filter((room) => !(room in ALLOWED))).toEqual([]);
+  const own = imports.filter(({ target }) => target.startsWith("."));
+  expect([...edges.values()].flat()).toHaveLength(own.length);
 });
 
 test("every room imports only from the rooms below it", () => {
@@ -68,6 +102,20 @@ test("the scene knows no React, the panels no three.js, and the store has one re
       PACKAGES.some(({ name, rooms }) => name.test(target) && !rooms.includes(room)),
   );
   expect(wrong).toEqual([]);
+});
+
+test("no file imports itself by way of others, type imports included", () => {
+  expect(findCircle(edges)).toEqual([]);
+});
+
+test("a circle is found, and told from two ways to the same file", () => {
+  const twoWays = new Map([
+    ["a", ["b", "c"]],
+    ["b", ["d"]],
+    ["c", ["d"]],
+  ]);
+  expect(findCircle(twoWays)).toEqual([]);
+  expect(findCircle(new Map([...twoWays, ["d", ["e", "b"]]]))).toEqual(["b", "d", "b"]);
 });
 
 test("layout is numbers only", () => {
