@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
-import { decodeFrame } from "../src/protocol/frames.ts";
+import { decodeFrame } from "../src/protocol/LiveFrame.ts";
 import { launchBrowser, openPage, type WatchedPage } from "./browser.ts";
 import { readState, waitForFullPicture, waitForState } from "./drive.ts";
 import { python, type RunningServer, repository, startServer } from "./server.ts";

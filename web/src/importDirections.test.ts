@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync, statSync } from "node:fs";
-import { dirname, join, relative, resolve } from "node:path";
+import { basename, dirname, join, relative, resolve } from "node:path";
 import { expect, test } from "vitest";
 
 const SOURCE = import.meta.dirname;
@@ -30,9 +30,10 @@ interface Import {
   target: string;
 }
 
-const imports = readdirSync(SOURCE, { recursive: true, encoding: "utf8" })
-  .filter((file) => /\.tsx?$/.test(file) && !/\.test\.tsx?$/.test(file))
-  .flatMap(readImports);
+const files = readdirSync(SOURCE, { recursive: true, encoding: "utf8" }).filter(
+  (file) => /\.tsx?$/.test(file) && !/\.test\.tsx?$/.test(file),
+);
+const imports = files.flatMap(readImports);
 
 function readImports(file: string): Import[] {
   const text = readFileSync(join(SOURCE, file), "utf8");
@@ -121,3 +122,19 @@ test("a circle is found, and told from two ways to the same file", () => {
 test("layout is numbers only", () => {
   expect(imports.filter(({ room, target }) => room === "layout" && !target.startsWith("."))).toEqual([]);
 });
+
+test("no two files have the same name, and no two export the same one", () => {
+  const fileNames = files.map((file) => basename(file).replace(/\..*/, "").toLowerCase());
+  const exported = files
+    .filter((file) => !file.endsWith(".generated.ts"))
+    .flatMap((file) => {
+      const text = readFileSync(join(SOURCE, file), "utf8");
+      const found = text.matchAll(/^export (?:async )?(?:class|const|function|interface|type) (\w+)/gm);
+      return [...found].map((match) => match[1] ?? "");
+    });
+  expect([repeated(fileNames), repeated(exported)]).toEqual([[], []]);
+});
+
+function repeated(names: readonly string[]): string[] {
+  return names.filter((name, at) => names.indexOf(name) < at);
+}

@@ -7,8 +7,8 @@ import type {
   Step,
   TraceState,
 } from "../protocol/schema.generated";
+import { isAbort } from "./fetchFromServer";
 import { MatrixReader, MissingError } from "./MatrixReader";
-import { isAbort } from "./request";
 import type { CellReference, Source, StoreAddress } from "./Source";
 
 /** `data/recording.json` of an export; written by `glassformer/export.py`. */

@@ -1,4 +1,4 @@
-import { decodeFrame, type Frame } from "../protocol/frames";
+import { decodeFrame, type LiveFrame } from "../protocol/LiveFrame";
 import type { Subscribe } from "../protocol/schema.generated";
 import { socketProtocols } from "./apiKey";
 import { socketAddress } from "./serverAddress";
@@ -15,13 +15,13 @@ const LAST_RETRY_MS = 8_000;
  * are in the store.
  */
 export class LiveSocket {
-  readonly #onFrame: (frame: Frame) => void;
+  readonly #onFrame: (frame: LiveFrame) => void;
   #socket: WebSocket | null = null;
   #subscription: Subscribe | null = null;
   #retryMs = FIRST_RETRY_MS;
   #retryTimer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(onFrame: (frame: Frame) => void) {
+  constructor(onFrame: (frame: LiveFrame) => void) {
     this.#onFrame = onFrame;
   }
 

@@ -1,4 +1,4 @@
-import { isAbort } from "./request";
+import { isAbort } from "./fetchFromServer";
 
 export interface Job<Result> {
   key: string;

@@ -1,7 +1,7 @@
 import type { Matrix } from "../layout/Matrix";
 import { isTokenAxis } from "../protocol/isTokenAxis";
 import { ByteLru } from "./ByteLru";
-import { readCell } from "./readCell";
+import { valueAtIndex } from "./valueAtIndex";
 
 /** Rows `start` to `stop` of a tensor at one level, as read when `positions` were recorded. */
 export interface Rows {
@@ -115,7 +115,7 @@ export class RecordedRows {
     if (!part) return null;
     const rowAxis = part.shape.length - 2;
     const within = part.shape.map((_, axis) => (axis === rowAxis ? row - part.start : (index[axis] ?? 0)));
-    return readCell(part.values, part.shape, within);
+    return valueAtIndex(part.values, part.shape, within);
   }
 
   #find(traceId: string, name: string, level: number, positions: number): Held | null {

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import type { Frame } from "../protocol/frames";
+import type { LiveFrame } from "../protocol/LiveFrame";
 import { RowsBatch } from "./RowsBatch";
 import type { RowsReference } from "./Source";
 
@@ -11,7 +11,7 @@ function batchOf() {
     [];
   const batch = new RowsBatch(
     (traceId, rows, signal) =>
-      new Promise<Frame>((resolve, reject) => {
+      new Promise<LiveFrame>((resolve, reject) => {
         signal.addEventListener("abort", () => reject(signal.reason));
         const answer = (addresses = rows.addresses) =>
           resolve({

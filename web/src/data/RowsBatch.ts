@@ -1,4 +1,4 @@
-import type { Frame, FrameRows } from "../protocol/frames";
+import type { FrameRows, LiveFrame } from "../protocol/LiveFrame";
 import type { RowsReference } from "./Source";
 
 export interface RowsPlace {
@@ -8,7 +8,7 @@ export interface RowsPlace {
   level: number;
 }
 
-type ReadRows = (traceId: string, rows: RowsReference, signal: AbortSignal) => Promise<Frame>;
+type ReadRows = (traceId: string, rows: RowsReference, signal: AbortSignal) => Promise<LiveFrame>;
 
 interface Waiting {
   address: string;

@@ -1,4 +1,4 @@
-import type { Frame } from "../protocol/frames";
+import type { LiveFrame } from "../protocol/LiveFrame";
 import type { Distribution, Explanation, Sampling } from "../protocol/schema.generated";
 
 /** Which Zarr store: a recording at so many recorded positions (its shapes follow them), or a model's weights. */
@@ -26,7 +26,7 @@ export interface StoreSource {
   storeUrl(store: StoreAddress): URL;
   fetchKey(request: Request): Promise<Response>;
   /** Rows alone, of a recording that may be growing; not where only files are. */
-  readRows?(traceId: string, rows: RowsReference, signal: AbortSignal): Promise<Frame>;
+  readRows?(traceId: string, rows: RowsReference, signal: AbortSignal): Promise<LiveFrame>;
 }
 
 /** What can be asked about a recording: of a running server, or of the files of an export. */

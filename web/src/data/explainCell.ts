@@ -10,7 +10,7 @@ import type {
   Term,
   WeightInput,
 } from "../protocol/schema.generated";
-import { activations } from "./activations";
+import { activationFunctions } from "./activationFunctions";
 import {
   asOne,
   bracket,
@@ -23,7 +23,7 @@ import {
   significant,
   sumOf,
   termsOf,
-} from "./explainedCell";
+} from "./ExplainedCell";
 import {
   apply,
   contributionOf,
@@ -37,7 +37,7 @@ import {
   scaled,
   TOTAL,
   times,
-} from "./formula";
+} from "./makeFormula";
 
 /** A place along each axis, or null for all of the axis. */
 export type Selection = (number | null)[];
@@ -449,7 +449,7 @@ class Walk {
 
   async #activation({ inputs, attributes }: Equation, index: number[]): Promise<ExplainedCell> {
     const name = String(attributes?.function);
-    const activate = activations[name];
+    const activate = activationFunctions[name];
     if (!activate) throw new NotFollowedError(name);
     const inner = await this.#input(inputs[0], index);
     const value = activate(inner.value);

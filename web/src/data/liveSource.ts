@@ -1,7 +1,7 @@
-import { fetchDistribution, fetchExplanation, fetchRows } from "./client";
-import { pathOfId, readRefusal, request } from "./request";
+import { fetchFromServer, pathOfId, readRefusal } from "./fetchFromServer";
 import type { Source } from "./Source";
 import { serverAddress } from "./serverAddress";
+import { fetchDistribution, fetchExplanation, fetchRows } from "./serverApi";
 
 /** The running server. */
 export const liveSource: Source = {
@@ -14,7 +14,7 @@ export const liveSource: Source = {
     return serverAddress(`/api/${path}/zarr`);
   },
   async fetchKey(key) {
-    const response = await request(key);
+    const response = await fetchFromServer(key);
     if (!response.ok) throw await readRefusal(response);
     return response;
   },

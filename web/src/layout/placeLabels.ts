@@ -6,7 +6,7 @@ export interface Box {
   height: number;
 }
 
-export interface Candidate {
+export interface LabelCandidate {
   box: Box;
   /** Lower numbers are placed first. */
   priority: number;
@@ -17,16 +17,20 @@ const MARGIN = 2;
 const CELL = 64;
 
 /** The candidates that can stand without overlapping, most important first: their indices. */
-export function placeLabels(candidates: readonly Candidate[], limit = Number.POSITIVE_INFINITY): number[] {
+export function placeLabels(
+  candidates: readonly LabelCandidate[],
+  limit = Number.POSITIVE_INFINITY,
+): number[] {
   const byPriority = candidates.map((_, index) => index);
   byPriority.sort(
-    (a, b) => (candidates[a] as Candidate).priority - (candidates[b] as Candidate).priority || a - b,
+    (a, b) =>
+      (candidates[a] as LabelCandidate).priority - (candidates[b] as LabelCandidate).priority || a - b,
   );
   const grid = new Map<string, Box[]>();
   const placed: number[] = [];
   for (const index of byPriority) {
     if (placed.length >= limit) break;
-    const { box } = candidates[index] as Candidate;
+    const { box } = candidates[index] as LabelCandidate;
     const cells = cellsOf(box);
     if (cells.some((cell) => grid.get(cell)?.some((other) => overlap(box, other)))) continue;
     for (const cell of cells) grid.set(cell, [...(grid.get(cell) ?? []), box]);

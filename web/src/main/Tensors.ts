@@ -1,13 +1,13 @@
-import { Batch } from "../data/Batch";
+import { ArrivalBatch } from "../data/ArrivalBatch";
 import { LiveSocket } from "../data/LiveSocket";
 import { type Job, MatrixQueue } from "../data/MatrixQueue";
 import { MatrixReader } from "../data/MatrixReader";
 import type { Rows } from "../data/RecordedRows";
-import { readCell } from "../data/readCell";
 import type { StoreAddress, StoreSource } from "../data/Source";
+import { valueAtIndex } from "../data/valueAtIndex";
 import type { Cell } from "../layout/Cell";
 import type { Matrix } from "../layout/Matrix";
-import type { Frame } from "../protocol/frames";
+import type { LiveFrame } from "../protocol/LiveFrame";
 import type { TraceState } from "../protocol/schema.generated";
 import type { Scene } from "../scene/Scene";
 import type { Wanted } from "../scene/Wanted";
@@ -37,7 +37,7 @@ export class Tensors {
   readonly #scene: () => Scene;
   readonly #onArrival: () => void;
   readonly #queue: MatrixQueue<Arrival>;
-  readonly #frames = new Batch<Frame>(FRAME_BATCH_MS, (frames) => this.#takeFrames(frames));
+  readonly #frames = new ArrivalBatch<LiveFrame>(FRAME_BATCH_MS, (frames) => this.#takeFrames(frames));
   readonly #live = new LiveSocket((frame) => this.#frames.add(frame));
   readonly #weights = new Map<string, Matrix>();
   #wanted: Wanted[] = [];
@@ -56,7 +56,7 @@ export class Tensors {
     timer: undefined,
   };
   /** Frames of a recording that has not said yet what it begins with. */
-  #early: Frame[] = [];
+  #early: LiveFrame[] = [];
   /** Up to here live rows are from before the server replaced them all, or are read from the store. */
   #replacedTo = 0;
   /** Goes up when sites have to be asked for anew. */
@@ -197,7 +197,9 @@ export class Tensors {
   /** The cell's value if it is on the page already. */
   valueAt({ address, index }: Cell): number | null {
     const weight = this.#weights.get(address);
-    return weight ? readCell(weight.values, weight.shape, index) : this.reader.rows.valueAt(address, index);
+    return weight
+      ? valueAtIndex(weight.values, weight.shape, index)
+      : this.reader.rows.valueAt(address, index);
   }
 
   #ask(): void {
@@ -266,7 +268,7 @@ export class Tensors {
     }
   }
 
-  #takeFrames(frames: Frame[]): void {
+  #takeFrames(frames: LiveFrame[]): void {
     const { trace, anatomy } = this.#store.getState();
     const own = frames.filter((frame) => frame.traceId === trace?.id);
     if (!trace || own.length === 0) return;

@@ -1,5 +1,5 @@
 import { setApiKey } from "../data/apiKey";
-import { fetchTrace, fetchTraces, startLoad } from "../data/client";
+import { fetchTrace, fetchTraces, startLoad } from "../data/serverApi";
 import type { TraceState } from "../protocol/schema.generated";
 import type { Commands } from "../state/Commands";
 import type { AppStore } from "../state/createAppStore";
@@ -8,8 +8,8 @@ import type { PageStorage } from "./browserStorage";
 import type { ConnectedScene } from "./connectScene";
 import { createRecorder } from "./createRecorder";
 import { describeFailure } from "./describeFailure";
+import { linkedSelection } from "./linkedSelection";
 import { createModelOpener, refreshModels } from "./openModel";
-import { selected } from "./selected";
 
 /** How often to look whether the server is back. */
 const RETRY_MS = 4_000;
@@ -74,7 +74,7 @@ export function connectCommands(store: AppStore, connected: ConnectedScene, ofTh
     if (defaultId === null) return;
     const fault = url.traceId === null ? null : await showLinked(url.traceId);
     if (url.traceId !== null && fault === null) {
-      store.setState({ position: url.position, ...selected(url.selection) });
+      store.setState({ position: url.position, ...linkedSelection(url.selection) });
       return;
     }
     const modelId = url.modelId ?? defaultId;
@@ -87,7 +87,7 @@ export function connectCommands(store: AppStore, connected: ConnectedScene, ofTh
     }
     if (url.drawnSeed === null) await recorder.run();
     else await recorder.generate(url.drawnSeed);
-    store.setState({ position: url.position, ...selected(url.selection) });
+    store.setState({ position: url.position, ...linkedSelection(url.selection) });
     if (fault !== null) store.setState({ runError: fault });
   }
 
@@ -108,7 +108,7 @@ export function connectCommands(store: AppStore, connected: ConnectedScene, ofTh
         await (drawnSeed === null ? recorder.run() : recorder.generate(drawnSeed));
       }
     }
-    store.setState({ position: url.position, ...selected(url.selection) });
+    store.setState({ position: url.position, ...linkedSelection(url.selection) });
   }
 
   /** Opens the recording a link names, with its model; the sentence to show where it is gone. */

@@ -3,16 +3,16 @@ import type { Cell } from "../layout/Cell";
 import type { Explanation } from "../protocol/schema.generated";
 import { createGlassScene } from "../scene/GlassScene";
 import type { Scene } from "../scene/Scene";
-import type { AppState, Legend } from "../state/AppState";
+import type { AppState, LegendScale } from "../state/AppState";
 import type { AppStore } from "../state/createAppStore";
 import { isSameModel } from "../state/fillAnatomy";
 import { hasRecording, isRecorded, isSettled, whyRefused } from "../state/selectors";
 import { sharedPrefix } from "../state/sharedPrefix";
-import { watch } from "../state/watch";
+import { watchState } from "../state/watchState";
 import { LightPlayer } from "./LightPlayer";
 import { SceneHost } from "./SceneHost";
 import { Tensors } from "./Tensors";
-import { watchSeen } from "./watchSeen";
+import { watchVisibility } from "./watchVisibility";
 
 /** Shown in the legend while no cell is pointed at: the stream that everything reads from and writes to. */
 const LEGEND_ADDRESS = "resid_post.0";
@@ -112,7 +112,7 @@ export function connectScene(
     if (!isSameLegend(inspectedLegend, state.inspectedLegend)) store.setState({ inspectedLegend });
   }
 
-  function readLegend(address: string | null): Legend | null {
+  function readLegend(address: string | null): LegendScale | null {
     const legend = address === null ? null : scene.legend(address);
     return legend && address !== null ? { ...legend, address } : null;
   }
@@ -122,7 +122,7 @@ export function connectScene(
     scene.setTokens(trace?.tokens ?? [], trace?.prompt_count ?? 0, trace?.positions ?? 0, kept);
   }
 
-  watch(
+  watchState(
     store,
     (state) => [state.anatomy],
     ({ anatomy }, previous) => {
@@ -134,7 +134,7 @@ export function connectScene(
       tensors.forgetModel();
     },
   );
-  watch(
+  watchState(
     store,
     (state) => [state.trace?.tokens, state.trace?.prompt_count, state.trace?.positions],
     (state, previous) => {
@@ -142,7 +142,7 @@ export function connectScene(
       if (state.activity === "generating") tensors.catchUp();
     },
   );
-  watch(
+  watchState(
     store,
     (state) => [state.trace?.id, state.trace?.rewritten, hasRecording(state), isSettled(state)],
     (state, previous) => {
@@ -152,34 +152,34 @@ export function connectScene(
       if (hasRecording(state) && isNew) playWhenThere();
     },
   );
-  watch(
+  watchState(
     store,
     (state) => [state.distribution.value],
     (state) => scene.setDistribution(state.distribution.value),
   );
-  watch(
+  watchState(
     store,
     (state) => [state.selection],
     (state) => scene.select(state.selection),
   );
-  watch(
+  watchState(
     store,
     (state) => [state.explanation.value],
     (state) => scene.operands(operandCells(state.explanation.value)),
   );
-  watch(
+  watchState(
     store,
     (state) => [state.theme],
     (state) => scene.setTheme(state.theme),
   );
-  watch(store, (state) => [state.hover?.cell, state.selection, state.trace], refreshLegend);
+  watchState(store, (state) => [state.hover?.cell, state.selection, state.trace], refreshLegend);
   reducedMotion.addEventListener("change", () => scene.setReducedMotion(reducedMotion.matches));
   new ResizeObserver(() => scene.resize()).observe(stage);
-  watchSeen(host, stage);
+  watchVisibility(host, stage);
   return { scene, tensors, light, redraw: () => host.draw() };
 }
 
-function isSameLegend(one: Legend | null, other: Legend | null): boolean {
+function isSameLegend(one: LegendScale | null, other: LegendScale | null): boolean {
   return one?.address === other?.address && one?.limit === other?.limit && one?.scale === other?.scale;
 }
 

@@ -1,6 +1,6 @@
-import { Batch } from "../data/Batch";
-import { createTrace, deleteTrace, type NewTrace, stopTrace } from "../data/client";
-import { type StopWatching, watchTrace } from "../data/events";
+import { ArrivalBatch } from "../data/ArrivalBatch";
+import { createTrace, deleteTrace, type NewTrace, stopTrace } from "../data/serverApi";
+import { type StopWatching, watchTrace } from "../data/serverEvents";
 import { filterSettings } from "../protocol/filterSettings";
 import type { Sampling, Step, TraceState } from "../protocol/schema.generated";
 import type { AppState } from "../state/AppState";
@@ -41,7 +41,9 @@ export function createRecorder(store: AppStore, onLost: () => void): Recorder {
   let attempt = 0;
   /** The recordings on the server that are this page's to delete, the newest last. */
   let ownTraceIds: string[] = [];
-  const steps = new Batch<Step>(STEP_BATCH_MS, (batch) => store.setState((state) => addSteps(state, batch)));
+  const steps = new ArrivalBatch<Step>(STEP_BATCH_MS, (batch) =>
+    store.setState((state) => addSteps(state, batch)),
+  );
 
   async function record(maxNewTokens: number, seed: number | null): Promise<void> {
     const state = store.getState();

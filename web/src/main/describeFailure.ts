@@ -1,6 +1,6 @@
 import { hasApiKey } from "../data/apiKey";
+import { isAbort, UnauthorizedError, UnreachableError } from "../data/fetchFromServer";
 import { MissingError } from "../data/MatrixReader";
-import { isAbort, UnauthorizedError, UnreachableError } from "../data/request";
 import type { AppStore } from "../state/createAppStore";
 
 /**

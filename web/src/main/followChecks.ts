@@ -1,5 +1,5 @@
-import { fetchAnatomy, fetchModels } from "../data/client";
-import { watchChecks } from "../data/events";
+import { fetchAnatomy, fetchModels } from "../data/serverApi";
+import { watchChecks } from "../data/serverEvents";
 import type { Anatomy } from "../protocol/schema.generated";
 import type { AppStore } from "../state/createAppStore";
 import { fillAnatomy } from "../state/fillAnatomy";

@@ -5,7 +5,7 @@ import type { UrlState } from "../state/urlState";
 import { type Session, sceneCommands } from "./connectCommands";
 import type { ConnectedScene } from "./connectScene";
 import { describeFailure } from "./describeFailure";
-import { selected } from "./selected";
+import { linkedSelection } from "./linkedSelection";
 
 const nothing = () => {};
 
@@ -36,7 +36,7 @@ export function openExport(store: AppStore): Exported {
         tracePrompt: prompt,
         steps: Object.fromEntries(steps.map((step) => [step.pos, step])),
         position: url.position,
-        ...selected(url.selection),
+        ...linkedSelection(url.selection),
       });
     } catch (error) {
       store.setState({ damage: describeFailure(store, error) });
@@ -47,7 +47,7 @@ export function openExport(store: AppStore): Exported {
     source,
     connect: (connected) => ({
       begin,
-      restore: async (url) => store.setState({ position: url.position, ...selected(url.selection) }),
+      restore: async (url) => store.setState({ position: url.position, ...linkedSelection(url.selection) }),
       openModel: nothing,
       run: nothing,
       generate: nothing,

@@ -1,5 +1,5 @@
-import { fetchAnatomy, fetchModels, startLoad } from "../data/client";
-import { watchLoad } from "../data/events";
+import { fetchAnatomy, fetchModels, startLoad } from "../data/serverApi";
+import { watchLoad } from "../data/serverEvents";
 import { type AppStore, NOTHING_RECORDED } from "../state/createAppStore";
 import { describeFailure } from "./describeFailure";
 import { createCheckFollower } from "./followChecks";

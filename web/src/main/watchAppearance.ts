@@ -1,6 +1,6 @@
 import type { AppStore } from "../state/createAppStore";
 import { type Preferences, writePreferences } from "../state/preferences";
-import { watch } from "../state/watch";
+import { watchState } from "../state/watchState";
 import type { PageStorage } from "./browserStorage";
 
 const DARK = "(prefers-color-scheme: dark)";
@@ -19,8 +19,8 @@ export function watchAppearance(store: AppStore, storage: PageStorage): void {
 
   apply();
   system.addEventListener("change", apply);
-  watch(store, (state) => [state.themeChoice, state.language], apply);
-  watch(
+  watchState(store, (state) => [state.themeChoice, state.language], apply);
+  watchState(
     store,
     (state) => [state.themeChoice, state.language, state.panels],
     (state: Preferences) => writePreferences(storage, state),

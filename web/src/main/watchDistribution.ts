@@ -1,10 +1,10 @@
-import { Serial } from "../data/Serial";
+import { SerialRequest } from "../data/SerialRequest";
 import type { Source } from "../data/Source";
 import type { AppState } from "../state/AppState";
 import type { AppStore } from "../state/createAppStore";
 import { shownPosition } from "../state/selectors";
 import { sharedPrefix } from "../state/sharedPrefix";
-import { watch } from "../state/watch";
+import { watchState } from "../state/watchState";
 import { describeFailure } from "./describeFailure";
 import { whenBack } from "./whenBack";
 
@@ -23,7 +23,7 @@ function questionOf(state: AppState) {
 
 /** Keeps the next-token distribution of the shown position up to date, also while a slider moves or tokens arrive. */
 export function watchDistribution(store: AppStore, source: Source): void {
-  const serial = new Serial();
+  const serial = new SerialRequest();
 
   async function refresh(): Promise<void> {
     const state = store.getState();
@@ -48,7 +48,7 @@ export function watchDistribution(store: AppStore, source: Source): void {
   whenBack(store, () => {
     if (store.getState().distribution.status === "failed") serial.run(refresh);
   });
-  watch(store, questionOf, (state, previous) => {
+  watchState(store, questionOf, (state, previous) => {
     const { value } = state.distribution;
     // What was read in another recording still holds where that began with the same text.
     const isOfText = value !== null && sharedPrefix(previous.trace, state.trace) > value.pos;

@@ -1,21 +1,21 @@
-import { Latest } from "../data/Latest";
+import { LatestRequest } from "../data/LatestRequest";
 import type { MatrixReader } from "../data/MatrixReader";
 import type { AppStore } from "../state/createAppStore";
-import { watch } from "../state/watch";
+import { watchState } from "../state/watchState";
 import { describeFailure } from "./describeFailure";
-import { storeOf } from "./storeOf";
+import { tensorStoreOf } from "./tensorStoreOf";
 
 /** A pointer on its way somewhere passes many cells. */
 const DEBOUNCE_MS = 90;
 
 /** Reads the value of the cell under the pointer where the page holds only a coarser picture of its matrix. */
 export function watchHover(store: AppStore, reader: MatrixReader): void {
-  const latest = new Latest(DEBOUNCE_MS);
+  const latest = new LatestRequest(DEBOUNCE_MS);
 
   async function readValue(): Promise<void> {
     const state = store.getState();
     const { hover } = state;
-    const found = hover && storeOf(state, hover.cell.address);
+    const found = hover && tensorStoreOf(state, hover.cell.address);
     if (!hover || hover.value !== null || !found || !reader.holds(found.store)) {
       latest.cancel();
       return;
@@ -29,7 +29,7 @@ export function watchHover(store: AppStore, reader: MatrixReader): void {
     }
   }
 
-  watch(
+  watchState(
     store,
     (state) => [state.hover?.cell, state.trace?.rewritten],
     () => void readValue(),

@@ -1,8 +1,8 @@
-import { tokenize } from "../data/client";
-import { Latest } from "../data/Latest";
+import { LatestRequest } from "../data/LatestRequest";
+import { tokenize } from "../data/serverApi";
 import type { AppStore } from "../state/createAppStore";
 import { linkedTokens } from "../state/selectors";
-import { watch } from "../state/watch";
+import { watchState } from "../state/watchState";
 import { describeFailure } from "./describeFailure";
 import { whenBack } from "./whenBack";
 
@@ -11,7 +11,7 @@ const DEBOUNCE_MS = 120;
 
 /** Keeps the tokens of the prompt box up to date; typing itself never waits. */
 export function watchPrompt(store: AppStore): void {
-  const latest = new Latest(DEBOUNCE_MS);
+  const latest = new LatestRequest(DEBOUNCE_MS);
 
   async function refresh(): Promise<void> {
     const { prompt, anatomy, liveTokens } = store.getState();
@@ -40,7 +40,7 @@ export function watchPrompt(store: AppStore): void {
   whenBack(store, () => {
     if (store.getState().liveTokens.status === "failed") void refresh();
   });
-  watch(
+  watchState(
     store,
     (state) => [state.prompt, state.anatomy?.model_id, state.linkedPrompt],
     () => void refresh(),

@@ -1,4 +1,4 @@
-import { Latest } from "../data/Latest";
+import { LatestRequest } from "../data/LatestRequest";
 import type { MatrixReader } from "../data/MatrixReader";
 import type { Source } from "../data/Source";
 import { isTokenAxis } from "../protocol/isTokenAxis";
@@ -6,9 +6,9 @@ import { type AppState, EMPTY } from "../state/AppState";
 import type { AppStore } from "../state/createAppStore";
 import { findSite, hasRecording, isRecorded, isSettled, whyRefused } from "../state/selectors";
 import { sharedPrefix } from "../state/sharedPrefix";
-import { watch } from "../state/watch";
+import { watchState } from "../state/watchState";
 import { describeFailure } from "./describeFailure";
-import { storeOf } from "./storeOf";
+import { tensorStoreOf } from "./tensorStoreOf";
 import { whenBack } from "./whenBack";
 
 /** A held arrow key moves the cell about thirty times a second; explain it where it comes to rest. */
@@ -20,9 +20,9 @@ const LEFT_OUT = "The weights were left out of this export.";
 
 /** Reads what the inspector shows of the selected cell: its matrix, and how the cell was computed. */
 export function watchSelection(store: AppStore, source: Source, reader: MatrixReader): void {
-  const matrices = new Latest();
-  const cells = new Latest(EXPLAIN_DEBOUNCE_MS);
-  const explanations = new Latest(EXPLAIN_DEBOUNCE_MS);
+  const matrices = new LatestRequest();
+  const cells = new LatestRequest(EXPLAIN_DEBOUNCE_MS);
+  const explanations = new LatestRequest(EXPLAIN_DEBOUNCE_MS);
 
   async function readMatrix(): Promise<void> {
     const state = store.getState();
@@ -30,7 +30,7 @@ export function watchSelection(store: AppStore, source: Source, reader: MatrixRe
     const isAwaited = state.trace?.positions === 0 && !isSettled(state);
     if (isAwaited && state.inspected.value && state.inspected.value.address === state.selection?.address)
       return;
-    const source = state.selection ? storeOf(state, state.selection.address) : null;
+    const source = state.selection ? tensorStoreOf(state, state.selection.address) : null;
     if (!source || !state.selection) {
       matrices.cancel();
       store.setState({ inspected: EMPTY });
@@ -58,7 +58,7 @@ export function watchSelection(store: AppStore, source: Source, reader: MatrixRe
   async function readExactly(): Promise<void> {
     const state = store.getState();
     const { selection, inspected } = state;
-    const source = selection && storeOf(state, selection.address);
+    const source = selection && tensorStoreOf(state, selection.address);
     if (!selection || !source || (inspected.value?.level ?? 0) === 0) {
       cells.cancel();
       return;
@@ -112,8 +112,8 @@ export function watchSelection(store: AppStore, source: Source, reader: MatrixRe
     if (inspected.status === "failed") void readMatrix();
     if (explanation.status === "failed") void explain();
   });
-  watch(store, (state) => [state.trace?.id, state.trace?.rewritten], letGo);
-  watch(
+  watchState(store, (state) => [state.trace?.id, state.trace?.rewritten], letGo);
+  watchState(
     store,
     // While tokens are being written the matrix stays as it was; reading it for each would never end.
     (state) => [
@@ -126,12 +126,12 @@ export function watchSelection(store: AppStore, source: Source, reader: MatrixRe
     ],
     () => void readMatrix(),
   );
-  watch(
+  watchState(
     store,
     (state) => [state.selection, state.inspected.value],
     () => void readExactly(),
   );
-  watch(
+  watchState(
     store,
     (state) => [
       state.selection,

@@ -17,7 +17,7 @@ import { SceneNotice } from "./SceneNotice";
 import { Sheets } from "./Sheets";
 import { Timeline } from "./Timeline";
 import { Toolbar } from "./Toolbar";
-import { SHEETS, SIDE, useMediaQuery } from "./useMediaQuery";
+import { SHEETS_QUERY, SIDE_QUERY, useMediaQuery } from "./useMediaQuery";
 import { useShortcuts } from "./useShortcuts";
 
 /** Everything around the scene. Knows the store and the commands, nothing of the server or three.js. */
@@ -31,8 +31,8 @@ export function App({ store, commands }: { store: AppStore; commands: Commands }
 
 function Page() {
   useShortcuts();
-  const inSheets = useMediaQuery(SHEETS);
-  const beside = useMediaQuery(SIDE);
+  const inSheets = useMediaQuery(SHEETS_QUERY);
+  const beside = useMediaQuery(SIDE_QUERY);
   return (
     <>
       {beside ? <SidePage /> : inSheets ? <NarrowPage /> : <WidePage />}

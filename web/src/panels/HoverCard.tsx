@@ -3,8 +3,8 @@ import { useTranslation } from "react-i18next";
 import type { Hover } from "../state/AppState";
 import { findSite, findWeight, tokenAt, whyRefused } from "../state/selectors";
 import { useApp, useAppStore } from "./AppContext";
-import { Formula } from "./Formula";
 import { formatNumber } from "./formatNumber";
+import { LatexFormula } from "./LatexFormula";
 import { TokenText } from "./TokenText";
 
 const GAP_PX = 16;
@@ -45,7 +45,7 @@ function Card({ hover }: { hover: Hover }) {
             {value === null ? t(coming) : formatNumber(value)}
           </p>
           <CellIndices address={cell.address} index={cell.index} />
-          {latex && <Formula latex={latex} />}
+          {latex && <LatexFormula latex={latex} />}
         </>
       ) : (
         <p className="hint hint-warning">{t("hover.refused", { reason: refused })}</p>

@@ -3,7 +3,7 @@ import type { Cell } from "../layout/Cell";
 import type { Label } from "../layout/Layout";
 import { cellOn, normalOfPlate, type Plate, pointAt } from "../layout/Plate";
 import { fractionsAt } from "../layout/pickCell";
-import { type Box, type Candidate, placeLabels } from "../layout/placeLabels";
+import { type Box, type LabelCandidate, placeLabels } from "../layout/placeLabels";
 import { dot, length, normalize, scale, subtract } from "../layout/Vec3";
 import type { GlyphAtlas } from "./GlyphAtlas";
 import type { Palette } from "./palette";
@@ -51,7 +51,7 @@ export function writeLabels(
   emphasized: ReadonlySet<string>,
 ): TextLine[] {
   const focal = view.height / 2 / Math.tan(FIELD_OF_VIEW / 2);
-  const candidates: (Candidate & { line: TextLine })[] = [];
+  const candidates: (LabelCandidate & { line: TextLine })[] = [];
   for (const label of labels) {
     const at = project(view, label.at);
     if (!at || at.x < -80 || at.y < -20 || at.x > view.width + 80 || at.y > view.height + 20) continue;

@@ -2,11 +2,11 @@ import type { Cell } from "../layout/Cell";
 import type { Matrix } from "../layout/Matrix";
 import type { Anatomy, Distribution, Token } from "../protocol/schema.generated";
 import type { Insets } from "./Insets";
-import type { Theme } from "./Theme";
+import type { PaletteName } from "./PaletteName";
 import type { Wanted } from "./Wanted";
 
 export interface SceneOptions {
-  theme: Theme;
+  theme: PaletteName;
   reducedMotion: boolean;
   /** `at` is in CSS pixels from the canvas' top left corner. */
   onHover(cell: Cell | null, at: { x: number; y: number }): void;
@@ -50,7 +50,7 @@ export interface Scene {
   /** The pass of light, from the tokens to the prediction. */
   play(durationSecs?: number): void;
   scrub(fraction: number): void;
-  setTheme(theme: Theme): void;
+  setTheme(theme: PaletteName): void;
   setReducedMotion(reduced: boolean): void;
   /**
    * CSS pixels that panels cover. The first camera shows everything within what is free; one that a person has moved, or

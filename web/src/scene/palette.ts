@@ -1,5 +1,5 @@
 import { Color } from "three";
-import type { Theme } from "./Theme";
+import type { PaletteName } from "./PaletteName";
 
 type Ramp = [Color, Color, Color];
 
@@ -34,7 +34,7 @@ function raw(hex: string): Color {
   return new Color().setRGB(((value >> 16) & 255) / 255, ((value >> 8) & 255) / 255, (value & 255) / 255, "");
 }
 
-export const PALETTES: Record<Theme, Palette> = {
+export const PALETTES: Record<PaletteName, Palette> = {
   dark: {
     backdrop: raw("#10151f"),
     backdropEdge: raw("#07090e"),

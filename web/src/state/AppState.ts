@@ -59,7 +59,7 @@ export interface Hover {
   value: number | null;
 }
 
-export interface Legend {
+export interface LegendScale {
   scale: "diverging" | "probability";
   limit: number;
   address: string;
@@ -127,11 +127,11 @@ export interface AppState {
   /** The value of the selected cell where the inspected matrix is too coarse to hold it. */
   exactValue: { cell: Cell; value: number | null } | null;
   explanation: Loadable<Explanation>;
-  legend: Legend | null;
+  legend: LegendScale | null;
   /** Of the inspected matrix, so that the heat map and the scene colour it alike. */
-  inspectedLegend: Legend | null;
+  inspectedLegend: LegendScale | null;
   /** Of the heat map as it is drawn, also where the scene does not draw the matrix. */
-  heatMapLegend: Legend | null;
+  heatMapLegend: LegendScale | null;
   sceneState: SceneState;
   /** The pass of light, 0 at the tokens, 1 at the prediction. */
   light: number;

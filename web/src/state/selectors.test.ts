@@ -13,7 +13,7 @@ import {
 } from "./selectors";
 import { tinyAnatomy } from "./tinyAnatomy";
 import { tinyTrace as trace } from "./tinyTrace";
-import { watch } from "./watch";
+import { watchState } from "./watchState";
 
 test("a run needs a model, a prompt that fits, and a free hand", () => {
   const store = createAppStore();
@@ -78,7 +78,7 @@ test("only axes that count tokens have tokens", () => {
 test("watch calls back for what it watches, and for nothing else", () => {
   const store = createAppStore();
   const seen: string[] = [];
-  watch(
+  watchState(
     store,
     (state) => [state.prompt, state.position],
     (state) => seen.push(`${state.prompt} ${state.position}`),

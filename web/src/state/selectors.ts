@@ -1,4 +1,5 @@
 import type { Cell } from "../layout/Cell";
+import { sitesOf } from "../layout/inputsOf";
 import { isTokenAxis } from "../protocol/isTokenAxis";
 import type { Anatomy, Site, Token, TraceState, Weight } from "../protocol/schema.generated";
 import type { AppState } from "./AppState";
@@ -69,10 +70,6 @@ export function countRun(state: AppState): number | null {
 export function linkedTokens({ linkedPrompt, prompt, anatomy }: AppState): Token[] | null {
   const holds = linkedPrompt?.text === prompt && linkedPrompt.modelId === anatomy?.model_id;
   return holds ? linkedPrompt.tokens : null;
-}
-
-export function sitesOf(anatomy: Anatomy): Site[] {
-  return [...anatomy.before, ...anatomy.blocks.flatMap((block) => block.sites), ...anatomy.after];
 }
 
 export function weightsOf(anatomy: Anatomy): Weight[] {

@@ -99,7 +99,7 @@ export function readUrl(search: string): UrlState {
     },
     drawnSeed: readNumber(query, "drawn", { from: 0, to: Number.MAX_SAFE_INTEGER, whole: true }),
     position: readNumber(query, "position", { from: 0, to: Number.MAX_SAFE_INTEGER, whole: true }),
-    selection: readCell(query.get("cell")),
+    selection: parseCell(query.get("cell")),
   };
 }
 
@@ -129,7 +129,7 @@ function readNumber(
   return whole && !Number.isInteger(value) ? null : value;
 }
 
-function readCell(text: string | null): Cell | null {
+function parseCell(text: string | null): Cell | null {
   const match = text?.match(/^(.+):(\d+(?:,\d+)*)$/);
   if (!match?.[1] || !match[2]) return null;
   return { address: match[1], index: match[2].split(",").map(Number) };

@@ -2,8 +2,8 @@ import { useTranslation } from "react-i18next";
 import type { Explanation } from "../../protocol/schema.generated";
 import { findSite } from "../../state/selectors";
 import { useApp } from "../AppContext";
-import { Formula } from "../Formula";
 import { formatExactly, formatNumber } from "../formatNumber";
+import { LatexFormula } from "../LatexFormula";
 import { Terms } from "./Terms";
 
 /** How the selected cell came about, with its real numbers, and whether computing it again agrees. */
@@ -25,7 +25,7 @@ export function ExplanationView() {
     <section className="explanation" data-testid="explanation" data-stale={stale}>
       <h3>{t("explanation.title")}</h3>
       {(explanation.latex || explanation.equation?.latex) && (
-        <Formula latex={explanation.latex || (explanation.equation?.latex ?? "")} block />
+        <LatexFormula latex={explanation.latex || (explanation.equation?.latex ?? "")} block />
       )}
       <Comparison explanation={explanation} />
       {explanation.note && <p className="hint">{explanation.note}</p>}

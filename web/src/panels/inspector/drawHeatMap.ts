@@ -16,7 +16,7 @@ export interface HeatMapPicture {
   columnLabel(column: number): string;
 }
 
-interface View {
+interface HeatMapView {
   width: number;
   height: number;
   left: number;
@@ -43,7 +43,11 @@ const NUMBERED_CELL_PX = 34;
 const MONO = '"JetBrains Mono Variable", ui-monospace, monospace';
 
 /** Draws the part of the matrix that the view shows: its cost follows the view, not the matrix. */
-export function drawHeatMap(context: CanvasRenderingContext2D, picture: HeatMapPicture, view: View): void {
+export function drawHeatMap(
+  context: CanvasRenderingContext2D,
+  picture: HeatMapPicture,
+  view: HeatMapView,
+): void {
   const ink = INKS[picture.theme];
   context.clearRect(0, 0, view.width, view.height);
   // Without this the face joins the letters of tokens such as <|bos|> to arrows.
@@ -62,7 +66,7 @@ interface Shown {
   lastColumn: number;
 }
 
-function shownCells({ geometry, plane }: HeatMapPicture, view: View): Shown {
+function shownCells({ geometry, plane }: HeatMapPicture, view: HeatMapView): Shown {
   const { cellWidth, cellHeight, gutterLeft, gutterTop } = geometry;
   return {
     firstRow: Math.floor(view.top / cellHeight),
@@ -76,7 +80,7 @@ function shownCells({ geometry, plane }: HeatMapPicture, view: View): Shown {
 function drawCells(
   context: CanvasRenderingContext2D,
   picture: HeatMapPicture,
-  view: View,
+  view: HeatMapView,
   shown: Shown,
 ): void {
   const { plane, geometry, limit, scale, theme } = picture;
@@ -113,7 +117,7 @@ function drawCells(
 function drawNumbers(
   context: CanvasRenderingContext2D,
   picture: HeatMapPicture,
-  view: View,
+  view: HeatMapView,
   shown: Shown,
 ): void {
   const { plane, geometry, limit, scale, theme } = picture;
@@ -144,7 +148,7 @@ function drawNumbers(
 function drawLabels(
   context: CanvasRenderingContext2D,
   picture: HeatMapPicture,
-  view: View,
+  view: HeatMapView,
   shown: Shown,
   ink: Ink,
 ): void {
@@ -199,7 +203,7 @@ function drawLabels(
 function drawCrosshair(
   context: CanvasRenderingContext2D,
   picture: HeatMapPicture,
-  view: View,
+  view: HeatMapView,
   ink: Ink,
 ): void {
   const { geometry, selected, hovered, plane } = picture;
@@ -234,7 +238,11 @@ function drawCrosshair(
   }
 }
 
-function clipToCells(context: CanvasRenderingContext2D, { geometry }: HeatMapPicture, view: View): void {
+function clipToCells(
+  context: CanvasRenderingContext2D,
+  { geometry }: HeatMapPicture,
+  view: HeatMapView,
+): void {
   context.beginPath();
   context.rect(geometry.gutterLeft - 2, geometry.gutterTop - 2, view.width, view.height);
   context.clip();

@@ -1,8 +1,8 @@
 /**
- * Runs one request at a time; of those asked for meanwhile only the newest follows. Unlike `Latest` it never cancels,
- * so a value that changes faster than the server answers still shows answers along the way.
+ * Runs one request at a time; of those asked for meanwhile only the newest follows. Unlike `LatestRequest` it never
+ * cancels, so a value that changes faster than the server answers still shows answers along the way.
  */
-export class Serial {
+export class SerialRequest {
   #busy = false;
   #next: (() => Promise<void>) | null = null;
 

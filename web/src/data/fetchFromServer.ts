@@ -33,9 +33,9 @@ export interface RequestOptions {
 }
 
 /** Asks the server for JSON. Throws RefusedError, UnreachableError, or the signal's AbortError. */
-export async function requestJson<T>(path: string, options: RequestOptions = {}): Promise<T> {
+export async function fetchJson<T>(path: string, options: RequestOptions = {}): Promise<T> {
   const { method = "GET", body, signal } = options;
-  const response = await request(serverAddress(path), {
+  const response = await fetchFromServer(serverAddress(path), {
     method,
     signal: signal ?? null,
     ...(body === undefined
@@ -47,7 +47,10 @@ export async function requestJson<T>(path: string, options: RequestOptions = {})
 }
 
 /** `fetch` with the API key. Throws UnreachableError, or the signal's AbortError. */
-export async function request(target: string | URL | Request, init: RequestInit = {}): Promise<Response> {
+export async function fetchFromServer(
+  target: string | URL | Request,
+  init: RequestInit = {},
+): Promise<Response> {
   const given = init.headers ?? (target instanceof Request ? target.headers : undefined);
   try {
     return await fetch(target, { ...init, headers: authorized(given) });

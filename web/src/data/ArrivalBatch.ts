@@ -1,5 +1,5 @@
 /** Collects what arrives in quick succession and hands it on together, in order, after a short wait. */
-export class Batch<Item> {
+export class ArrivalBatch<Item> {
   readonly #waitMs: number;
   readonly #handle: (items: Item[]) => void;
   #items: Item[] = [];

@@ -12,6 +12,6 @@ const Typeset = lazyPart<FormulaProps>(() => import("./Typeset"), {
 });
 
 /** A formula in LaTeX, typeset once the typesetter has arrived; nothing else waits for it. */
-export function Formula({ latex, block = false }: { latex: string; block?: boolean }) {
+export function LatexFormula({ latex, block = false }: { latex: string; block?: boolean }) {
   return <Typeset latex={latex} block={block} />;
 }

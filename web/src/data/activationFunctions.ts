@@ -5,7 +5,7 @@ const tanhGelu = (x: number) => (x / 2) * (1 + Math.tanh(Math.sqrt(2 / Math.PI) 
 const squaredRelu = (x: number) => Math.max(0, x) ** 2;
 
 /** Activation functions by the names of PyTorch's and transformers' modules, as the anatomy's equations give them. */
-export const activations: Readonly<Record<string, (x: number) => number>> = {
+export const activationFunctions: Readonly<Record<string, (x: number) => number>> = {
   SiLU: silu,
   GELU: (x) => (x / 2) * (1 + erf(x / Math.SQRT2)),
   GELUTanh: tanhGelu,

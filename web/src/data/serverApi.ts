@@ -1,5 +1,5 @@
 import { filterSettings } from "../protocol/filterSettings";
-import { decodeFrame, type Frame } from "../protocol/frames";
+import { decodeFrame, type LiveFrame } from "../protocol/LiveFrame";
 import type { PromptToken } from "../protocol/PromptToken";
 import type {
   Anatomy,
@@ -12,7 +12,7 @@ import type {
   TraceRequest,
   TraceState,
 } from "../protocol/schema.generated";
-import { pathOfId, readRefusal, request, requestJson } from "./request";
+import { fetchFromServer, fetchJson, pathOfId, readRefusal } from "./fetchFromServer";
 import type { CellReference, RowsReference } from "./Source";
 import { serverAddress } from "./serverAddress";
 
@@ -20,36 +20,36 @@ import { serverAddress } from "./serverAddress";
 export type NewTrace = Partial<TraceRequest> & Pick<TraceRequest, "model_id">;
 
 export function fetchModels(signal?: AbortSignal): Promise<ModelList> {
-  return requestJson("/api/models", { signal });
+  return fetchJson("/api/models", { signal });
 }
 
 /** Starts loading; refuses at once (404, 422) what cannot be loaded. Progress comes from `watchLoad`. */
 export function startLoad(modelId: string, signal?: AbortSignal): Promise<ModelSummary> {
-  return requestJson(`/api/models/${pathOfId(modelId)}/load`, { method: "POST", signal });
+  return fetchJson(`/api/models/${pathOfId(modelId)}/load`, { method: "POST", signal });
 }
 
 export function fetchAnatomy(modelId: string, signal?: AbortSignal): Promise<Anatomy> {
-  return requestJson(`/api/models/${pathOfId(modelId)}/anatomy`, { signal });
+  return fetchJson(`/api/models/${pathOfId(modelId)}/anatomy`, { signal });
 }
 
 export function fetchTraces(signal?: AbortSignal): Promise<TraceList> {
-  return requestJson("/api/traces", { signal });
+  return fetchJson("/api/traces", { signal });
 }
 
 export function fetchTrace(traceId: string, signal?: AbortSignal): Promise<TraceState> {
-  return requestJson(`/api/traces/${encodeURIComponent(traceId)}`, { signal });
+  return fetchJson(`/api/traces/${encodeURIComponent(traceId)}`, { signal });
 }
 
 export function createTrace(request: NewTrace, signal?: AbortSignal): Promise<TraceState> {
-  return requestJson("/api/traces", { method: "POST", body: request, signal });
+  return fetchJson("/api/traces", { method: "POST", body: request, signal });
 }
 
 export function stopTrace(traceId: string): Promise<TraceState> {
-  return requestJson(`/api/traces/${traceId}/stop`, { method: "POST" });
+  return fetchJson(`/api/traces/${traceId}/stop`, { method: "POST" });
 }
 
 export function deleteTrace(traceId: string): Promise<void> {
-  return requestJson(`/api/traces/${traceId}`, { method: "DELETE" });
+  return fetchJson(`/api/traces/${traceId}`, { method: "DELETE" });
 }
 
 /** The next-token distribution at a recorded position, before and after the filters. */
@@ -61,7 +61,7 @@ export function fetchDistribution(
 ): Promise<Distribution> {
   const query = new URLSearchParams({ pos: String(position) });
   for (const [name, value] of Object.entries(filterSettings(sampling))) query.set(name, String(value));
-  return requestJson(`/api/traces/${traceId}/distribution?${query}`, { signal });
+  return fetchJson(`/api/traces/${traceId}/distribution?${query}`, { signal });
 }
 
 export function fetchExplanation(
@@ -70,14 +70,18 @@ export function fetchExplanation(
   signal?: AbortSignal,
 ): Promise<Explanation> {
   const query = new URLSearchParams({ address: cell.address, index: cell.index.join(",") });
-  return requestJson(`/api/traces/${traceId}/explain?${query}`, { signal });
+  return fetchJson(`/api/traces/${traceId}/explain?${query}`, { signal });
 }
 
-export async function fetchRows(traceId: string, rows: RowsReference, signal: AbortSignal): Promise<Frame> {
+export async function fetchRows(
+  traceId: string,
+  rows: RowsReference,
+  signal: AbortSignal,
+): Promise<LiveFrame> {
   const { addresses, start, stop, level } = rows;
   const query = new URLSearchParams({ start: `${start}`, stop: `${stop}`, level: `${level}` });
   for (const address of addresses) query.append("address", address);
-  const response = await request(serverAddress(`/api/traces/${traceId}/rows?${query}`), { signal });
+  const response = await fetchFromServer(serverAddress(`/api/traces/${traceId}/rows?${query}`), { signal });
   if (!response.ok) throw await readRefusal(response);
   return decodeFrame(await response.arrayBuffer());
 }
@@ -97,7 +101,7 @@ export async function tokenize(
   signal?: AbortSignal,
 ): Promise<PromptToken[]> {
   const body = { model_id: modelId, prompt };
-  const answer = await requestJson<Tokenized>("/tokenize", { method: "POST", body, signal });
+  const answer = await fetchJson<Tokenized>("/tokenize", { method: "POST", body, signal });
   const leftOff = new Set(answer.left_off);
   return answer.token_ids.map((id, at) => ({
     id,

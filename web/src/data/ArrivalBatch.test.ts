@@ -1,10 +1,10 @@
 import { expect, test, vi } from "vitest";
-import { Batch } from "./Batch";
+import { ArrivalBatch } from "./ArrivalBatch";
 
 test("what arrives together is handed on together, once", () => {
   vi.useFakeTimers();
   const handed: number[][] = [];
-  const batch = new Batch<number>(40, (items) => handed.push(items));
+  const batch = new ArrivalBatch<number>(40, (items) => handed.push(items));
   batch.add(1);
   batch.add(2);
   vi.advanceTimersByTime(39);

@@ -1,6 +1,6 @@
 import { EventSource } from "eventsource";
 import type { CheckedParts, LoadProgress, Step, TraceState } from "../protocol/schema.generated";
-import { pathOfId, request } from "./request";
+import { fetchFromServer, pathOfId } from "./fetchFromServer";
 import { serverAddress } from "./serverAddress";
 
 /** Ends an event stream; safe to call twice. */
@@ -20,7 +20,7 @@ const OPEN_STATUSES = new Set<TraceState["status"]>(["queued", "running"]);
 /** The browser's own EventSource sends no headers, so no API key; this one does what it does, by `fetch`. */
 function openEvents(path: string): EventSource {
   return new EventSource(serverAddress(path), {
-    fetch: (target, init) => request(target, init as RequestInit),
+    fetch: (target, init) => fetchFromServer(target, init as RequestInit),
   });
 }
 

@@ -1,6 +1,6 @@
 import type { Part } from "../protocol/formulaParts";
 import type { Operand, Term } from "../protocol/schema.generated";
-import { contributionOf, FIRST, finite, named, PAIR, TOTAL, withTotal } from "./formula";
+import { contributionOf, FIRST, finite, named, PAIR, TOTAL, withTotal } from "./makeFormula";
 
 /** A value on the way: the addends it is made of, and how it reads with numbers. */
 export interface ExplainedCell {

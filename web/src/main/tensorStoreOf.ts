@@ -3,7 +3,10 @@ import type { AppState } from "../state/AppState";
 import { findSite, findWeight, whyRefused } from "../state/selectors";
 
 /** The store that a tensor on screen is in, and its shape there; null if it is not recorded yet or refused. */
-export function storeOf(state: AppState, name: string): { store: StoreAddress; shape: number[] } | null {
+export function tensorStoreOf(
+  state: AppState,
+  name: string,
+): { store: StoreAddress; shape: number[] } | null {
   const { anatomy, trace } = state;
   if (!anatomy) return null;
   const weight = findWeight(anatomy, name);

@@ -7,7 +7,7 @@ export interface FrameRows {
   values: Float32Array;
 }
 
-export interface Frame {
+export interface LiveFrame {
   traceId: string;
   start: number;
   stop: number;
@@ -18,7 +18,7 @@ const LENGTH_BYTES = 4;
 const FLOAT_BYTES = 4;
 
 /** Decodes one binary frame of `/api/live` (SPEC.md, "Live frames"). Throws a RangeError on a frame that is cut short. */
-export function decodeFrame(buffer: ArrayBuffer): Frame {
+export function decodeFrame(buffer: ArrayBuffer): LiveFrame {
   const headerBytes = new DataView(buffer).getUint32(0, true);
   const payloadStart = LENGTH_BYTES + headerBytes;
   if (payloadStart > buffer.byteLength) throw new RangeError("the frame ends inside its header");

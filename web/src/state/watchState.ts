@@ -2,7 +2,7 @@ import type { AppState } from "./AppState";
 import type { AppStore } from "./createAppStore";
 
 /** Calls back whenever what `select` picks changes: once for each change, in the order of the picked values. */
-export function watch<Picked extends readonly unknown[]>(
+export function watchState<Picked extends readonly unknown[]>(
   store: AppStore,
   select: (state: AppState) => Picked,
   onChange: (state: AppState, previous: AppState) => void,

@@ -7,7 +7,7 @@ const UNSEEN_MS = 2_000;
  * Draws at once on a page of its own. In a frame (a notebook shows many) only while the frame is seen, so that the
  * contexts, of which a browser keeps few, are with the frames that somebody looks at.
  */
-export function watchSeen(host: SceneHost, stage: HTMLElement): void {
+export function watchVisibility(host: SceneHost, stage: HTMLElement): void {
   if (window.parent === window) {
     host.draw();
     return;

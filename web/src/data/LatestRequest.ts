@@ -1,7 +1,7 @@
-import { isAbort } from "./request";
+import { isAbort } from "./fetchFromServer";
 
 /** Runs only the newest of a series of requests: a newer one cancels the one under way, and waits out the delay first. */
-export class Latest {
+export class LatestRequest {
   readonly #delayMs: number;
   #controller: AbortController | null = null;
 

@@ -1,5 +1,5 @@
 /** One value of an array that lies in memory row by row; null outside of it. What an index leaves out is 0. */
-export function readCell(
+export function valueAtIndex(
   values: Float32Array,
   shape: readonly number[],
   index: readonly number[],
