@@ -13,7 +13,6 @@ import {
 } from "./selectors";
 import { tinyAnatomy } from "./tinyAnatomy";
 import { tinyTrace as trace } from "./tinyTrace";
-import { watchState } from "./watchState";
 
 test("a run needs a model, a prompt that fits, and a free hand", () => {
   const store = createAppStore();
@@ -73,20 +72,6 @@ test("only axes that count tokens have tokens", () => {
   const state = createAppStore({ trace }).getState();
   expect(tokenAt(state, "key", 1)?.text).toBe("B");
   expect(tokenAt(state, "d_model", 1)).toBeNull();
-});
-
-test("watch calls back for what it watches, and for nothing else", () => {
-  const store = createAppStore();
-  const seen: string[] = [];
-  watchState(
-    store,
-    (state) => [state.prompt, state.position],
-    (state) => seen.push(`${state.prompt} ${state.position}`),
-  );
-  store.setState({ runError: "x" });
-  store.setState({ prompt: "A", position: 1 });
-  store.setState({ prompt: "A" });
-  expect(seen).toEqual(["A 1"]);
 });
 
 test("a cell has a value once its position is recorded; a weight always has", () => {
