@@ -233,6 +233,28 @@ test.each(CASES)("Generate goes on from what is shown of $name: nothing twice, n
   await opened.close();
 });
 
+test("what the inspector shows of the prompt stays while its text goes on", async () => {
+  const url = inject("serverUrl");
+  const { opened } = await open(url, { model: "tales", prompt: STORY.trim(), tokens: "8", temperature: "3" });
+  const { page } = opened;
+  await page.evaluate(() =>
+    window.glassformer.store.setState({ selection: { address: "resid_post.1", index: [2, 1] } }),
+  );
+  await waitForState(page, (state) => state.inspected.value !== null && state.explanation.value !== null);
+  await page.evaluate(() => {
+    const gone: string[] = [];
+    Object.assign(window, { gone });
+    window.glassformer.store.subscribe(({ inspected, explanation }) => {
+      if (inspected.value === null) gone.push(`matrix, ${inspected.status}`);
+      if (explanation.value === null) gone.push(`explanation, ${explanation.status}`);
+    });
+  });
+  await generate(page);
+  expect(await page.evaluate(() => (window as unknown as { gone: string[] }).gone)).toEqual([]);
+  expect(opened.complaints).toEqual([]);
+  await opened.close();
+});
+
 test("Generate once more keeps the prompt, and its next words take the place of the last", async () => {
   const url = inject("serverUrl");
   const query = { model: "tales", prompt: STORY.trim(), tokens: "16", temperature: "3", top_p: "1" };
