@@ -119,6 +119,15 @@ test("a circle is found, and told from two ways to the same file", () => {
   expect(findCircle(new Map([...twoWays, ["d", ["e", "b"]]]))).toEqual(["b", "d", "b"]);
 });
 
+test("every package that the page depends on is used by it", () => {
+  const sources = readdirSync(SOURCE, { recursive: true, encoding: "utf8" })
+    .filter((file) => /\.(tsx?|css)$/.test(file) && !/\.test\.tsx?$/.test(file))
+    .map((file) => readFileSync(join(SOURCE, file), "utf8"));
+  const { dependencies } = JSON.parse(readFileSync(join(SOURCE, "../package.json"), "utf8"));
+  const isUsed = (name: string) => sources.some((text) => new RegExp(`["']~?${name}["'/]`).test(text));
+  expect(Object.keys(dependencies).filter((name) => !isUsed(name))).toEqual([]);
+});
+
 test("layout is numbers only", () => {
   expect(imports.filter(({ room, target }) => room === "layout" && !target.startsWith("."))).toEqual([]);
 });
