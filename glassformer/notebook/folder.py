@@ -16,7 +16,6 @@ import zarr
 from pydantic import BaseModel, ValidationError
 
 from glassformer.errors import BadValue, UnknownAddress
-from glassformer.notebook.trace import Trace
 from glassformer.protocol.anatomy import Anatomy, Site, list_sites
 from glassformer.protocol.messages import Intervention
 from glassformer.tiles.level import Array, Region
@@ -42,12 +41,9 @@ class RecordingAttributes(BaseModel):
     text: str | None = None
 
 
-def open_recording(path: str | Path) -> Trace:
-    """The recording in the folder `path`, as `Model.trace` gave it, less what only a model can do.
-
-    Raises BadValue for a folder that is not a recording or is damaged.
-    """
-    return Trace(FolderSource(find_store(Path(path).expanduser())))
+def open_folder(folder: Path) -> FolderSource:
+    """The recording in `folder`. Raises BadValue for a folder that is not a recording or is damaged."""
+    return FolderSource(find_store(folder.expanduser()))
 
 
 def find_store(folder: Path) -> Path:

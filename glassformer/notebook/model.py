@@ -106,7 +106,9 @@ class Model:
             raise
         finally:
             live.is_running = False
-        return SESSION.keep(live, Trace(LiveSource(live), steps=steps, sampling=body.sampling))
+        handle = Trace(LiveSource(live), steps=steps, sampling=body.sampling)
+        SESSION.forget_with(handle, live)
+        return handle
 
     def weight(self, name: str) -> xarray.DataArray:
         """A parameter by its state-dict name, with named axes. Raises KeyError for one the model does not have."""

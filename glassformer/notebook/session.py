@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from glassformer.errors import BadValue, UnknownModel, UnknownTrace
-from glassformer.notebook.trace import Trace
 from glassformer.settings import Settings
 
 if TYPE_CHECKING:
@@ -103,10 +102,9 @@ class Session:
         """Where a model of this session came from."""
         return self._sources[loaded]
 
-    def keep(self, live: LiveTrace, handle: Trace) -> Trace:
-        """Forget a recording with its handle, unless the page shows it."""
+    def forget_with(self, handle: object, live: LiveTrace) -> None:
+        """Forget a recording once nobody holds its handle any more, unless the page shows it."""
         weakref.finalize(handle, self._drop, live.id)
-        return handle
 
     def keep_shown(self, live: LiveTrace) -> None:
         """Keep a recording beyond its handle."""

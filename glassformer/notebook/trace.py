@@ -252,6 +252,16 @@ class Trace:
         return describe_tokens(self.tokens, self.prompt_count, repr(self).splitlines()[0])
 
 
+def open_recording(path: str | Path) -> Trace:
+    """The recording in the folder `path`, as `Model.trace` gave it, less what only a model can do.
+
+    Raises BadValue for a folder that is not a recording or is damaged.
+    """
+    from glassformer.notebook.folder import open_folder
+
+    return Trace(open_folder(Path(path)))
+
+
 def find_place(
     site: Site, shape: Sequence[int], index: Sequence[int] | None, axes: dict[str, int]
 ) -> list[int]:
