@@ -192,3 +192,18 @@ class CacheNotWritable(StartError):
 
 class UnsafeHost(StartError):
     """Listening beyond this machine without API keys."""
+
+
+# --- telling -------------------------------------------------------------------------------------
+
+FAULT = "The server met a fault of its own; it has been logged."
+
+
+def error_body(error: BaseException) -> dict[str, str]:
+    """The JSON an error is told by; anything but our own errors is a fault without details."""
+    if not isinstance(error, GlassformerError):
+        return {"error": FAULT}
+    body = {"error": error.message}
+    if error.field:
+        body["field"] = error.field
+    return body

@@ -77,8 +77,6 @@ class PageServer:
 
     def add(self, live: LiveTrace, steps: Sequence[DecodedToken], sampling: Sampling) -> str:
         """Have the page's server know a recording and how it was drawn; the address of the page on it."""
-        from glassformer.server.trace_run import TraceRun
-
         services, loaded = self.services, live.loaded
         services.registry.adopt(SESSION.source_of(loaded), loaded)
 
@@ -86,7 +84,7 @@ class PageServer:
             if live.id not in services.runs:
                 SESSION.keep_shown(live)
                 services.store.keep_trace(live)
-                TraceRun(services, live).replay(steps, sampling)
+                services.open_feed(live).replay(steps, sampling)
 
         self.call(replay)
         return f"http://127.0.0.1:{self._listener.getsockname()[1]}/llm?trace={live.id}"

@@ -1,6 +1,6 @@
 """Every error as one shape, `{"error": sentence, "field"?: name}`, with its HTTP status. The only place that maps.
 
-Under `/v1` the same errors take the shape that its clients read, see `openai/error.py`.
+Under `/v1` the same errors take the shape that its clients read, see `openai_error.py`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from glassformer import errors
-from glassformer.server.openai.error import find_code, is_openai, openai_body, openai_status
+from glassformer.errors import error_body
+from glassformer.server.openai_error import find_code, is_openai, openai_body, openai_status
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,6 @@ STATUS: list[tuple[type[errors.GlassformerError], int]] = [
     (errors.Forbidden, 403),
     (errors.DeadlinePassed, 504),
 ]
-FAULT = "The server met a fault of its own; it has been logged."
 HTTP_SENTENCES = {
     400: "The request cannot be read.",
     404: "There is nothing at this address.",
@@ -47,16 +47,6 @@ HTTP_SENTENCES = {
 
 def find_status(error: errors.GlassformerError) -> int:
     return next((status for kind, status in STATUS if isinstance(error, kind)), 500)
-
-
-def error_body(error: Exception) -> dict[str, str]:
-    """The JSON an error is told by; anything but our own errors is a fault without details."""
-    if not isinstance(error, errors.GlassformerError):
-        return {"error": FAULT}
-    body = {"error": error.message}
-    if error.field:
-        body["field"] = error.field
-    return body
 
 
 def error_response(error: Exception, path: str = "") -> Response:

@@ -26,8 +26,9 @@ from glassformer.settings import Settings
 if TYPE_CHECKING:
     from glassformer.engine.engine import Engine
     from glassformer.loading.loaded import LoadedModel
+    from glassformer.run.feed import RunFeed
+    from glassformer.run.run import Trace
     from glassformer.run.store import TraceStore
-    from glassformer.server.trace_run import TraceRun
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -47,7 +48,7 @@ class Services:
         self.settings = settings
         self.metrics = Metrics()
         self.registry = open_registry(settings, on_unload=self.forget_model, checks_later=True)
-        self.runs: dict[str, TraceRun] = {}
+        self.runs: dict[str, RunFeed] = {}
         self.closing = asyncio.Event()
         self._engines: dict[LoadedModel, Engine] = {}
         self._store: TraceStore | None = None
@@ -90,6 +91,25 @@ class Services:
 
                 self._store = TraceStore(self.settings.trace_bytes)
             return self._store
+
+    def open_feed(self, run: Trace) -> RunFeed:
+        """What is told of a run, kept for as long as its recording. On the event loop's thread."""
+        from glassformer.run.feed import RunFeed
+
+        feed = RunFeed(
+            run,
+            in_thread=self.quick,
+            patience_secs=self.settings.request_timeout_secs,
+            on_token=self.metrics.tokens.labels("generated").inc,
+            on_forget=lambda: self._forget_run(run.id),
+        )
+        self.runs[run.id] = feed
+        return feed
+
+    def _forget_run(self, run_id: str) -> None:
+        self.runs.pop(run_id, None)
+        if any(held.id == run_id for held in self.store.list()):
+            self.store.delete(run_id)
 
     def forget_model(self, loaded: LoadedModel) -> None:
         """Drop what keeps an unloaded model in memory. Called from the thread that unloads it."""

@@ -12,8 +12,7 @@ from starlette.requests import Request
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from glassformer.errors import GlassformerError, Stopping
-from glassformer.server.errors import error_body
+from glassformer.errors import GlassformerError, Stopping, error_body
 from glassformer.server.framing import PING, json_event
 from glassformer.server.services import Services
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ from transformers import AutoTokenizer
 from glassformer.engine.request import GenerationRequest
 from glassformer.run.run import Trace
 from glassformer.server.services import QUICK_THREADS, Services
-from glassformer.server.trace_run import TraceRun
 from glassformer.settings import Settings
 
 PROMPT = "the quick brown fox"
@@ -244,7 +242,13 @@ def test_a_run_that_is_given_up_before_it_begins_leaves_nothing(model_dir: Path)
         gate = threading.Event()
         busy = [asyncio.create_task(services.quick(gate.wait)) for _ in range(QUICK_THREADS)]
         await asyncio.sleep(0)
-        starting = asyncio.create_task(TraceRun(services, trace).start(GenerationRequest([5, 6])))
+        feed = services.open_feed(trace)
+        start = feed.start(
+            GenerationRequest([5, 6]),
+            use=services.registry.use(loaded),
+            engine=lambda: services.engine(loaded),
+        )
+        starting = asyncio.create_task(start)
         await asyncio.sleep(0.05)
         assert trace.is_running
         starting.cancel()
@@ -286,7 +290,7 @@ def test_states_are_not_kept_with_their_tokens(running: Running, client: httpx.C
     """Three copies of a long recording's tokens for each would be memory that no budget knows of."""
     state = record(client, prompt=None, token_ids=[5] * 3000, max_new_tokens=2)
     run = running.services.runs[state["id"]]
-    kept = sum(sys.getsizeof(told) for told in run._events)
+    kept = sum(len(getattr(told, "data", "")) for told in run._events)
     told = client.get(f"/api/traces/{state['id']}/events").text
     assert len(told) > 100_000
     assert kept < 5000

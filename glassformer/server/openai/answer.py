@@ -13,17 +13,17 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from glassformer.engine.request import DecodedToken
-from glassformer.errors import GlassformerError
+from glassformer.errors import GlassformerError, error_body
 from glassformer.loading.token_text import TokenTexts
-from glassformer.server.errors import error_body, find_status
+from glassformer.server.errors import find_status
 from glassformer.server.framing import event
-from glassformer.server.openai.error import find_code, openai_body, openai_status
 from glassformer.server.openai.logprob import (
     Alignment,
     Scored,
     chat_logprobs,
     completion_logprobs,
 )
+from glassformer.server.openai_error import find_code, openai_body, openai_status
 
 DONE = event("[DONE]")
 

@@ -9,9 +9,9 @@ import structlog
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from pydantic import ValidationError
 
-from glassformer.errors import BadValue, GlassformerError
+from glassformer.errors import BadValue, GlassformerError, error_body
 from glassformer.protocol.messages import Subscribe
-from glassformer.server.errors import describe_validation, error_body
+from glassformer.server.errors import describe_validation
 from glassformer.server.router.traces import find_run
 from glassformer.server.services import Services, find_services
 

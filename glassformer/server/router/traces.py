@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,11 +21,12 @@ from glassformer.protocol.messages import (
     TraceState,
 )
 from glassformer.run.request import check_request, encode_request
+from glassformer.server.framing import event
 from glassformer.server.services import Services, ServicesOf
 from glassformer.server.stream import EventStream
 
 if TYPE_CHECKING:
-    from glassformer.server.trace_run import TraceRun
+    from glassformer.run.feed import RunFeed, Told
     from glassformer.tiles.level import Array
 
 # Cells of one answer of rows: 16 MiB.
@@ -34,7 +35,7 @@ MOST_CELLS = 2**22
 router = APIRouter(prefix="/api/traces", tags=["recordings"])
 
 
-def find_run(services: Services, trace_id: str) -> TraceRun:
+def find_run(services: Services, trace_id: str) -> RunFeed:
     """The run of a recording. Raises UnknownTrace."""
     run = services.runs.get(trace_id)
     if run is None:
@@ -52,7 +53,6 @@ async def create_trace(body: TraceRequest, services: ServicesOf) -> Response:
     from glassformer.engine.request import GenerationRequest
     from glassformer.server.generation import check_count
     from glassformer.server.generation import check_request as check_length
-    from glassformer.server.trace_run import TraceRun
 
     check_count(services, body.max_new_tokens)
     token_ids, field = await services.quick(encode_request, body, loaded)
@@ -69,10 +69,11 @@ async def create_trace(body: TraceRequest, services: ServicesOf) -> Response:
         messages=body.messages,
     )
     await services.quick(lambda: trace.prompt)  # here, so that the event loop never waits for a tokenizer
-    run = TraceRun(services, trace)
-    await run.start(
-        GenerationRequest(token_ids, body.sampling, max_new_tokens=body.max_new_tokens, stop=tuple(body.stop))
+    run = services.open_feed(trace)
+    request = GenerationRequest(
+        token_ids, body.sampling, max_new_tokens=body.max_new_tokens, stop=tuple(body.stop)
     )
+    await run.start(request, use=services.registry.use(loaded), engine=lambda: services.engine(loaded))
     make_room(services)  # only now: a request that is refused costs nobody a recording
     services.metrics.tokens.labels("prompt").inc(len(token_ids))
     return await answer(services, run.state, status_code=201)
@@ -129,7 +130,12 @@ async def follow_trace(
     )
     async with AsyncExitStack() as stack:
         stack.enter_context(services.connection())
-        return EventStream(services, run.events(after), stack.pop_all())
+        return EventStream(services, frame_events(run.events(after)), stack.pop_all())
+
+
+async def frame_events(told: AsyncIterator[Told]) -> AsyncIterator[str]:
+    async for one in told:
+        yield event(one.data, name=one.name, event_id=one.id)
 
 
 @router.get("/{trace_id}/distribution")
@@ -168,7 +174,7 @@ async def read_distribution(
     return await services.read(describe_distribution, run, pos, sampling, limit)
 
 
-def describe_distribution(run: TraceRun, pos: int, sampling: Sampling, limit: int) -> Distribution:
+def describe_distribution(run: RunFeed, pos: int, sampling: Sampling, limit: int) -> Distribution:
     from glassformer.engine.distribution import describe
 
     trace = run.trace
@@ -214,7 +220,7 @@ async def read_rows(
     return Response(frame, media_type="application/octet-stream", headers={"Cache-Control": "no-store"})
 
 
-def encode_rows(run: TraceRun, addresses: list[str], start: int, stop: int, level: int) -> bytes:
+def encode_rows(run: RunFeed, addresses: list[str], start: int, stop: int, level: int) -> bytes:
     from glassformer.protocol.frames import encode_frame
 
     rows: dict[str, Array] = {}

@@ -1,39 +1,65 @@
-"""The run behind a recording: its state, its events (kept, so that a reader can resume), its end.
+"""What is told of a run while it goes on: its state and its events, kept so that a reader can resume, and its end.
 
-Steps happen on the model's thread; everything here changes on the event loop's thread, except where said.
-Imports torch; import it only where a model has been loaded.
+Steps happen on the model's thread; everything here changes on the event loop's thread, except where said. Knows the
+event loop and no HTTP. Imports torch; import it only where a model has been loaded.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial
+from typing import Any, Literal, Protocol
 
-import structlog
-
-from glassformer.engine.engine import Session
+from glassformer.engine.engine import Engine, Session
 from glassformer.engine.request import DecodedToken, GenerationRequest
 from glassformer.engine.sequence import TokenSequence
-from glassformer.errors import GlassformerError
+from glassformer.errors import GlassformerError, error_body
 from glassformer.protocol.messages import Sampling, TraceFinish, TraceState, TraceStatus
 from glassformer.run.recording import Send
 from glassformer.run.run import Trace
 from glassformer.run.state import describe_state, describe_step
-from glassformer.server.errors import FAULT, error_body
-from glassformer.server.framing import event, json_event
-from glassformer.server.services import Services
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 
-class TraceRun:
-    """One generation that records itself into `trace`."""
+class InThread(Protocol):
+    """Runs something short that may block in a thread."""
 
-    def __init__(self, services: Services, trace: Trace) -> None:
-        self.services = services
+    def __call__(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Awaitable[Any]:
+        """What `call` gives."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One event of a run; `data` is JSON. Ids count from zero."""
+
+    id: int
+    name: Literal["state", "step", "error"]
+    data: str
+
+
+class RunFeed:
+    """One generation that records itself into `trace`, and those who follow it.
+
+    `patience_secs` is how long a run goes on that nobody follows or asks about. `on_token` hears of each token;
+    `on_forget` that nothing is to be kept of it, from any thread.
+    """
+
+    def __init__(
+        self,
+        trace: Trace,
+        *,
+        in_thread: InThread,
+        patience_secs: float,
+        on_token: Callable[[], None] = lambda: None,
+        on_forget: Callable[[], None] = lambda: None,
+    ) -> None:
         self.trace = trace
         self.created_at_secs = time.monotonic()
         self.sampling = Sampling()
@@ -42,8 +68,12 @@ class TraceRun:
         self.error: str | None = None
         self.session: Session | None = None
         self._loop = asyncio.get_running_loop()
+        self._in_thread = in_thread
+        self._patience_secs = patience_secs
+        self._on_token = on_token
+        self._forget_run = on_forget
         # A state names every token, so it is written out for each reader, in a thread, and kept without them.
-        self._events: list[str | Callable[[], str]] = []
+        self._events: list[Told | Callable[[], Told]] = []
         self._changed = asyncio.Event()
         self._is_over = False
         self._told_rewritten = 0
@@ -57,14 +87,19 @@ class TraceRun:
     def is_over(self) -> bool:
         return self._is_over
 
-    async def start(self, request: GenerationRequest) -> None:
-        """Queue the run of `request`. Raises BadValue, TooMany or InUse; the recording is then forgotten."""
+    async def start(
+        self, request: GenerationRequest, *, use: AbstractContextManager[Any], engine: Callable[[], Engine]
+    ) -> None:
+        """Queue the run of `request` in the model's `engine`; `use` keeps the model in memory until its end.
+
+        Raises BadValue, TooMany or InUse; the recording is then forgotten.
+        """
         self.sampling = request.sampling
         lease = ExitStack()
         self.trace.is_running = True
         try:
             # In a thread: a constraint's grammar can take a while.
-            sequence = await self.services.quick(
+            sequence = await self._in_thread(
                 TokenSequence, self.trace.loaded, request, watcher=self.trace.watcher
             )
             session = Session(
@@ -73,20 +108,18 @@ class TraceRun:
                 on_step=self._take,
                 on_end=lambda error: self._end(error, lease),
             )
-            lease.enter_context(self.services.registry.use(self.trace.loaded))
-            self.services.engine(self.trace.loaded).submit(session)
+            lease.enter_context(use)
+            engine().submit(session)
         except BaseException:  # a client that leaves meanwhile too
             self.trace.is_running = False
             lease.close()
             self.forget()
             raise
         self.session = session
-        self.services.runs[self.trace.id] = self
         self._stop_unless_wanted()
 
     def replay(self, tokens: Sequence[DecodedToken], sampling: Sampling) -> None:
         """Tell of a trace that was recorded elsewhere: what it wrote and how that was drawn. On the loop's thread."""
-        self.services.runs[self.trace.id] = self
         self.sampling = sampling
         self.status, self.finish_reason = "done", "length"
         for token in tokens:
@@ -118,22 +151,18 @@ class TraceRun:
         """Stop the run once nobody has followed it or asked about it for as long as a request may take."""
         if self._is_over:
             return
-        patience_secs = self.services.settings.request_timeout_secs
-        left_secs = (
-            patience_secs if self._readers else self._asked_at_secs + patience_secs - self._loop.time()
-        )
+        waited_secs = 0.0 if self._readers else self._loop.time() - self._asked_at_secs
+        left_secs = self._patience_secs - waited_secs
         if left_secs > 0:
             self._patience = self._loop.call_later(left_secs, self._stop_unless_wanted)
             return
-        log.info("a recording that nobody waits for is stopped", trace=self.trace.id)
+        log.info("the recording %s, which nobody waits for, is stopped", self.trace.id)
         self.stop()
 
     def forget(self) -> None:
         """Stop, and give the recording up. Any thread; harmless when done twice."""
         self.stop()
-        self.services.runs.pop(self.trace.id, None)
-        if any(trace.id == self.trace.id for trace in self.services.store.list()):
-            self.services.store.delete(self.trace.id)
+        self._forget_run()
         self._post(self._leave)
 
     def check_sites(self, addresses: list[str]) -> None:
@@ -192,7 +221,7 @@ class TraceRun:
         if not self._stepped_at_secs or self.trace.recording.rewritten > self._told_rewritten:
             self._tell_state()
         self._stepped_at_secs.append(time.monotonic())
-        self.services.metrics.tokens.labels("generated").inc()
+        self._on_token()
         if token.finish_reason is not None:
             self.finish_reason = token.finish_reason
         self._tell("step", describe_step(self.trace.loaded, token).model_dump_json())
@@ -200,10 +229,11 @@ class TraceRun:
     def _finish(self, error: BaseException | None) -> None:
         if error is not None:
             self.status = "failed"
-            self.error = error.message if isinstance(error, GlassformerError) else FAULT
+            body = error_body(error)
+            self.error = body["error"]
             if not isinstance(error, GlassformerError):
-                log.error("a run failed", trace=self.trace.id, exc_info=error)
-            self._tell_json("error", error_body(error if isinstance(error, Exception) else RuntimeError()))
+                log.error("the run %s failed", self.trace.id, exc_info=error)
+            self._tell("error", json.dumps(body))
         elif (
             self.finish_reason is None
             and self.session is not None
@@ -234,16 +264,12 @@ class TraceRun:
         self._events.append(partial(self._write_state, outline, count, len(self._events)))
         self._wake()
 
-    def _write_state(self, outline: TraceState, count: int, event_id: int) -> str:
+    def _write_state(self, outline: TraceState, count: int, event_id: int) -> Told:
         """The event of a state as it was when there were `count` tokens. Any thread."""
-        return event(self._fill(outline, count).model_dump_json(), name="state", event_id=event_id)
+        return Told(event_id, "state", self._fill(outline, count).model_dump_json())
 
-    def _tell(self, name: str, data: str) -> None:
-        self._events.append(event(data, name=name, event_id=len(self._events)))
-        self._wake()
-
-    def _tell_json(self, name: str, value: object) -> None:
-        self._events.append(json_event(value, name=name, event_id=len(self._events)))
+    def _tell(self, name: Literal["step", "error"], data: str) -> None:
+        self._events.append(Told(len(self._events), name, data))
         self._wake()
 
     def _wake(self) -> None:
@@ -278,7 +304,7 @@ class TraceRun:
             return None
         return (len(steps) - 1) / (steps[-1] - steps[0])
 
-    async def events(self, after: int = -1) -> AsyncIterator[str]:
+    async def events(self, after: int = -1) -> AsyncIterator[Told]:
         """Every event whose id is greater than `after`, those to come too; ends with the run."""
         position = max(0, after + 1)
         with self.read():
@@ -286,7 +312,7 @@ class TraceRun:
                 changed = self._changed
                 while position < len(self._events):
                     told = self._events[position]
-                    yield told if isinstance(told, str) else await self.services.quick(told)
+                    yield told if isinstance(told, Told) else await self._in_thread(told)
                     position += 1
                 if self._is_over and position >= len(self._events):
                     return
