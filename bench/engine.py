@@ -36,9 +36,9 @@ from glassformer.compute.attention import install, select_attention
 from glassformer.compute.compiled import install_compiled
 from glassformer.compute.linear import install_products
 from glassformer.engine.engine import Engine, Session
-from glassformer.engine.request import DecodedToken, GenerationRequest
+from glassformer.engine.generation_request import DecodedToken, GenerationRequest
 from glassformer.engine.sequence import TokenSequence
-from glassformer.files.source import Catalog, ModelSource
+from glassformer.files.catalog import Catalog, ModelSource
 from glassformer.loading.load import load_model, wrap_model
 from glassformer.loading.loaded import LoadedModel
 from glassformer.protocol.messages import Sampling

@@ -25,9 +25,9 @@ from lib.shape import make_model, make_tokenizer  # noqa: E402
 
 from glassformer.compute.attention import install  # noqa: E402
 from glassformer.engine.engine import Engine, Session  # noqa: E402
-from glassformer.engine.request import GenerationRequest  # noqa: E402
+from glassformer.engine.generation_request import GenerationRequest  # noqa: E402
 from glassformer.engine.sequence import TokenSequence  # noqa: E402
-from glassformer.files.source import ModelSource  # noqa: E402
+from glassformer.files.catalog import ModelSource  # noqa: E402
 from glassformer.loading.load import wrap_model  # noqa: E402
 from glassformer.loading.loaded import LoadedModel  # noqa: E402
 from glassformer.protocol.messages import Sampling  # noqa: E402

@@ -36,7 +36,7 @@ sys.path.insert(0, str(ROOT))
 
 from glassformer.anatomy.checkup import build_anatomy  # noqa: E402
 from glassformer.anatomy.selfcheck import make_check_prompt  # noqa: E402
-from glassformer.files.source import ModelSource  # noqa: E402
+from glassformer.files.catalog import ModelSource  # noqa: E402
 from glassformer.loading.load import load_model  # noqa: E402
 from hatch_build import find_node  # noqa: E402
 

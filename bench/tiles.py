@@ -25,7 +25,7 @@ import httpx
 import numpy as np
 
 from glassformer.tiles.level import SMALLEST_SIDE, count_levels
-from glassformer.tiles.store import ArrayView, ZarrStore
+from glassformer.tiles.zarr_store import ArrayView, ZarrStore
 
 RESULTS = Path(__file__).parent / "results" / "tiles.md"
 SHAPES = {"2048 x 8192 projection": (2048, 8192), "128256 x 2048 embedding": (128256, 2048)}

@@ -85,7 +85,7 @@ def read_settings(**given: Any) -> Settings:
 def serve(**given: Any) -> None:
     """Serve the page and the API; prints the address once it answers."""
     settings = read_settings(**given)
-    from glassformer.server.start import build_server, check_start, page_address, take_port
+    from glassformer.server.startup import build_server, check_start, page_address, take_port
 
     try:
         check_start(settings)
@@ -175,7 +175,7 @@ def models(
     from rich.console import Console
     from rich.table import Table
 
-    from glassformer.files.source import open_catalog
+    from glassformer.files.catalog import open_catalog
     from glassformer.registry.entry import read_family
 
     settings = read_settings(model_dirs=model_dir)
@@ -244,7 +244,7 @@ def trace(
     """Run a prompt and print what some sites of the model say, or write their cells to a file."""
     from rich.console import Console
 
-    from glassformer.command.trace import check_file, check_sites, print_trace, write_trace
+    from glassformer.command.trace_output import check_file, check_sites, print_trace, write_trace
 
     addresses = list(dict.fromkeys(site or []))
     try:

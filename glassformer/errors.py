@@ -29,7 +29,7 @@ GlassformerError            one clear sentence for the person who asked; no path
 ```
 
 `message` is the sentence, `field` the request field to blame, if any. Which HTTP status each becomes is
-decided in `glassformer.server.errors` alone.
+decided in `glassformer.server.error_answer` alone.
 """
 
 from __future__ import annotations

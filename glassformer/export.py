@@ -24,21 +24,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
+from glassformer.engine.decoding import decode
 from glassformer.engine.distribution import describe
-from glassformer.engine.generation import decode
-from glassformer.engine.request import GenerationRequest
+from glassformer.engine.generation_request import GenerationRequest
 from glassformer.errors import BadValue, ModelFailed
 from glassformer.loading.loaded import LoadedModel
 from glassformer.protocol.messages import ModelSummary, Sampling, Step
 from glassformer.protocol.parse import parse
 from glassformer.registry.registry import open_registry
 from glassformer.run.run import Trace
-from glassformer.run.state import describe_state, describe_step
-from glassformer.run.store import TraceStore
+from glassformer.run.run_state import describe_state, describe_step
+from glassformer.run.run_store import TraceStore
 from glassformer.run.weights import coarse_weight_store, weight_store
 from glassformer.settings import Settings
-from glassformer.tiles.folder import Place, write_store
-from glassformer.tiles.store import ZarrStore
+from glassformer.tiles.store_folder import Place, write_store
+from glassformer.tiles.zarr_store import ZarrStore
 
 WeightDetail = Literal["auto", "none", "coarse", "full"]
 

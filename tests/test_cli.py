@@ -17,7 +17,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from glassformer.cli import SINGULAR, app, read_settings
-from glassformer.server.start import take_port
+from glassformer.server.startup import take_port
 from glassformer.settings import Settings
 
 COMMAND = [sys.executable, "-c", "from glassformer.cli import app; app()"]

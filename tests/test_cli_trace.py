@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 import glassformer as gf
 from glassformer.cli import app
 from glassformer.command.doctor import join_runs, tabulate_checks
-from glassformer.command.trace import MOST_CSV_ROWS, check_sites, write_trace
+from glassformer.command.trace_output import MOST_CSV_ROWS, check_sites, write_trace
 from glassformer.errors import BadValue
 from glassformer.protocol.anatomy import Check
 

@@ -49,6 +49,6 @@ def test_native_libraries_are_linked_before_the_import() -> None:
 
 def test_nothing_is_said_meanwhile() -> None:
     """By whichever door torch comes in: the server's, the notebook's, or a command's."""
-    statement = "import glassformer.run.store, glassformer.loading.load"
+    statement = "import glassformer.run.run_store, glassformer.loading.load"
     done = subprocess.run([sys.executable, "-c", statement], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")

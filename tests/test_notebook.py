@@ -21,7 +21,7 @@ from transformers import AutoTokenizer
 
 import glassformer as gf
 from glassformer.errors import BadValue, TooLong, UnknownModel
-from glassformer.notebook import labelled, page
+from glassformer.notebook import labelled, page_server
 from glassformer.notebook.session import SESSION
 from glassformer.protocol.anatomy import Check
 
@@ -67,7 +67,7 @@ def test_the_page_shows_what_the_handle_says_it_was_drawn_with(
     # A server's own pinned models are none of the page's: they would be loaded beside the notebook's.
     pinned = SESSION.settings.model_copy(update={"pinned_models": ["sorter"]})
     monkeypatch.setitem(SESSION.__dict__, "settings", pinned)
-    monkeypatch.setattr(page, "_server", None)
+    monkeypatch.setattr(page_server, "_server", None)
     drawn = model.trace(
         PROMPT,
         max_new_tokens=3,

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from tiny import make_models
 
-from glassformer.tiles.folder import write_store
-from glassformer.tiles.store import ArrayView, ZarrStore
+from glassformer.tiles.store_folder import write_store
+from glassformer.tiles.zarr_store import ArrayView, ZarrStore
 from glassformer.writing import replacing_file, replacing_folder
 
 NOBODY = 65534

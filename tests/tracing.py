@@ -11,11 +11,11 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from glassformer.anatomy.checkup import build_anatomy
-from glassformer.files.source import ModelSource
+from glassformer.files.catalog import ModelSource
 from glassformer.loading.load import wrap_model
 from glassformer.loading.loaded import LoadedModel
 from glassformer.run.run import Trace
-from glassformer.run.store import TraceStore
+from glassformer.run.run_store import TraceStore
 
 SHAPES: dict[str, dict[str, Any]] = {
     "llama": {

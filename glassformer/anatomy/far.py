@@ -20,7 +20,7 @@ from glassformer.capture.rerun import rerun_block
 from glassformer.compute.attention_call import AttentionCall
 from glassformer.compute.generate import takes_positions
 from glassformer.compute.library import find_cache_name
-from glassformer.compute.limit import Limit
+from glassformer.compute.position_limit import Limit
 from glassformer.structure.structure import Structure
 
 # Points whose equations may depend on where a position stands.

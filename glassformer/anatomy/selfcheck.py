@@ -29,8 +29,8 @@ from glassformer.compute.attention_call import AttentionCall, compute_probabilit
 from glassformer.compute.computing import computing
 from glassformer.compute.generate import make_whole_arguments
 from glassformer.compute.hooking import hook_output
-from glassformer.compute.limit import list_limits
 from glassformer.compute.overflow import advise, blank_shared, is_overflowing
+from glassformer.compute.position_limit import list_limits
 from glassformer.compute.shortage import is_shortage
 from glassformer.errors import UnknownAddress
 from glassformer.operation.closed_set import compute_whole

@@ -25,8 +25,8 @@ from glassformer.compute.hooking import hook_input, hook_output
 from glassformer.compute.key_value import KeyValueStore, Span
 from glassformer.compute.key_value_batch import BatchedRows, KeyValueBatches
 from glassformer.compute.library import find_cache_name
-from glassformer.compute.limit import list_limits
 from glassformer.compute.packed_row import Pattern, packing
+from glassformer.compute.position_limit import list_limits
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

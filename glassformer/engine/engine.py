@@ -20,9 +20,9 @@ from torch import Tensor
 from glassformer.compute.key_value import KeyValueStore
 from glassformer.compute.shortage import is_shortage
 from glassformer.engine.forward import PackedForward, Part, SoloForward
+from glassformer.engine.generation_request import DecodedToken
 from glassformer.engine.pace import Pace
 from glassformer.engine.prefix import PrefixCache
-from glassformer.engine.request import DecodedToken
 from glassformer.engine.sequence import TokenSequence
 from glassformer.errors import ModelFailed, Stopping, TooMany
 from glassformer.loading.loaded import LoadedModel

@@ -17,7 +17,7 @@ from torch import Tensor
 from glassformer.compute.overflow import advise
 from glassformer.engine.constraint import make_matcher
 from glassformer.engine.filter import PRUNERS, FilterChain
-from glassformer.engine.request import GenerationRequest
+from glassformer.engine.generation_request import GenerationRequest
 from glassformer.errors import BadValue, ModelFailed
 from glassformer.loading.loaded import LoadedModel
 from glassformer.protocol.messages import Sampling

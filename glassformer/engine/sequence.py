@@ -13,9 +13,9 @@ from typing import Protocol
 from torch import Tensor
 
 from glassformer.capture.capture import Capture
-from glassformer.engine.request import DecodedToken, FinishReason, GenerationRequest
+from glassformer.engine.generation_request import DecodedToken, FinishReason, GenerationRequest
 from glassformer.engine.sampling import make_sampler
-from glassformer.engine.text import Detokenizer, StopStrings
+from glassformer.engine.text_pieces import Detokenizer, StopStrings
 from glassformer.errors import BadValue, TooLong
 from glassformer.loading.loaded import LoadedModel
 

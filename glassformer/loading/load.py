@@ -26,10 +26,10 @@ from glassformer.compute.generate import find_eos_ids
 from glassformer.compute.quantized_linear import hold_to_weights
 from glassformer.compute.shortage import is_shortage
 from glassformer.errors import GlassformerError, ModelFailed, ModelRefused
+from glassformer.files.catalog import ModelSource
 from glassformer.files.kind import name_class, refuse_unless_causal
 from glassformer.files.safety import check_folder, names_code
 from glassformer.files.size import read_headers
-from glassformer.files.source import ModelSource
 from glassformer.loading.causal import sees_later_tokens
 from glassformer.loading.config import find_context, read_config
 from glassformer.loading.loaded import LoadedModel

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glassformer.errors import ModelFailed, UnknownAddress
+from glassformer.notebook.cell_source import LiveSource, NoSite
+from glassformer.notebook.handle import Trace, require_xarray
 from glassformer.notebook.intervene import as_interventions, as_numbers
 from glassformer.notebook.session import SESSION
-from glassformer.notebook.source import LiveSource, NoSite
-from glassformer.notebook.trace import Trace, require_xarray
 from glassformer.protocol.anatomy import Anatomy, Weight, list_sites
 from glassformer.protocol.messages import Intervention, TraceRequest
 from glassformer.protocol.parse import parse
@@ -65,9 +65,9 @@ class Model:
         `sampling` are the fields of `Sampling`: temperature (0 is greedy), top_k, top_p, repetition_penalty, seed...
         `interventions` come from `change`. Raises BadValue and TooLong, naming the field.
         """
-        from glassformer.engine.generation import decode
-        from glassformer.engine.request import DecodedToken, GenerationRequest
-        from glassformer.run.request import check_request, encode_request
+        from glassformer.engine.decoding import decode
+        from glassformer.engine.generation_request import DecodedToken, GenerationRequest
+        from glassformer.run.run_request import check_request, encode_request
 
         body = parse(
             TraceRequest,

@@ -19,10 +19,10 @@ from glassformer.errors import BadValue, UnknownModel, UnknownTrace
 from glassformer.settings import Settings
 
 if TYPE_CHECKING:
-    from glassformer.files.source import ModelSource
+    from glassformer.files.catalog import ModelSource
     from glassformer.loading.loaded import LoadedModel
     from glassformer.run.run import Trace as LiveTrace
-    from glassformer.run.store import TraceStore
+    from glassformer.run.run_store import TraceStore
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
@@ -44,13 +44,13 @@ class Session:
 
     @cached_property
     def store(self) -> TraceStore:
-        from glassformer.run.store import TraceStore
+        from glassformer.run.run_store import TraceStore
 
         return TraceStore(self.settings.trace_bytes)
 
     def load(self, model: str | Path, *, device: str | None, dtype: str | None) -> LoadedModel:
         """See `glassformer.load`."""
-        from glassformer.files.source import open_catalog
+        from glassformer.files.catalog import open_catalog
         from glassformer.registry.registry import open_registry
 
         device, dtype = device or self.settings.device, dtype or self.settings.dtype
@@ -73,7 +73,7 @@ class Session:
     def _find_settings(self, model: str | Path) -> tuple[Settings, str]:
         """Where to look, and for what: a folder that is named outright is a root of its own."""
         from glassformer.bundled import MODELS
-        from glassformer.files.source import any_files, describe_lack
+        from glassformer.files.catalog import any_files, describe_lack
 
         settings, name = self.settings, os.fspath(model)
         folder = Path(name).expanduser()

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from glassformer.protocol.checked_text import MOST_STOPS, check_stops
 from glassformer.protocol.message import Message
-from glassformer.protocol.text import MOST_STOPS, check_stops
 
 # --- models --------------------------------------------------------------------------------------
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from glassformer.errors import GlassformerError, ModelFailed, ModelRefused
+from glassformer.files.catalog import ModelSource
 from glassformer.files.safety import read_json_object
-from glassformer.files.source import ModelSource
 from glassformer.loading.options import LoadOptions
 from glassformer.protocol.messages import LoadProgress, ModelSummary
 

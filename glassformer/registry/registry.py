@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from glassformer.errors import GlassformerError, InUse, ModelFailed, NoRoom
+from glassformer.files.catalog import Catalog, ModelSource, open_catalog
 from glassformer.files.safety import check_folder
 from glassformer.files.size import StoredTensor, format_bytes, read_headers
-from glassformer.files.source import Catalog, ModelSource, open_catalog
 from glassformer.importing import import_torch
 from glassformer.loading.memory import Room, measure_room
 from glassformer.loading.options import LoadOptions

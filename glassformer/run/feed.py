@@ -17,13 +17,13 @@ from functools import partial
 from typing import Any, Literal, Protocol
 
 from glassformer.engine.engine import Engine, Session
-from glassformer.engine.request import DecodedToken, GenerationRequest
+from glassformer.engine.generation_request import DecodedToken, GenerationRequest
 from glassformer.engine.sequence import TokenSequence
 from glassformer.errors import GlassformerError, error_body
 from glassformer.protocol.messages import Sampling, TraceFinish, TraceState, TraceStatus
 from glassformer.run.recording import Send
 from glassformer.run.run import Trace
-from glassformer.run.state import describe_state, describe_step
+from glassformer.run.run_state import describe_state, describe_step
 
 log = logging.getLogger(__name__)
 

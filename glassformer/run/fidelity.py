@@ -12,10 +12,10 @@ from torch import Tensor
 
 from glassformer.anatomy.selfcheck import make_check_prompt
 from glassformer.compute.attention import select_attention, watching
-from glassformer.engine.generation import decode
-from glassformer.engine.request import GenerationRequest
+from glassformer.engine.decoding import decode
+from glassformer.engine.generation_request import GenerationRequest
 from glassformer.loading.loaded import LoadedModel
-from glassformer.run.store import TraceStore
+from glassformer.run.run_store import TraceStore
 
 # A short prompt's residuals and one block's sites.
 BUDGET_BYTES = 64 * 2**20

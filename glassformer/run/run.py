@@ -31,7 +31,7 @@ from glassformer.run.intervention import (
 from glassformer.run.materialise import PATTERNS, BlockSites, check_whole, form_pattern, materialise_block
 from glassformer.run.recording import Recording, Send, to_numpy
 from glassformer.tiles.level import Array, Region, count_levels, level_shape, read_level
-from glassformer.tiles.store import ArrayView, ZarrReply, ZarrStore
+from glassformer.tiles.zarr_store import ArrayView, ZarrReply, ZarrStore
 
 
 class BlockCache(Protocol):

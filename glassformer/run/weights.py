@@ -14,7 +14,7 @@ from glassformer.protocol.anatomy import Weight
 from glassformer.run.recording import to_numpy
 from glassformer.tiles.cache import ByteCache
 from glassformer.tiles.level import SMALLEST_SIDE, Array, Region, count_levels
-from glassformer.tiles.store import ArrayView, ZarrReply, ZarrStore
+from glassformer.tiles.zarr_store import ArrayView, ZarrReply, ZarrStore
 
 # Coarse chunks kept for each model: every level past the second of a model of a billion parameters.
 COARSE_BYTES = 64 * 2**20

@@ -13,9 +13,9 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 from glassformer.errors import GlassformerError
-from glassformer.server.errors import install_error_handlers
-from glassformer.server.limit import Deadline, RateLimit, SizeLimit
+from glassformer.server.error_answer import install_error_handlers
 from glassformer.server.log import configure_unless_done
+from glassformer.server.request_limit import Deadline, RateLimit, SizeLimit
 from glassformer.server.router import classic, health, live, models, openai, page, traces, zarr
 from glassformer.server.security import HostGuard, KeyGuard, origin_pattern
 from glassformer.server.services import Services

@@ -11,7 +11,7 @@ from contextlib import ExitStack, asynccontextmanager, suppress
 from typing import TypeVar
 
 from glassformer.engine.engine import Session
-from glassformer.engine.request import DecodedToken, GenerationRequest
+from glassformer.engine.generation_request import DecodedToken, GenerationRequest
 from glassformer.engine.sequence import TokenSequence, Watcher, check_prompt
 from glassformer.errors import BadValue, DeadlinePassed, Stopping, TooLong
 from glassformer.loading.loaded import LoadedModel

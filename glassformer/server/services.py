@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from glassformer.loading.loaded import LoadedModel
     from glassformer.run.feed import RunFeed
     from glassformer.run.run import Trace
-    from glassformer.run.store import TraceStore
+    from glassformer.run.run_store import TraceStore
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -87,7 +87,7 @@ class Services:
         """The recordings. Imports torch at the first use. Any thread."""
         with self._store_lock:
             if self._store is None:
-                from glassformer.run.store import TraceStore
+                from glassformer.run.run_store import TraceStore
 
                 self._store = TraceStore(self.settings.trace_bytes)
             return self._store

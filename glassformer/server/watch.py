@@ -9,7 +9,7 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from glassformer.errors import GlassformerError
-from glassformer.server.errors import error_response
+from glassformer.server.error_answer import error_response
 from glassformer.server.metrics import Metrics
 
 log = structlog.get_logger(__name__)

@@ -10,7 +10,7 @@ import torch
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from transformers import PreTrainedModel
 
-from glassformer.training import lexicon, plot, score, sorter, tales
+from glassformer.training import held_out_score, lexicon, plot, sorter, tales
 from glassformer.training.loop import Progression
 
 QUESTIONS = {
@@ -119,7 +119,7 @@ def write(
     decay_share: float,
     device: str,
 ) -> ModelCard:
-    """The card; scores are (right, asked) by question kind, `told` what score.told returns."""
+    """The card; scores are (right, asked) by question kind, `told` what held_out_score.told returns."""
     parameters = sum(parameter.numel() for parameter in model.parameters())
     config = model.config
     common = {
@@ -170,7 +170,7 @@ def write(
             documents=documents,
             whole=scores["told"][0],
             told=scores["told"][1],
-            temperature=score.TEMPERATURE,
+            temperature=held_out_score.TEMPERATURE,
             slips=_slips(told),
         )
     data = ModelCardData(

@@ -8,7 +8,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from glassformer.anatomy.checkup import build_anatomy
 from glassformer.compute.attention import NAME
-from glassformer.files.source import ModelSource
+from glassformer.files.catalog import ModelSource
 from glassformer.loading.load import wrap_model
 from glassformer.loading.loaded import LoadedModel
 

@@ -18,13 +18,13 @@ from torch import nn
 from glassformer.anatomy.checkup import Checkup, build_anatomy
 from glassformer.compute.attention import NAME
 from glassformer.compute.lock import QUIET_SECS
+from glassformer.engine.decoding import decode
 from glassformer.engine.engine import Engine, Session
-from glassformer.engine.generation import decode
-from glassformer.engine.request import GenerationRequest
+from glassformer.engine.generation_request import GenerationRequest
 from glassformer.engine.sequence import TokenSequence
 from glassformer.errors import NoRoom, UnknownAddress
 from glassformer.explain.explain import explain
-from glassformer.files.source import Catalog, ModelSource
+from glassformer.files.catalog import Catalog, ModelSource
 from glassformer.loading.load import load_model
 from glassformer.loading.loaded import LoadedModel
 from glassformer.loading.reading import BUILDING
@@ -32,7 +32,7 @@ from glassformer.protocol.anatomy import Anatomy, Site, list_sites
 from glassformer.protocol.messages import Sampling
 from glassformer.registry.prepare import Aftercare
 from glassformer.registry.registry import Registry
-from glassformer.run.store import TraceStore
+from glassformer.run.run_store import TraceStore
 from glassformer.run.weights import weight_zarr_get
 
 

@@ -10,7 +10,7 @@ from glassformer.anatomy.checkup import build_anatomy
 from glassformer.anatomy.comparison import compare
 from glassformer.anatomy.far import MOST_KEPT
 from glassformer.anatomy.selfcheck import CHECK_TOKENS, Measurement
-from glassformer.compute.limit import list_limits
+from glassformer.compute.position_limit import list_limits
 from glassformer.errors import UnknownAddress
 from glassformer.loading.loaded import LoadedModel
 from glassformer.operation.closed_set import compute_whole

@@ -24,16 +24,16 @@ from glassformer.compute.key_value import KeyValueStore, Span
 from glassformer.compute.linear import install_products
 from glassformer.compute.packing import compute_packed
 from glassformer.engine.engine import Engine
-from glassformer.engine.request import GenerationRequest
+from glassformer.engine.generation_request import GenerationRequest
 from glassformer.engine.sequence import Watcher
-from glassformer.files.source import Catalog, ModelSource
+from glassformer.files.catalog import Catalog, ModelSource
 from glassformer.loading.load import wrap_model
 from glassformer.loading.loaded import LoadedModel
 from glassformer.protocol.messages import Intervention
 from glassformer.registry.registry import Registry
 from glassformer.run.intervention import Intervened
 from glassformer.run.recording import Recording
-from glassformer.run.store import TraceStore
+from glassformer.run.run_store import TraceStore
 
 # Rotary and learned positions, soft caps and sliding windows, sinks, experts, latent attention, fused projections.
 FAMILIES = ["llama", "gpt2", "gemma2", "gpt_oss", "qwen3_moe", "deepseek_v3", "phi3"]

@@ -12,13 +12,13 @@ from glassformer.compute import computing as module
 from glassformer.compute.computing import Crew, IdleCores, read_idle_secs
 from glassformer.compute.thread_count import Step, ThreadCount
 from glassformer.engine import forward
-from glassformer.engine.generation import decode
-from glassformer.engine.request import GenerationRequest
-from glassformer.files.source import Catalog
+from glassformer.engine.decoding import decode
+from glassformer.engine.generation_request import GenerationRequest
+from glassformer.files.catalog import Catalog
 from glassformer.loading.load import load_model
 from glassformer.protocol.messages import Sampling
 from glassformer.registry.prepare import look_into
-from glassformer.run.store import TraceStore
+from glassformer.run.run_store import TraceStore
 
 
 @pytest.fixture(autouse=True)

@@ -16,8 +16,8 @@ from glassformer.compute.key_value import KeyValueStore, Span
 from glassformer.compute.packing import compute_packed, is_small
 from glassformer.compute.quantize import check_quantised, find_method, read_whole
 from glassformer.errors import ModelRefused
+from glassformer.files.catalog import Catalog, ModelSource
 from glassformer.files.size import read_headers
-from glassformer.files.source import Catalog, ModelSource
 from glassformer.loading.load import load_model
 from glassformer.loading.loaded import LoadedModel
 from glassformer.loading.options import LoadOptions

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from glassformer.compute.exactness import is_exact, unit_roundoff
 from glassformer.compute.quantize import is_quantised, read_whole
 from glassformer.compute.quantized_linear import hold_to_weights, list_quantised
-from glassformer.files.source import Catalog, ModelSource
+from glassformer.files.catalog import Catalog, ModelSource
 from glassformer.loading.load import load_model
 from glassformer.loading.loaded import LoadedModel
 

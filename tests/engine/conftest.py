@@ -6,7 +6,7 @@ import pytest
 from tiny import SHAPES, make_model
 
 from glassformer.compute.attention import install
-from glassformer.files.source import Catalog
+from glassformer.files.catalog import Catalog
 from glassformer.loading.load import load_model
 from glassformer.loading.loaded import LoadedModel
 

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from glassformer.engine.constraint import LONGEST_SOURCE, make_matcher
-from glassformer.engine.request import GenerationRequest
+from glassformer.engine.generation_request import GenerationRequest
 from glassformer.engine.sampling import make_sampler
 from glassformer.errors import BadValue
-from glassformer.files.source import Catalog
+from glassformer.files.catalog import Catalog
 from glassformer.loading.load import load_model
 from glassformer.loading.loaded import LoadedModel
 from glassformer.protocol.messages import Constraint, Sampling

@@ -13,7 +13,7 @@ from transformers import (
 
 from glassformer.engine.distribution import describe, describe_row
 from glassformer.engine.filter import FilterChain
-from glassformer.engine.request import GenerationRequest
+from glassformer.engine.generation_request import GenerationRequest
 from glassformer.engine.sampling import make_sampler
 from glassformer.loading.loaded import LoadedModel
 from glassformer.protocol.messages import Constraint, Distribution, Sampling, Token

@@ -13,9 +13,9 @@ import torch
 from glassformer.compute.key_value import KeyValueBatch, KeyValueStore
 from glassformer.engine import engine as engines
 from glassformer.engine import pace as paces
+from glassformer.engine.decoding import decode
 from glassformer.engine.engine import Engine, Session
-from glassformer.engine.generation import decode
-from glassformer.engine.request import DecodedToken, GenerationRequest
+from glassformer.engine.generation_request import DecodedToken, GenerationRequest
 from glassformer.engine.sequence import TokenSequence, Watcher
 from glassformer.errors import ModelFailed, Stopping, TooMany
 from glassformer.loading.loaded import LoadedModel

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from glassformer.engine.generation import Watcher as WatcherProtocol
-from glassformer.engine.generation import decode as decode_request
-from glassformer.engine.request import DecodedToken, GenerationRequest
+from glassformer.engine.decoding import Watcher as WatcherProtocol
+from glassformer.engine.decoding import decode as decode_request
+from glassformer.engine.generation_request import DecodedToken, GenerationRequest
 from glassformer.errors import BadValue, TooLong
-from glassformer.files.source import Catalog
+from glassformer.files.catalog import Catalog
 from glassformer.loading.load import load_model
 from glassformer.loading.loaded import LoadedModel
 from glassformer.protocol.messages import Sampling

@@ -18,8 +18,8 @@ from test_engine import GREEDY, start
 
 from glassformer.compute.attention import install
 from glassformer.engine.engine import Engine
-from glassformer.engine.request import GenerationRequest
-from glassformer.files.source import ModelSource
+from glassformer.engine.generation_request import GenerationRequest
+from glassformer.files.catalog import ModelSource
 from glassformer.loading.load import wrap_model
 
 PACKED = (

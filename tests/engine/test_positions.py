@@ -19,8 +19,8 @@ from test_engine import start
 
 from glassformer.compute.packing import find_lengths, place_probes
 from glassformer.engine.engine import Engine
-from glassformer.engine.request import DecodedToken, GenerationRequest
-from glassformer.files.source import ModelSource
+from glassformer.engine.generation_request import DecodedToken, GenerationRequest
+from glassformer.files.catalog import ModelSource
 from glassformer.loading.load import wrap_model
 from glassformer.loading.loaded import LoadedModel
 from glassformer.protocol.messages import Sampling

@@ -9,7 +9,7 @@ from transformers import DynamicCache
 from glassformer.compute.library import find_cache_name
 from glassformer.engine.constraint import make_matcher
 from glassformer.engine.filter import FilterChain
-from glassformer.engine.request import GenerationRequest
+from glassformer.engine.generation_request import GenerationRequest
 from glassformer.engine.sampling import Sampler, make_sampler, pick_token
 from glassformer.errors import BadValue, ModelFailed
 from glassformer.loading.loaded import LoadedModel

@@ -7,7 +7,7 @@ from tiny import make_tokenizer
 from tokenizers import Tokenizer, decoders, models
 from transformers import PreTrainedTokenizerFast
 
-from glassformer.engine.text import Detokenizer, StopStrings
+from glassformer.engine.text_pieces import Detokenizer, StopStrings
 from glassformer.loading.token_text import UNFINISHED
 
 TEXTS = [

@@ -10,7 +10,7 @@ from tracing import Case
 
 from glassformer.errors import BadValue
 from glassformer.explain.explain import explain
-from glassformer.run.store import TraceStore
+from glassformer.run.run_store import TraceStore
 
 
 def test_every_site_is_explained_by_its_operands(case: Case, store: TraceStore) -> None:

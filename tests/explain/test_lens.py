@@ -7,12 +7,12 @@ import pytest
 import torch
 from tracing import Case, Close
 
-from glassformer.engine.generation import decode
-from glassformer.engine.request import GenerationRequest
+from glassformer.engine.decoding import decode
+from glassformer.engine.generation_request import GenerationRequest
 from glassformer.errors import BadValue, UnknownAddress
 from glassformer.explain import lens
 from glassformer.protocol.messages import Intervention
-from glassformer.run.store import TraceStore
+from glassformer.run.run_store import TraceStore
 
 
 def test_each_block_equals_norm_and_head_applied_by_hand(

@@ -26,14 +26,14 @@ from glassformer.anatomy.selfcheck import Measurement
 from glassformer.compute.attention import select_attention
 from glassformer.errors import UnknownAddress
 from glassformer.explain.explain import explain
-from glassformer.files.source import ModelSource
+from glassformer.files.catalog import ModelSource
 from glassformer.loading.causal import sees_later_tokens
 from glassformer.loading.load import wrap_model
 from glassformer.loading.loaded import LoadedModel
 from glassformer.operation.closed_set import compute_whole
 from glassformer.protocol.anatomy import Anatomy, Site
 from glassformer.run.run import Trace
-from glassformer.run.store import TraceStore
+from glassformer.run.run_store import TraceStore
 
 POSITIONS = 20
 # Cells of each point that are explained.

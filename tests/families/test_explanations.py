@@ -16,7 +16,7 @@ from glassformer.engine.sampling import check_row
 from glassformer.errors import ModelFailed
 from glassformer.explain.explain import explain
 from glassformer.explain.lens import read_lens_table
-from glassformer.files.source import ModelSource
+from glassformer.files.catalog import ModelSource
 from glassformer.loading.load import wrap_model
 from glassformer.loading.loaded import LoadedModel
 from glassformer.run.run import Trace

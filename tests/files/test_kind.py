@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from glassformer.cli import app
 from glassformer.errors import ModelRefused
-from glassformer.files.source import ModelSource
+from glassformer.files.catalog import ModelSource
 from glassformer.loading.load import load_model, load_tokenizer
 from glassformer.structure.naming import say_plainly
 

@@ -18,8 +18,8 @@ from glassformer.errors import (
     NoRoom,
     UnknownModel,
 )
+from glassformer.files.catalog import Catalog, open_catalog
 from glassformer.files.hub import translate
-from glassformer.files.source import Catalog, open_catalog
 from glassformer.protocol.messages import LoadProgress
 from glassformer.registry.registry import Registry
 from glassformer.settings import Settings

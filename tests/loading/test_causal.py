@@ -9,7 +9,7 @@ from tiny import make_model
 from transformers import AutoModelForCausalLM
 
 from glassformer.errors import ModelRefused
-from glassformer.files.source import ModelSource
+from glassformer.files.catalog import ModelSource
 from glassformer.loading.causal import sees_later_tokens
 from glassformer.loading.load import load_model
 

@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 from tiny import make_model
 
 from glassformer.errors import BadValue, ModelFailed, ModelRefused
+from glassformer.files.catalog import ModelSource
 from glassformer.files.size import read_headers
-from glassformer.files.source import ModelSource
 from glassformer.loading.config import read_config
 from glassformer.loading.load import load_model
 from glassformer.loading.loaded import LoadedModel

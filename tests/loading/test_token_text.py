@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from glassformer.errors import BadValue
-from glassformer.files.source import ModelSource
+from glassformer.files.catalog import ModelSource
 from glassformer.loading.load import load_model
 from glassformer.loading.loaded import LoadedModel
 from glassformer.loading.token_text import TokenTexts, find_affixes

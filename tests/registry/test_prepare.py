@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "families"))
 from building import build
 
 from glassformer.compute import linear
-from glassformer.files.source import ModelSource
+from glassformer.files.catalog import ModelSource
 from glassformer.loading.load import wrap_model
 from glassformer.loading.loaded import LoadedModel
 from glassformer.registry import prepare

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from tiny import make_model, make_models
 
 from glassformer.errors import BadValue, InUse, ModelRefused, NoRoom, UnknownModel
-from glassformer.files.source import Catalog
+from glassformer.files.catalog import Catalog
 from glassformer.loading.memory import Room, spread_over_gpus
 from glassformer.loading.options import LoadOptions
 from glassformer.loading.room import describe_no_room

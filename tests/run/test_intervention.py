@@ -12,13 +12,13 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from tracing import Case, Close
 
-from glassformer.engine.generation import decode
-from glassformer.engine.request import GenerationRequest
+from glassformer.engine.decoding import decode
+from glassformer.engine.generation_request import GenerationRequest
 from glassformer.errors import BadValue, UnknownAddress
 from glassformer.explain.explain import explain
 from glassformer.protocol.messages import Intervention, Sampling
 from glassformer.run.run import Trace
-from glassformer.run.store import TraceStore
+from glassformer.run.run_store import TraceStore
 
 GREEDY = Sampling(temperature=0)
 HEAD, BLOCK, D_HEAD = 2, 1, 8

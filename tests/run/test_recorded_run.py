@@ -11,12 +11,12 @@ from tracing import Case, Close
 from glassformer.compute.key_value import KeyValueStore
 from glassformer.compute.library import find_cache_name
 from glassformer.engine.forward import PackedForward, Part
-from glassformer.engine.request import GenerationRequest
+from glassformer.engine.generation_request import GenerationRequest
 from glassformer.engine.sequence import TokenSequence
 from glassformer.errors import BadValue, UnknownAddress, UnknownTrace
 from glassformer.protocol.frames import decode_frame
 from glassformer.run import materialise
-from glassformer.run.store import TraceStore
+from glassformer.run.run_store import TraceStore
 
 
 def test_hidden_states_equal_transformers(case: Case, store: TraceStore, close: Close) -> None:

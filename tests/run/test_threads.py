@@ -22,7 +22,7 @@ from glassformer.explain.lens import read_lens_table
 from glassformer.protocol.messages import Intervention
 from glassformer.run.intervention import applied
 from glassformer.run.materialise import BlockSites, check_whole
-from glassformer.run.store import TraceStore
+from glassformer.run.run_store import TraceStore
 from glassformer.structure.structure import Hook, Structure
 
 # Of a block with experts: those a hook reads at a module's input, its output, or out of what experts are handed.

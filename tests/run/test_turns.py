@@ -12,18 +12,18 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).parent.parent / "families"))
 from building import BLOCKS, D_HEAD, build, make_prompt
 
-from glassformer.engine.generation import decode
-from glassformer.engine.request import GenerationRequest
+from glassformer.engine.decoding import decode
+from glassformer.engine.generation_request import GenerationRequest
 from glassformer.errors import ModelFailed
-from glassformer.files.source import ModelSource
+from glassformer.files.catalog import ModelSource
 from glassformer.loading.load import wrap_model
 from glassformer.loading.loaded import LoadedModel
 from glassformer.protocol.frames import decode_frame
 from glassformer.protocol.messages import Sampling
 from glassformer.registry.prepare import look_into
 from glassformer.run.run import Trace
-from glassformer.run.state import describe_state
-from glassformer.run.store import TraceStore
+from glassformer.run.run_state import describe_state
+from glassformer.run.run_store import TraceStore
 
 GREEDY = Sampling(temperature=0)
 ORIGINAL = 32

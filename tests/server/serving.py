@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from glassformer.server.services import Services
-from glassformer.server.start import Server, build_server, take_port
+from glassformer.server.startup import Server, build_server, take_port
 from glassformer.settings import Settings
 
 

@@ -17,7 +17,7 @@ from openai.types.chat import completion_create_params as chat_create_params
 from serving import Running, serving
 from talking import connect
 
-from glassformer.server.openai.request import IGNORED, REFUSED, ChatRequest, CompletionRequest
+from glassformer.server.openai.openai_request import IGNORED, REFUSED, ChatRequest, CompletionRequest
 
 CHAT = {"model": "tales", "messages": [{"role": "user", "content": "Who?"}], "max_tokens": 2}
 COMPLETION = {"model": "llama", "prompt": "the quick", "max_tokens": 2}

@@ -14,8 +14,8 @@ from tiny import make_model, make_spaced_tokenizer, make_tokenizer, read_model
 from transformers import AutoTokenizer
 
 import glassformer as gf
-from glassformer.engine.generation import decode
-from glassformer.engine.request import GenerationRequest
+from glassformer.engine.decoding import decode
+from glassformer.engine.generation_request import GenerationRequest
 from glassformer.notebook.model import Model
 from glassformer.protocol.messages import Sampling
 

@@ -14,7 +14,7 @@ from serving import Running, read_events, serving
 from tiny import read_model
 from transformers import AutoTokenizer
 
-from glassformer.engine.request import GenerationRequest
+from glassformer.engine.generation_request import GenerationRequest
 from glassformer.run.run import Trace
 from glassformer.server.services import QUICK_THREADS, Services
 from glassformer.settings import Settings

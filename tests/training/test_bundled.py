@@ -10,7 +10,7 @@ from huggingface_hub import ModelCard
 from safetensors import safe_open
 
 from glassformer import bundled
-from glassformer.training import run, score, sorter, tales
+from glassformer.training import held_out_score, sorter, tales, training_run
 
 DOCUMENTS = 500
 STORIES = 100
@@ -18,7 +18,7 @@ STORIES = 100
 
 @pytest.fixture(scope="module")
 def measured(tales_pair: tuple[Any, Any]) -> dict[str, tuple[int, int]]:
-    return score.tales_scores(*tales_pair, tales.held_out(run.HELD_OUT_SEED, DOCUMENTS))
+    return held_out_score.tales_scores(*tales_pair, tales.held_out(training_run.HELD_OUT_SEED, DOCUMENTS))
 
 
 def card_scores(folder: Path) -> dict[str, float]:
@@ -52,7 +52,7 @@ def test_the_card_says_what_is_measured(measured: dict[str, tuple[int, int]]):
 
 
 def test_its_stories_hold_together(tales_pair: tuple[Any, Any]):
-    told = score.told(*tales_pair, seed=run.HELD_OUT_SEED + 1, number=STORIES)
+    told = held_out_score.told(*tales_pair, seed=training_run.HELD_OUT_SEED + 1, number=STORIES)
     stated = card_scores(bundled.TALES.folder)["told"]
     assert abs(told["whole"] / STORIES - stated) <= 4 * (stated * (1 - stated) / STORIES) ** 0.5
     assert told["whole"] / STORIES >= 0.7
@@ -62,7 +62,7 @@ def test_its_stories_hold_together(tales_pair: tuple[Any, Any]):
 def test_a_story_is_read_as_a_person_would_ask_for_it(tales_pair: tuple[Any, Any]):
     """The measure samples in padded batches; one request alone is told just as well."""
     requests = ["Tell me a story about Mia and a kite.", "Write a story about a drum."]
-    alone = [score.tell(*tales_pair, [request], seed=3)[0] for request in requests]
+    alone = [held_out_score.tell(*tales_pair, [request], seed=3)[0] for request in requests]
     assert all(story.endswith("<|eos|>") for story in alone)
     assert "Mia" in alone[0]
     assert "kite" in alone[0]
@@ -71,7 +71,7 @@ def test_a_story_is_read_as_a_person_would_ask_for_it(tales_pair: tuple[Any, Any
 
 def test_scoring_agrees_with_greedy_generation(tales_pair: tuple[Any, Any]):
     documents = [document for document in tales.held_out(11, 12) if document.answers]
-    results = score.answered(*tales_pair, documents)
+    results = held_out_score.answered(*tales_pair, documents)
     for document, rights in zip(documents, results, strict=True):
         for answer, is_right in zip(document.answers, rights, strict=True):
             length = len(tales_pair[1](document.text[answer.start : answer.stop]).input_ids) - 1
@@ -83,7 +83,7 @@ def test_every_held_out_sequence_is_sorted(sorter_pair: tuple[Any, Any]):
     model, _ = sorter_pair
     train, held_out = sorter.sequences(0)
     assert len({tuple(row) for row in torch.cat([train, held_out]).tolist()}) == 3**6
-    right, asked = score.sorter_score(model, held_out)
+    right, asked = held_out_score.sorter_score(model, held_out)
     assert asked == sorter.HELD_OUT
     assert right / asked >= 0.999
     assert card_scores(bundled.SORTER.folder)["sorted"] == round(right / asked, 4)

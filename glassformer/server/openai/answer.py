@@ -12,10 +12,10 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from glassformer.engine.request import DecodedToken
+from glassformer.engine.generation_request import DecodedToken
 from glassformer.errors import GlassformerError, error_body
 from glassformer.loading.token_text import TokenTexts
-from glassformer.server.errors import find_status
+from glassformer.server.error_answer import find_status
 from glassformer.server.framing import event
 from glassformer.server.openai.logprob import (
     Alignment,

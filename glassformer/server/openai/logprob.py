@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from glassformer.engine.request import DecodedToken
-from glassformer.engine.text import Detokenizer
+from glassformer.engine.generation_request import DecodedToken
+from glassformer.engine.text_pieces import Detokenizer
 from glassformer.loading.token_text import UNFINISHED, TokenText, TokenTexts
 
 # JSON has no infinity; this is what the surface's clients know for "practically impossible".

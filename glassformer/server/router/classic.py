@@ -15,10 +15,10 @@ from glassformer.protocol.messages import Sampling
 from glassformer.server.framing import TextFramer
 from glassformer.server.services import Services, ServicesOf
 from glassformer.server.stream import ClientLeft, EventStream, unless_left
-from glassformer.server.text import Stops, Text
+from glassformer.server.text_field import Stops, Text
 
 if TYPE_CHECKING:
-    from glassformer.engine.request import DecodedToken
+    from glassformer.engine.generation_request import DecodedToken
 
 router = APIRouter(tags=["classic"])
 
@@ -160,7 +160,7 @@ async def start(
 ) -> tuple[int, AsyncIterator[DecodedToken]]:
     """Load, tokenize and queue; the prompt's length and the tokens to come. All refusals happen here."""
     loaded = await services.load(body.model_id)
-    from glassformer.engine.request import GenerationRequest
+    from glassformer.engine.generation_request import GenerationRequest
     from glassformer.server.generation import check_count, generate
 
     check_count(services, body.max_new_tokens)

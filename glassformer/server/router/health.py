@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import Response
 
-from glassformer.server.errors import json_response
+from glassformer.server.error_answer import json_response
 from glassformer.server.services import ServicesOf
 
 router = APIRouter(tags=["health"])

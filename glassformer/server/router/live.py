@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from glassformer.errors import BadValue, GlassformerError, error_body
 from glassformer.protocol.messages import Subscribe
-from glassformer.server.errors import describe_validation
+from glassformer.server.error_answer import describe_validation
 from glassformer.server.router.traces import find_run
 from glassformer.server.services import Services, find_services
 

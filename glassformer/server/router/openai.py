@@ -10,11 +10,11 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from glassformer.errors import GlassformerError, UnknownModel
-from glassformer.files.source import ModelSource
-from glassformer.server.errors import json_response
+from glassformer.files.catalog import ModelSource
+from glassformer.server.error_answer import json_response
 from glassformer.server.openai.answer import fault_event
-from glassformer.server.openai.request import ChatRequest, CompletionRequest
-from glassformer.server.openai.start import start
+from glassformer.server.openai.choices import start
+from glassformer.server.openai.openai_request import ChatRequest, CompletionRequest
 from glassformer.server.services import Services, ServicesOf
 from glassformer.server.stream import ClientLeft, EventStream, unless_left
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from fastapi import APIRouter, Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 
-from glassformer.server.errors import json_response
+from glassformer.server.error_answer import json_response
 
 router = APIRouter(include_in_schema=False)
 

@@ -20,7 +20,7 @@ from glassformer.protocol.messages import (
     TraceRequest,
     TraceState,
 )
-from glassformer.run.request import check_request, encode_request
+from glassformer.run.run_request import check_request, encode_request
 from glassformer.server.framing import event
 from glassformer.server.services import Services, ServicesOf
 from glassformer.server.stream import EventStream
@@ -50,7 +50,7 @@ async def create_trace(body: TraceRequest, services: ServicesOf) -> Response:
     """Record a prompt, and what the model writes after it. Answers at once; the run goes on behind it."""
     check_request(body)
     loaded = await services.load(body.model_id)
-    from glassformer.engine.request import GenerationRequest
+    from glassformer.engine.generation_request import GenerationRequest
     from glassformer.server.generation import check_count
     from glassformer.server.generation import check_request as check_length
 

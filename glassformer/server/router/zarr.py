@@ -13,7 +13,7 @@ from glassformer.server.router.traces import find_run
 from glassformer.server.services import ServicesOf
 
 if TYPE_CHECKING:
-    from glassformer.tiles.store import ZarrReply
+    from glassformer.tiles.zarr_store import ZarrReply
 
 router = APIRouter(prefix="/api", tags=["zarr"])
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from glassformer.protocol.messages import Adopted, Sampling, Step, Token, TraceFinish, TraceState, TraceStatus
 
 if TYPE_CHECKING:
-    from glassformer.engine.request import DecodedToken
+    from glassformer.engine.generation_request import DecodedToken
     from glassformer.loading.loaded import LoadedModel
     from glassformer.run.run import Trace
 

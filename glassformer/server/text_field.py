@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator
 
-from glassformer.protocol.text import check_stops, check_text
+from glassformer.protocol.checked_text import check_stops, check_text
 
 
 def list_stops(value: object) -> object:

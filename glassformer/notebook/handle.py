@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glassformer.errors import BadValue, UnknownAddress
+from glassformer.notebook.cell_source import NoSite, Source
 from glassformer.notebook.explained import Explained, describe_tokens
-from glassformer.notebook.source import NoSite, Source
 from glassformer.protocol.anatomy import Anatomy, Site
 from glassformer.protocol.messages import Intervention, Sampling
 from glassformer.protocol.parse import parse
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas
     import xarray
 
-    from glassformer.engine.request import DecodedToken
+    from glassformer.engine.generation_request import DecodedToken
     from glassformer.run.run import Trace as LiveTrace
 
 LENS_TOP = 5
@@ -185,7 +185,7 @@ class Trace:
         prediction. Reads every recorded residual, or those given. Raises KeyError and BadValue.
         """
         require_xarray()
-        from glassformer.notebook.lens import lens_dataset, lens_logits
+        from glassformer.notebook.labelled_lens import lens_dataset, lens_logits
 
         live = self._require_live("logit_lens")
         for address in addresses or ():
@@ -207,8 +207,8 @@ class Trace:
         live = self._require_live("save")
         for address in addresses or ():
             self._require_site(address)
-        from glassformer.notebook.folder import ANATOMY
-        from glassformer.tiles.folder import write_store
+        from glassformer.notebook.recording_folder import ANATOMY
+        from glassformer.tiles.store_folder import write_store
 
         target = Path(path).expanduser()
         store = live.freeze(addresses)
@@ -220,13 +220,13 @@ class Trace:
     @property
     def url(self) -> str:
         """The address of the page on this recording; starts a server on this machine if none runs yet."""
-        from glassformer.notebook.page import serve_page
+        from glassformer.notebook.page_server import serve_page
 
         return serve_page(self._require_live("show"), self._steps, self._sampling)
 
     def show(self, *, height: int = FRAME_HEIGHT_PX) -> None:
         """The real page on this recording, inside the notebook; outside of one, in the browser."""
-        from glassformer.notebook.page import display_page
+        from glassformer.notebook.page_server import display_page
 
         display_page(self.url, height_px=height)
 
@@ -257,7 +257,7 @@ def open_recording(path: str | Path) -> Trace:
 
     Raises BadValue for a folder that is not a recording or is damaged.
     """
-    from glassformer.notebook.folder import open_folder
+    from glassformer.notebook.recording_folder import open_folder
 
     return Trace(open_folder(Path(path)))
 

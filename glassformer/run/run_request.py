@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from glassformer.errors import BadValue
+from glassformer.protocol.checked_text import require_text
 from glassformer.protocol.messages import TraceRequest
-from glassformer.protocol.text import require_text
 
 if TYPE_CHECKING:
     from glassformer.loading.loaded import LoadedModel

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from glassformer.errors import BadValue
-from glassformer.notebook.source import NoSite
+from glassformer.notebook.cell_source import NoSite
 from glassformer.protocol.anatomy import Site, list_sites
 from glassformer.writing import replacing_file
 

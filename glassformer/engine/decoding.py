@@ -12,7 +12,7 @@ from torch import Tensor
 
 from glassformer.compute.key_value import KeyValueStore
 from glassformer.engine.forward import PackedForward, Part, SoloForward
-from glassformer.engine.request import DecodedToken, GenerationRequest
+from glassformer.engine.generation_request import DecodedToken, GenerationRequest
 from glassformer.engine.sequence import TokenSequence, Watcher
 from glassformer.loading.loaded import LoadedModel
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from glassformer.errors import BadValue
-from glassformer.training import loop, optimizer, run, sorter, train
+from glassformer.training import loop, optimizer, sorter, train, training_run
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def console() -> Console:
 
 
 def short_run(folder: Path, console: Console, **options: Any) -> tuple[Any, loop.Progression]:
-    recipe = run.recipe_of("sorter", sorter.tokenizer(), seed=3)
+    recipe = training_run.recipe_of("sorter", sorter.tokenizer(), seed=3)
     return loop.run(
         recipe,
         seed=3,

@@ -9,7 +9,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from glassformer.errors import BadValue
 from glassformer.loading.plan import choose_device
-from glassformer.training import card, loop, score, sorter, tales
+from glassformer.training import card, held_out_score, loop, sorter, tales
 from glassformer.training.loop import Progression, Recipe
 
 HELD_OUT_SEED = 20_000  # of the documents that scores are measured on
@@ -78,7 +78,7 @@ def recipe_of(name: str, tokenizer: PreTrainedTokenizerFast, *, seed: int) -> Re
         _, held_out = sorter.sequences(seed)
 
         def sorted_line(model: PreTrainedModel, step: int) -> str:
-            right, asked = score.sorter_score(model, held_out)
+            right, asked = held_out_score.sorter_score(model, held_out)
             return f"sorted {right}/{asked}"
 
         return Recipe(
@@ -98,7 +98,7 @@ def recipe_of(name: str, tokenizer: PreTrainedTokenizerFast, *, seed: int) -> Re
 
     def answered_line(model: PreTrainedModel, step: int) -> str:
         documents = tales.held_out(HELD_OUT_SEED + 1, WATCHED_DOCUMENTS, level=tales.level(step))
-        scores = score.tales_scores(model, tokenizer, documents)
+        scores = held_out_score.tales_scores(model, tokenizer, documents)
         return "  ".join(f"{kind} {right / asked:.0%}" for kind, (right, asked) in scores.items())
 
     return Recipe(
@@ -130,10 +130,12 @@ def export(
     model.eval()
     told: dict[str, int] | None = None
     if recipe.name == "sorter":
-        scores = {"sorted": score.sorter_score(model, sorter.sequences(seed)[1])}
+        scores = {"sorted": held_out_score.sorter_score(model, sorter.sequences(seed)[1])}
     else:
-        scores = score.tales_scores(model, tokenizer, tales.held_out(HELD_OUT_SEED, SCORED_DOCUMENTS))
-        told = score.told(model, tokenizer, seed=HELD_OUT_SEED, number=TOLD_STORIES)
+        scores = held_out_score.tales_scores(
+            model, tokenizer, tales.held_out(HELD_OUT_SEED, SCORED_DOCUMENTS)
+        )
+        told = held_out_score.told(model, tokenizer, seed=HELD_OUT_SEED, number=TOLD_STORIES)
         scores["told"] = (told["whole"], TOLD_STORIES)
     page = card.write(
         recipe.name,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from glassformer.errors import BadValue
-from glassformer.tiles.store import ZarrStore
+from glassformer.tiles.zarr_store import ZarrStore
 from glassformer.writing import replacing_folder
 
 ROOT_KEY = "zarr.json"

@@ -12,7 +12,7 @@ from zarr.storage import MemoryStore
 from glassformer.errors import UnknownKey
 from glassformer.tiles.cache import ByteCache
 from glassformer.tiles.level import STRIP_CELLS, Pooling, count_levels, read_level
-from glassformer.tiles.store import ArrayView, ZarrStore
+from glassformer.tiles.zarr_store import ArrayView, ZarrStore
 
 
 def make_store(

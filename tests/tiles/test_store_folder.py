@@ -8,8 +8,8 @@ import pytest
 import zarr
 
 from glassformer.errors import BadValue
-from glassformer.tiles.folder import Place, write_store
-from glassformer.tiles.store import ArrayView, ZarrStore
+from glassformer.tiles.store_folder import Place, write_store
+from glassformer.tiles.zarr_store import ArrayView, ZarrStore
 
 CELLS = np.random.default_rng(0).normal(size=(3, 130, 70)).astype(np.float32)
 

@@ -18,7 +18,7 @@ from glassformer.errors import StartError
 from glassformer.notebook.session import SESSION
 
 if TYPE_CHECKING:
-    from glassformer.engine.request import DecodedToken
+    from glassformer.engine.generation_request import DecodedToken
     from glassformer.protocol.messages import Sampling
     from glassformer.run.run import Trace as LiveTrace
     from glassformer.server.services import Services
@@ -32,7 +32,7 @@ class PageServer:
     """The app in a thread of its own, for as long as the process lives."""
 
     def __init__(self, model_id: str) -> None:
-        from glassformer.server.start import build_server, take_port
+        from glassformer.server.startup import build_server, take_port
 
         keep_quiet()
         # The page opens with the recording's model, which is there already: nothing is loaded at the start. Only this

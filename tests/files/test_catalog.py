@@ -6,7 +6,7 @@ import pytest
 
 import glassformer as gf
 from glassformer.errors import BadValue, UnknownModel
-from glassformer.files.source import LONGEST_ID, Catalog
+from glassformer.files.catalog import LONGEST_ID, Catalog
 
 
 @pytest.fixture

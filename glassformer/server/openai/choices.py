@@ -11,12 +11,12 @@ from contextlib import AsyncExitStack, contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, TypeVar
 
-from glassformer.engine.request import DecodedToken, GenerationRequest
-from glassformer.engine.text import Detokenizer
+from glassformer.engine.generation_request import DecodedToken, GenerationRequest
+from glassformer.engine.text_pieces import Detokenizer
 from glassformer.errors import BadValue
 from glassformer.server.openai.answer import Answer, ChatShape, Choice, CompletionShape
 from glassformer.server.openai.logprob import Alignment, Scored
-from glassformer.server.openai.request import ChatRequest, CompletionRequest
+from glassformer.server.openai.openai_request import ChatRequest, CompletionRequest
 from glassformer.server.services import Services
 from glassformer.server.stream import follow
 
@@ -111,7 +111,7 @@ async def read_echo(
 
 async def score_prompt(services: Services, loaded: LoadedModel, ids: list[int], top: int) -> list[Scored]:
     """The prompt's own tokens with their log probabilities; takes its turns like any generation."""
-    from glassformer.engine.score import Scoring
+    from glassformer.engine.prompt_score import Scoring
     from glassformer.server.generation import generate
 
     scoring = Scoring(ids, top)

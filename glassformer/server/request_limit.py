@@ -9,7 +9,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from glassformer.errors import DeadlinePassed, TooLarge, TooMany
-from glassformer.server.errors import refusal
+from glassformer.server.error_answer import refusal
 from glassformer.server.security import is_public
 from glassformer.settings import Settings
 

@@ -23,10 +23,10 @@ from pydantic import (
 )
 
 from glassformer.errors import BadValue
+from glassformer.protocol.checked_text import check_text
 from glassformer.protocol.messages import ChatMessage, Constraint, Sampling
 from glassformer.protocol.parse import parse
-from glassformer.protocol.text import check_text
-from glassformer.server.text import Stops, Text
+from glassformer.server.text_field import Stops, Text
 
 MOST_CHOICES = 16
 MOST_PROMPTS = 64
