@@ -32,9 +32,9 @@ from glassformer.loading.loaded import LoadedModel
 from glassformer.protocol.messages import ModelSummary, Sampling, Step
 from glassformer.protocol.parse import parse
 from glassformer.registry.registry import open_registry
-from glassformer.run.run import Trace
+from glassformer.run.run import Run
 from glassformer.run.run_state import describe_state, describe_step
-from glassformer.run.run_store import TraceStore
+from glassformer.run.run_store import RunStore
 from glassformer.run.weights import coarse_weight_store, weight_store
 from glassformer.settings import Settings
 from glassformer.tiles.store_folder import Place, write_store
@@ -85,7 +85,7 @@ def run_export(
 class Exportable:
     """A finished recording with what its server would know of it."""
 
-    trace: Trace
+    trace: Run
     prompt: str
     steps: list[Step]
     sampling: Sampling
@@ -100,7 +100,7 @@ def record(
     if not prompt:
         raise BadValue("prompt must not be empty.", field="prompt")
     token_ids = loaded.encode(prompt)
-    trace = TraceStore(BUDGET_BYTES).create(loaded, token_ids, len(token_ids), prompt=prompt)
+    trace = RunStore(BUDGET_BYTES).create(loaded, token_ids, len(token_ids), prompt=prompt)
     steps: list[Step] = []
     finish_reason = None
     request = GenerationRequest(token_ids, sampling, max_new_tokens=max_new_tokens)
@@ -188,7 +188,7 @@ def write_answers(exportable: Exportable, folder: Path, weights: WeightDetail) -
         (distributions / f"{pos}.json").write_text(describe_position(exportable, pos), encoding="utf-8")
 
 
-def collect_rotary(trace: Trace) -> dict[str, Any]:
+def collect_rotary(trace: Run) -> dict[str, Any]:
     """The tables by which each block turns queries and keys, [pos, width]; blocks that share one name it once."""
     blocks: list[int | None] = []
     tables: list[dict[str, Any]] = []

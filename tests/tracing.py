@@ -14,8 +14,8 @@ from glassformer.anatomy.checkup import build_anatomy
 from glassformer.files.catalog import ModelSource
 from glassformer.loading.load import wrap_model
 from glassformer.loading.loaded import LoadedModel
-from glassformer.run.run import Trace
-from glassformer.run.run_store import TraceStore
+from glassformer.run.run import Run
+from glassformer.run.run_store import RunStore
 
 SHAPES: dict[str, dict[str, Any]] = {
     "llama": {
@@ -75,7 +75,7 @@ class Case:
     token_ids: list[int]
     reference: Reference
 
-    def trace(self, store: TraceStore) -> Trace:
+    def trace(self, store: RunStore) -> Run:
         trace = store.create(self.loaded, self.token_ids, len(self.token_ids))
         ids = torch.tensor([self.token_ids])
         count = len(self.token_ids)
@@ -136,8 +136,8 @@ def mixture() -> Case:
 
 
 @pytest.fixture
-def store() -> TraceStore:
-    return TraceStore(64 * 2**20)
+def store() -> RunStore:
+    return RunStore(64 * 2**20)
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from glassformer.compute.attention import find_watch, watching
 from glassformer.compute.attention_call import AttentionCall
 from glassformer.compute.block_trace import BlockTrace, NotTraceable, trace_block
 from glassformer.compute.hooking import hook_input
-from glassformer.compute.key_value import KeyValueStore, Span
+from glassformer.compute.key_value import KeyValueStore, PackedSpan
 from glassformer.compute.linear import WORTH, copy_for_sums, is_plain_linear, list_shortened
 from glassformer.compute.packed_row import find_packing
 from glassformer.compute.packing import compute_packed, is_small
@@ -212,6 +212,6 @@ def run_steps(model: PreTrainedModel, ids: list[int]) -> tuple[Tensor, float]:
     rows, best = [], float("inf")
     for pos, token_id in enumerate(ids):
         started = time.perf_counter()
-        rows.append(compute_packed(model, [token_id], [pos], [Span(slice(0, 1), pos, store)], [0]))
+        rows.append(compute_packed(model, [token_id], [pos], [PackedSpan(slice(0, 1), pos, store)], [0]))
         best = min(best, time.perf_counter() - started)
     return torch.cat(rows).float(), best

@@ -69,7 +69,7 @@ class KeyValueStore:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class PackedSpan:
     """The rows of a packed row that belong to one sequence; the first stands at position `start` of it."""
 
     rows: slice
@@ -93,7 +93,7 @@ class KeyValueBatch:
         # Numbers everywhere, also after a slot's last position: a masked key still is multiplied, by zero.
         self._calls: list[Buffers] = []
 
-    def add_all(self, spans: Sequence[Span]) -> None:
+    def add_all(self, spans: Sequence[PackedSpan]) -> None:
         """Give the sequences of `spans` a slot each, where they have none yet, with what is before the spans."""
         new = [span for span in spans if span.store.batch is not self]
         count = len(self.stores) + len(new)

@@ -13,7 +13,7 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
-from glassformer.compute.key_value import FIRST_CAPACITY, Buffers, KeyValueBatch, KeyValueStore, Span
+from glassformer.compute.key_value import FIRST_CAPACITY, Buffers, KeyValueBatch, KeyValueStore, PackedSpan
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ MOST_POSITIONS, FEWEST_TOGETHER = 512, 4
 class BatchedRows:
     """Rows of a packed row that are one each of a batch's sequences, and attend together."""
 
-    def __init__(self, batch: KeyValueBatch, spans: Sequence[Span], device: torch.device) -> None:
+    def __init__(self, batch: KeyValueBatch, spans: Sequence[PackedSpan], device: torch.device) -> None:
         self.spans = spans
         self.slots = [batch.stores.index(span.store) for span in spans]
         self.slot_count = len(batch.stores)
@@ -66,7 +66,7 @@ class KeyValueBatches:
     def __init__(self) -> None:
         self._batches: dict[int, KeyValueBatch] = {}
 
-    def arrange(self, spans: Sequence[Span], device: torch.device) -> list[BatchedRows]:
+    def arrange(self, spans: Sequence[PackedSpan], device: torch.device) -> list[BatchedRows]:
         """Put the sequences side by side that the next packed row brings one row each of.
 
         Those stay apart for which there is no memory, and all once a batch was refused.
@@ -77,7 +77,7 @@ class KeyValueBatches:
             for span in spans
             if span.rows.stop - span.rows.start == 1 and span.store.calls and not is_refused
         ]
-        groups: list[tuple[KeyValueBatch, list[Span]]] = []
+        groups: list[tuple[KeyValueBatch, list[PackedSpan]]] = []
         for capacity, members in groupby(sorted(single, key=find_capacity), key=find_capacity):
             together = list(members)
             if capacity <= MOST_POSITIONS and len(together) >= FEWEST_TOGETHER:
@@ -101,6 +101,6 @@ class KeyValueBatches:
             store.batch.remove(store, length)
 
 
-def find_capacity(span: Span) -> int:
+def find_capacity(span: PackedSpan) -> int:
     """The power of two that holds a span's positions."""
     return max(FIRST_CAPACITY, 1 << (span.stop - 1).bit_length())

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers.masking_utils import sdpa_mask
 
 from glassformer.compute.attention_call import AttentionCall
-from glassformer.compute.key_value import Span
+from glassformer.compute.key_value import PackedSpan
 from glassformer.compute.key_value_batch import BatchedRows
 
 _local = threading.local()
@@ -30,7 +30,7 @@ class Packing:
     module and what its mask is made from.
     """
 
-    def __init__(self, spans: Sequence[Span], batches: Sequence[BatchedRows] = ()) -> None:
+    def __init__(self, spans: Sequence[PackedSpan], batches: Sequence[BatchedRows] = ()) -> None:
         self.spans = spans
         self.batches = batches
         starts = [span.rows.start for batch in batches for span in batch.spans]
@@ -56,7 +56,7 @@ class NotPackable(Exception):
 
 
 @contextmanager
-def packing(spans: Sequence[Span], batches: Sequence[BatchedRows] = ()) -> Iterator[Packing]:
+def packing(spans: Sequence[PackedSpan], batches: Sequence[BatchedRows] = ()) -> Iterator[Packing]:
     """Let this thread's forwards inside compute one packed row of `spans`, in the order of their rows."""
     _local.packing = packed = Packing(spans, batches)
     try:
@@ -83,7 +83,7 @@ class Pattern:
         self._masks: dict[tuple[int, int], Tensor | None] = {}
         self._batch_masks: dict[BatchedRows, Tensor] = {}
 
-    def mask(self, span: Span) -> Tensor | None:
+    def mask(self, span: PackedSpan) -> Tensor | None:
         """The mask of a span, [1, 1, query, key]; None where the fused attention needs none."""
         key = (span.start, span.stop)
         if key not in self._masks:

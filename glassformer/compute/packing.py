@@ -22,7 +22,7 @@ from glassformer.compute.attention import NAME
 from glassformer.compute.computing import computing
 from glassformer.compute.generate import make_first_arguments, takes_positions
 from glassformer.compute.hooking import hook_input, hook_output
-from glassformer.compute.key_value import KeyValueStore, Span
+from glassformer.compute.key_value import KeyValueStore, PackedSpan
 from glassformer.compute.key_value_batch import BatchedRows, KeyValueBatches
 from glassformer.compute.library import find_cache_name
 from glassformer.compute.packed_row import Pattern, packing
@@ -48,7 +48,7 @@ def compute_packed(
     model: PreTrainedModel,
     ids: Sequence[int],
     positions: Sequence[int],
-    spans: Sequence[Span],
+    spans: Sequence[PackedSpan],
     rows: Sequence[int],
     batches: Sequence[BatchedRows] = (),
 ) -> Tensor:
@@ -138,11 +138,11 @@ def measure_packing(
     for counts in zip(*(counts for counts, _ in placed), strict=True):
         ids: list[int] = []
         positions: list[int] = []
-        spans: list[Span] = []
+        spans: list[PackedSpan] = []
         for which, count in enumerate(counts):
             start, seen[which] = seen[which], seen[which] + count
             if count:
-                spans.append(Span(slice(len(ids), len(ids) + count), start, stores[which]))
+                spans.append(PackedSpan(slice(len(ids), len(ids) + count), start, stores[which]))
                 ids += probes[which][start : start + count]
                 offset = placed[which][1]
                 positions += range(offset + start, offset + start + count)
@@ -206,7 +206,7 @@ def find_cache_fault(model: PreTrainedModel, *, context: int) -> str | None:
         if isinstance(layer, DynamicSlidingWindowLayer) and layer.sliding_window < context
     }
     patterns: dict[int, Pattern] = {}
-    span = Span(slice(0, 1), 0, KeyValueStore())
+    span = PackedSpan(slice(0, 1), 0, KeyValueStore())
     with packing([span]) as packed:
         packed.on_pattern = lambda module, pattern: patterns.update({cast(int, module.layer_idx): pattern})
         model(
@@ -218,7 +218,7 @@ def find_cache_fault(model: PreTrainedModel, *, context: int) -> str | None:
     for index, pattern in patterns.items():
         if index not in forgetful:
             continue
-        mask = pattern.mask(Span(span.rows, forgetful[index], span.store))
+        mask = pattern.mask(PackedSpan(span.rows, forgetful[index], span.store))
         if mask is None or bool(mask[..., 0].any()):
             return "its cache forgets what its attention would still see"
     return None

@@ -17,7 +17,7 @@ from torch import Tensor
 from glassformer.capture.capture import Capture
 from glassformer.compute.computing import computing
 from glassformer.compute.generate import ModuleState, make_first_arguments
-from glassformer.compute.key_value import KeyValueStore, Span
+from glassformer.compute.key_value import KeyValueStore, PackedSpan
 from glassformer.compute.key_value_batch import KeyValueBatches
 from glassformer.compute.packing import compute_packed
 from glassformer.engine.sequence import TokenSequence
@@ -78,13 +78,13 @@ class PackedForward:
         """
         ids: list[int] = []
         positions: list[int] = []
-        spans: list[Span] = []
+        spans: list[PackedSpan] = []
         kept: list[int] = []
         for part in parts:
             rows = slice(len(ids), len(ids) + part.count)
             ids += part.sequence.ids[part.start : part.stop]
             positions += range(part.start, part.stop)
-            spans.append(Span(rows, part.start, stores[part.sequence]))
+            spans.append(PackedSpan(rows, part.start, stores[part.sequence]))
             kept += range(rows.stop - part.logits_count, rows.stop)
         counts = [part.logits_count for part in parts]
         with self.loaded.lock, torch.inference_mode():

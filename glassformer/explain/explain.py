@@ -23,7 +23,7 @@ from glassformer.protocol.anatomy import Site
 from glassformer.protocol.explanation import Explanation, TermPart
 
 if TYPE_CHECKING:
-    from glassformer.run.run import Trace
+    from glassformer.run.run import Run as Trace
 
 # Terms listed with their operands; the rest are counted and summed.
 LISTED_TERMS = 16

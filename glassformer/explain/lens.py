@@ -21,7 +21,7 @@ from glassformer.protocol.anatomy import Site
 from glassformer.protocol.messages import Lens, LensCandidate, LensRow
 
 if TYPE_CHECKING:
-    from glassformer.run.run import Trace
+    from glassformer.run.run import Run as Trace
 
 LENS_POINTS = ("resid_pre", "resid_post")
 # Logits formed at once: 64 MiB of float32.

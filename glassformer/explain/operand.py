@@ -12,7 +12,7 @@ from glassformer.errors import UnknownAddress
 from glassformer.operation.operands import Region
 
 if TYPE_CHECKING:
-    from glassformer.run.run import Trace
+    from glassformer.run.run import Run as Trace
 
 
 class RunOperands(ModelOperands):

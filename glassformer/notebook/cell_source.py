@@ -10,7 +10,7 @@ from glassformer.protocol.messages import Intervention
 from glassformer.tiles.level import Array, Region
 
 if TYPE_CHECKING:
-    from glassformer.run.run import Trace as LiveTrace
+    from glassformer.run.run import Run
 
 
 class NoSite(UnknownAddress, KeyError):
@@ -31,7 +31,7 @@ class Source(Protocol):
     positions: int
     text: str
     interventions: tuple[Intervention, ...]
-    live: LiveTrace | None
+    live: Run | None
     """None where there is no model behind it."""
 
     def require_site(self, address: str) -> Site:
@@ -47,9 +47,9 @@ class Source(Protocol):
 class LiveSource:
     """A recording with its model."""
 
-    def __init__(self, live: LiveTrace) -> None:
+    def __init__(self, live: Run) -> None:
         assert live.loaded.anatomy is not None  # a Trace is not made without
-        self.live: LiveTrace | None = live
+        self.live: Run | None = live
         self._trace = live
         self.anatomy = live.loaded.anatomy
         self.token_ids = list(live.token_ids)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import xarray
 
     from glassformer.engine.generation_request import DecodedToken
-    from glassformer.run.run import Trace as LiveTrace
+    from glassformer.run.run import Run
 
 LENS_TOP = 5
 FRAME_HEIGHT_PX = 720
@@ -59,7 +59,7 @@ class Trace:
         self.anatomy: Anatomy = source.anatomy
 
     @property
-    def live(self) -> LiveTrace | None:
+    def live(self) -> Run | None:
         """The recording as the server knows it; None for one from a folder."""
         return self._source.live
 
@@ -230,7 +230,7 @@ class Trace:
 
         display_page(self.url, height_px=height)
 
-    def _require_live(self, what: str) -> LiveTrace:
+    def _require_live(self, what: str) -> Run:
         if self._source.live is None:
             raise BadValue(
                 f"{what} needs the model, and this recording comes from a folder: load "

@@ -14,11 +14,11 @@ from glassformer.run.recording import to_numpy
 from glassformer.tiles.level import Array, Region
 
 if TYPE_CHECKING:
-    from glassformer.run.run import Trace as LiveTrace
+    from glassformer.run.run import Run
 
 
 def lens_dataset(
-    live: LiveTrace, tokens: Sequence[str], addresses: Sequence[str] | None, top: int
+    live: Run, tokens: Sequence[str], addresses: Sequence[str] | None, top: int
 ) -> xarray.Dataset:
     """The best predictions [block, pos, rank], and how undecided each row is."""
     table = read_lens_table(live, addresses, top=top)
@@ -38,7 +38,7 @@ def lens_dataset(
     )
 
 
-def lens_logits(live: LiveTrace, tokens: Sequence[str], addresses: Sequence[str] | None) -> xarray.DataArray:
+def lens_logits(live: Run, tokens: Sequence[str], addresses: Sequence[str] | None) -> xarray.DataArray:
     """The logits [block, pos, vocab], read where they are used."""
     chosen = list_lens_addresses(live) if addresses is None else list(addresses)
     coordinates = lens_coordinates(live, chosen, tokens)
@@ -53,7 +53,7 @@ def lens_logits(live: LiveTrace, tokens: Sequence[str], addresses: Sequence[str]
     return found.assign_coords(coordinates)
 
 
-def lens_coordinates(live: LiveTrace, addresses: Sequence[str], tokens: Sequence[str]) -> dict[str, Any]:
+def lens_coordinates(live: Run, addresses: Sequence[str], tokens: Sequence[str]) -> dict[str, Any]:
     return {
         "block": ("block", [count_blocks(live, address) for address in addresses]),
         "address": ("block", np.array(addresses, dtype=object)),

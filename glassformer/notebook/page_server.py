@@ -20,7 +20,7 @@ from glassformer.notebook.session import SESSION
 if TYPE_CHECKING:
     from glassformer.engine.generation_request import DecodedToken
     from glassformer.protocol.messages import Sampling
-    from glassformer.run.run import Trace as LiveTrace
+    from glassformer.run.run import Run
     from glassformer.server.services import Services
 
 T = TypeVar("T")
@@ -75,7 +75,7 @@ class PageServer:
 
         return asyncio.run_coroutine_threadsafe(run(), self._loop).result(START_SECS)
 
-    def add(self, live: LiveTrace, steps: Sequence[DecodedToken], sampling: Sampling) -> str:
+    def add(self, live: Run, steps: Sequence[DecodedToken], sampling: Sampling) -> str:
         """Have the page's server know a recording and how it was drawn; the address of the page on it."""
         services, loaded = self.services, live.loaded
         services.registry.adopt(SESSION.source_of(loaded), loaded)
@@ -101,7 +101,7 @@ _server: PageServer | None = None
 _starting = threading.Lock()
 
 
-def serve_page(live: LiveTrace, steps: Sequence[DecodedToken], sampling: Sampling) -> str:
+def serve_page(live: Run, steps: Sequence[DecodedToken], sampling: Sampling) -> str:
     """The address of the page on a recording; the first call starts the server. Raises StartError."""
     global _server  # noqa: PLW0603  # one for the process
     with _starting:

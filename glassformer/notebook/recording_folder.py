@@ -21,7 +21,7 @@ from glassformer.protocol.messages import Intervention
 from glassformer.tiles.level import Array, Region
 
 if TYPE_CHECKING:
-    from glassformer.run.run import Trace as LiveTrace
+    from glassformer.run.run import Run
 
 ANATOMY = "anatomy.json"
 # Where an export keeps its recording.
@@ -56,7 +56,7 @@ def find_store(folder: Path) -> Path:
 class FolderSource:
     """A recording in a folder."""
 
-    live: LiveTrace | None = None
+    live: Run | None = None
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -21,13 +21,13 @@ from glassformer.settings import Settings
 if TYPE_CHECKING:
     from glassformer.files.catalog import ModelSource
     from glassformer.loading.loaded import LoadedModel
-    from glassformer.run.run import Trace as LiveTrace
-    from glassformer.run.run_store import TraceStore
+    from glassformer.run.run import Run
+    from glassformer.run.run_store import RunStore
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
-class Session:
+class NotebookSession:
     """Models and recordings of this process. Any thread."""
 
     def __init__(self) -> None:
@@ -43,10 +43,10 @@ class Session:
         return Settings()
 
     @cached_property
-    def store(self) -> TraceStore:
-        from glassformer.run.run_store import TraceStore
+    def store(self) -> RunStore:
+        from glassformer.run.run_store import RunStore
 
-        return TraceStore(self.settings.trace_bytes)
+        return RunStore(self.settings.trace_bytes)
 
     def load(self, model: str | Path, *, device: str | None, dtype: str | None) -> LoadedModel:
         """See `glassformer.load`."""
@@ -102,11 +102,11 @@ class Session:
         """Where a model of this session came from."""
         return self._sources[loaded]
 
-    def forget_with(self, handle: object, live: LiveTrace) -> None:
+    def forget_with(self, handle: object, live: Run) -> None:
         """Forget a recording once nobody holds its handle any more, unless the page shows it."""
         weakref.finalize(handle, self._drop, live.id)
 
-    def keep_shown(self, live: LiveTrace) -> None:
+    def keep_shown(self, live: Run) -> None:
         """Keep a recording beyond its handle."""
         self._shown.add(live.id)
 
@@ -116,4 +116,4 @@ class Session:
                 self.store.delete(trace_id)
 
 
-SESSION = Session()
+SESSION = NotebookSession()

@@ -22,7 +22,7 @@ from glassformer.engine.sequence import TokenSequence
 from glassformer.errors import GlassformerError, error_body
 from glassformer.protocol.messages import Sampling, TraceFinish, TraceState, TraceStatus
 from glassformer.run.recording import Send
-from glassformer.run.run import Trace
+from glassformer.run.run import Run
 from glassformer.run.run_state import describe_state, describe_step
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class RunFeed:
 
     def __init__(
         self,
-        trace: Trace,
+        trace: Run,
         *,
         in_thread: InThread,
         patience_secs: float,

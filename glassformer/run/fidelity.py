@@ -15,7 +15,7 @@ from glassformer.compute.attention import select_attention, watching
 from glassformer.engine.decoding import decode
 from glassformer.engine.generation_request import GenerationRequest
 from glassformer.loading.loaded import LoadedModel
-from glassformer.run.run_store import TraceStore
+from glassformer.run.run_store import RunStore
 
 # A short prompt's residuals and one block's sites.
 BUDGET_BYTES = 64 * 2**20
@@ -48,7 +48,7 @@ def measure_attention(loaded: LoadedModel) -> dict[str, float]:
 def measure_reruns(loaded: LoadedModel) -> dict[int, float]:
     """For each block, how far running it alone from its recorded input is from the recorded run."""
     ids = make_check_prompt(loaded.vocab, loaded.context, loaded.device).tolist()
-    trace = TraceStore(BUDGET_BYTES).create(loaded, ids, len(ids))
+    trace = RunStore(BUDGET_BYTES).create(loaded, ids, len(ids))
     for _ in decode(loaded, GenerationRequest(ids, max_new_tokens=0), watcher=trace.watcher):
         pass
     return {block: trace.block_sites(block).difference for block in range(len(loaded.structure.blocks))}

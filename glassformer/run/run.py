@@ -44,7 +44,7 @@ class BlockCache(Protocol):
         """Keep them for a while."""
 
 
-class Trace:
+class Run:
     """A recording with everything needed to answer questions about it. Safe to ask from several threads.
 
     `watcher` is what a run gives to the engine: it records, and applies the interventions, if there are any.

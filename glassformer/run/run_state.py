@@ -11,7 +11,7 @@ from glassformer.protocol.messages import Adopted, Sampling, Step, Token, TraceF
 if TYPE_CHECKING:
     from glassformer.engine.generation_request import DecodedToken
     from glassformer.loading.loaded import LoadedModel
-    from glassformer.run.run import Trace
+    from glassformer.run.run import Run
 
 
 def describe_step(loaded: LoadedModel, token: DecodedToken) -> Step:
@@ -26,7 +26,7 @@ def describe_step(loaded: LoadedModel, token: DecodedToken) -> Step:
 
 
 def describe_state(
-    trace: Trace,
+    trace: Run,
     *,
     status: TraceStatus,
     sampling: Sampling,

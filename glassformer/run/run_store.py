@@ -14,7 +14,7 @@ from glassformer.errors import UnknownTrace
 from glassformer.loading.loaded import LoadedModel
 from glassformer.protocol.messages import ChatMessage, Intervention
 from glassformer.run.materialise import BlockSites
-from glassformer.run.run import Trace
+from glassformer.run.run import Run
 
 # Share of the budget that materialised blocks may hold; the rest is for residuals.
 SITES_SHARE = 0.5
@@ -22,12 +22,12 @@ SITES_SHARE = 0.5
 MAX_TRACES = 512
 
 
-class TraceStore:
+class RunStore:
     """Traces by id, and the cache of their materialised blocks. Safe to use from several threads."""
 
     def __init__(self, budget_bytes: int) -> None:
         self._budget_bytes = budget_bytes
-        self._traces: OrderedDict[str, Trace] = OrderedDict()
+        self._traces: OrderedDict[str, Run] = OrderedDict()
         self._sites: OrderedDict[tuple[str, int], BlockSites] = OrderedDict()
         self._lock = threading.RLock()
 
@@ -40,9 +40,9 @@ class TraceStore:
         interventions: Sequence[Intervention] = (),
         prompt: str | None = None,
         messages: Sequence[ChatMessage] | None = None,
-    ) -> Trace:
-        """A new, empty trace of `token_ids`; the run fills it. Raises BadValue as `Trace` does."""
-        trace = Trace(
+    ) -> Run:
+        """A new, empty trace of `token_ids`; the run fills it. Raises BadValue as `Run` does."""
+        trace = Run(
             secrets.token_hex(8),
             loaded,
             token_ids,
@@ -55,7 +55,7 @@ class TraceStore:
         self.keep_trace(trace)
         return trace
 
-    def keep_trace(self, trace: Trace) -> None:
+    def keep_trace(self, trace: Run) -> None:
         """Count a trace among those of this store, which may have been made by another one."""
         with self._lock:
             self._traces[trace.id] = trace
@@ -64,7 +64,7 @@ class TraceStore:
                 self.delete(oldest)
         self._shrink(keep=trace.id)
 
-    def get(self, trace_id: str) -> Trace:
+    def get(self, trace_id: str) -> Run:
         """The trace of that id, now the most recently used. Raises UnknownTrace."""
         with self._lock:
             trace = self._traces.get(trace_id)
@@ -74,7 +74,7 @@ class TraceStore:
         self._shrink(keep=trace_id)
         return trace
 
-    def list(self) -> list[Trace]:
+    def list(self) -> list[Run]:
         """All traces, least recently used first."""
         with self._lock:
             return [*self._traces.values()]

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from glassformer.engine.engine import Engine
     from glassformer.loading.loaded import LoadedModel
     from glassformer.run.feed import RunFeed
-    from glassformer.run.run import Trace
-    from glassformer.run.run_store import TraceStore
+    from glassformer.run.run import Run
+    from glassformer.run.run_store import RunStore
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -51,7 +51,7 @@ class Services:
         self.runs: dict[str, RunFeed] = {}
         self.closing = asyncio.Event()
         self._engines: dict[LoadedModel, Engine] = {}
-        self._store: TraceStore | None = None
+        self._store: RunStore | None = None
         self._store_lock = threading.Lock()
         self._connections = 0
         self._reading = anyio.CapacityLimiter(READING_THREADS)
@@ -83,16 +83,16 @@ class Services:
         return sum(len(engine) for engine in self._engines.values())
 
     @property
-    def store(self) -> TraceStore:
+    def store(self) -> RunStore:
         """The recordings. Imports torch at the first use. Any thread."""
         with self._store_lock:
             if self._store is None:
-                from glassformer.run.run_store import TraceStore
+                from glassformer.run.run_store import RunStore
 
-                self._store = TraceStore(self.settings.trace_bytes)
+                self._store = RunStore(self.settings.trace_bytes)
             return self._store
 
-    def open_feed(self, run: Trace) -> RunFeed:
+    def open_feed(self, run: Run) -> RunFeed:
         """What is told of a run, kept for as long as its recording. On the event loop's thread."""
         from glassformer.run.feed import RunFeed
 

@@ -39,7 +39,7 @@ def tell(
     return shape, tale, cast
 
 
-class Page:
+class Draft:
     """Text under construction, remembering where the answers are."""
 
     def __init__(self, text: str = "") -> None:
@@ -71,7 +71,7 @@ def write(rng: random.Random, *, level: float = plot.FULL_LEVEL, is_telling: boo
 def _inline(rng: random.Random, level: float) -> Document:
     shape, tale, cast = tell(rng, level=level)
     story = " ".join(tale.sentences)
-    page = Page(story)
+    page = Draft(story)
     if rng.random() < 0.12 and (asked := question.who_has(tale.world, rng)):
         role = rng.choice(lexicon.ROLES)
         page.text += f' "{asked.text}" {tale.verb(lexicon.ASK[0])} the {role}. "'
@@ -85,7 +85,7 @@ def _inline(rng: random.Random, level: float) -> Document:
 
 def _anthology(rng: random.Random, level: float) -> Document:
     """Story after story, each with its questions, until the context is almost full."""
-    page = Page()
+    page = Draft()
     people: list[str] = []
     while True:
         _, tale, cast = tell(rng, level=level)
@@ -104,12 +104,12 @@ def _anthology(rng: random.Random, level: float) -> Document:
 def _chat(rng: random.Random, level: float) -> Document:
     shape, tale, cast = tell(rng, level=level)
     story = " ".join(tale.sentences)
-    page = Page(f"{USER}{story} ")
+    page = Draft(f"{USER}{story} ")
     for index, asked in enumerate(question.ask(tale.world, rng, number=rng.randint(1, 4))):
         page.text += f"{USER if index else ''}{asked.text}{ASSISTANT}"
         page.answer(asked, f"{asked.full}{EOS}", "chat")
     if not page.answers:
-        return _finish(Page(story), shape, cast, story)
+        return _finish(Draft(story), shape, cast, story)
     return Document(shape, page.text, tuple(page.answers), question.people_of(cast.people), story)
 
 
@@ -167,8 +167,8 @@ def _plain(rng: random.Random, level: float) -> Document:
     story = _end(tale, cast, " ".join(tale.sentences))
     if cast.things and cast.people[0].name in story and rng.random() < 0.5:
         title = f"{cast.people[0].name} and the {cast.things[0].noun}"
-        return _finish(Page(f"{title}\n\n{story}"), shape, cast, story)
-    return _finish(Page(story), shape, cast, story)
+        return _finish(Draft(f"{title}\n\n{story}"), shape, cast, story)
+    return _finish(Draft(story), shape, cast, story)
 
 
 def _end(tale: Narrator, cast: plot.Cast, story: str) -> str:
@@ -178,7 +178,7 @@ def _end(tale: Narrator, cast: plot.Cast, story: str) -> str:
     return " ".join(tale.sentences)
 
 
-def _finish(page: Page, shape: str, cast: plot.Cast, story: str) -> Document:
+def _finish(page: Draft, shape: str, cast: plot.Cast, story: str) -> Document:
     return Document(shape, page.text + EOS, tuple(page.answers), question.people_of(cast.people), story)
 
 

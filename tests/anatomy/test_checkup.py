@@ -32,7 +32,7 @@ from glassformer.protocol.anatomy import Anatomy, Site, list_sites
 from glassformer.protocol.messages import Sampling
 from glassformer.registry.prepare import Aftercare
 from glassformer.registry.registry import Registry
-from glassformer.run.run_store import TraceStore
+from glassformer.run.run_store import RunStore
 from glassformer.run.weights import weight_zarr_get
 
 
@@ -127,7 +127,7 @@ def test_a_check_costs_few_forwards(root: Path) -> None:
 def test_a_site_is_checked_before_it_is_read(root: Path) -> None:
     loaded = load(root, "llama")
     loaded.checkup = Checkup(loaded)
-    store = TraceStore(10**8)
+    store = RunStore(10**8)
     trace = store.create(loaded, [3, 4, 5], 3)
     list(decode(loaded, GenerationRequest([3, 4, 5], Sampling(), max_new_tokens=0), watcher=trace.watcher))
     assert trace.sites["q.1"].check.status == "unchecked"
@@ -148,7 +148,7 @@ def test_what_its_check_refuses_is_never_read(root: Path) -> None:
     norm = loaded.structure.blocks[1].get_submodule("post_attention_layernorm")
     norm.register_forward_pre_hook(lambda module, args: (args[0] * 1.01,))
     loaded.checkup = Checkup(loaded)
-    trace = TraceStore(10**8).create(loaded, [3, 4, 5], 3)
+    trace = RunStore(10**8).create(loaded, [3, 4, 5], 3)
     assert trace.sites["resid_mid.1"].check.status == "unchecked"
     with pytest.raises(UnknownAddress, match="refused: its equation differs"):
         trace.read("resid_mid.1")

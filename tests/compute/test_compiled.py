@@ -20,7 +20,7 @@ from glassformer.capture.capture import Capture
 from glassformer.compute import compiled, linear, packing, product
 from glassformer.compute.attention import install
 from glassformer.compute.compiled import Code, CompiledForward, install_compiled
-from glassformer.compute.key_value import KeyValueStore, Span
+from glassformer.compute.key_value import KeyValueStore, PackedSpan
 from glassformer.compute.linear import install_products
 from glassformer.compute.packing import compute_packed
 from glassformer.engine.engine import Engine
@@ -33,7 +33,7 @@ from glassformer.protocol.messages import Intervention
 from glassformer.registry.registry import Registry
 from glassformer.run.intervention import Intervened
 from glassformer.run.recording import Recording
-from glassformer.run.run_store import TraceStore
+from glassformer.run.run_store import RunStore
 
 # Rotary and learned positions, soft caps and sliding windows, sinks, experts, latent attention, fused projections.
 FAMILIES = ["llama", "gpt2", "gemma2", "gpt_oss", "qwen3_moe", "deepseek_v3", "phi3"]
@@ -135,11 +135,11 @@ def test_several_texts_at_once_are_the_models_own() -> None:
     loaded, _, _ = load("llama")
     assert compile_blocks(loaded) is None
     ran = count_runs(loaded.structure.blocks)
-    spans = [Span(slice(row, row + 1), 0, KeyValueStore()) for row in range(3)]
+    spans = [PackedSpan(slice(row, row + 1), 0, KeyValueStore()) for row in range(3)]
     with torch.inference_mode():
         compute_packed(loaded.model, [5, 6, 7], [0, 0, 0], spans, [0, 1, 2])
         assert ran == [0] * len(ran)
-        compute_packed(loaded.model, [5], [0], [Span(slice(0, 1), 0, KeyValueStore())], [0])
+        compute_packed(loaded.model, [5], [0], [PackedSpan(slice(0, 1), 0, KeyValueStore())], [0])
     assert ran == [1] * len(ran)
 
 
@@ -148,7 +148,7 @@ def test_looking_at_a_recording_leaves_compiled_code_in_place() -> None:
     loaded = registry.load("tales").result()
     before = [block.forward for block in loaded.structure.blocks]
     assert all(isinstance(forward, CompiledForward) for forward in before)
-    trace = TraceStore(2**24).create(loaded, PROMPT, len(PROMPT))
+    trace = RunStore(2**24).create(loaded, PROMPT, len(PROMPT))
     with torch.inference_mode(), trace.recording.watch(slice(0, len(PROMPT)), 0, len(PROMPT)):
         loaded.model(torch.tensor([PROMPT]), use_cache=False)
     trace.read_logits(2)
@@ -259,7 +259,7 @@ def test_a_moment_without_memory_is_not_the_compiled_codes_fault(monkeypatch: py
 
         context.setattr(KeyValueStore, "extend", fail)
         with pytest.raises(MemoryError), torch.inference_mode():
-            compute_packed(loaded.model, [5], [0], [Span(slice(0, 1), 0, KeyValueStore())], [0])
+            compute_packed(loaded.model, [5], [0], [PackedSpan(slice(0, 1), 0, KeyValueStore())], [0])
     assert forward.fault is None
     assert write(loaded) == expected
     assert ran == [19] * len(ran)

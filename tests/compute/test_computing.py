@@ -18,7 +18,7 @@ from glassformer.files.catalog import Catalog
 from glassformer.loading.load import load_model
 from glassformer.protocol.messages import Sampling
 from glassformer.registry.prepare import look_into
-from glassformer.run.run_store import TraceStore
+from glassformer.run.run_store import RunStore
 
 
 @pytest.fixture(autouse=True)
@@ -171,7 +171,7 @@ def test_texts_blocks_and_ends_are_computed_with_the_threads_that_are_given(
     seen: list[int] = []
     handle = loaded.structure.blocks[1].register_forward_hook(lambda *_: seen.append(torch.get_num_threads()))
     prompt = list(range(5, 25))
-    trace = TraceStore(2**24).create(loaded, prompt, len(prompt))
+    trace = RunStore(2**24).create(loaded, prompt, len(prompt))
     request = GenerationRequest(prompt, Sampling(temperature=0), max_new_tokens=3)
     for token in decode(loaded, request, watcher=trace.watcher):
         trace.append_token(token.token_id)

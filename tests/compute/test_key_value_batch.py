@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from glassformer.compute import key_value
 from glassformer.compute.attention import attend_packed, watching
 from glassformer.compute.attention_call import AttentionCall
-from glassformer.compute.key_value import KeyValueBatch, KeyValueStore, Span
+from glassformer.compute.key_value import KeyValueBatch, KeyValueStore, PackedSpan
 from glassformer.compute.key_value_batch import FEWEST_TOGETHER, MOST_POSITIONS, KeyValueBatches
 from glassformer.compute.packed_row import Packing, Pattern
 
@@ -41,7 +41,7 @@ class Text:
 def attend(batches: KeyValueBatches, texts: list[Text], **kwargs: object) -> tuple[Tensor, Tensor, int]:
     """Write one position of each: the queries, what attention gave, and how many of them were put together."""
     query, key, value = (torch.randn(1, heads, len(texts), WIDTH) for heads in (HEADS, KV_HEADS, KV_HEADS))
-    spans = [Span(slice(row, row + 1), len(text), text.store) for row, text in enumerate(texts)]
+    spans = [PackedSpan(slice(row, row + 1), len(text), text.store) for row, text in enumerate(texts)]
     together = batches.arrange(spans, CPU)
     carrier = torch.ones(1, 1, 1, 1, dtype=torch.bool)
     carrier.pattern = Causal({})  # type: ignore[attr-defined]
@@ -66,14 +66,14 @@ def count_bytes(batch: KeyValueBatch) -> int:
 
 
 class Causal(Pattern):
-    def mask(self, span: Span) -> None:
+    def mask(self, span: PackedSpan) -> None:
         return None
 
 
 class Window(Pattern):
     """The last five positions, as sliding windows mask them."""
 
-    def mask(self, span: Span) -> Tensor:
+    def mask(self, span: PackedSpan) -> Tensor:
         return (torch.arange(span.stop) >= span.stop - 5)[None, None, None]
 
 
@@ -118,7 +118,7 @@ def test_what_is_not_a_number_stays_with_its_own_sequence() -> None:
 
 def test_windows_are_those_of_each_sequence() -> None:
     texts = [Text(length) for length in (3, 5, 9, 40)]
-    spans = [Span(slice(row, row + 1), len(text), text.store) for row, text in enumerate(texts)]
+    spans = [PackedSpan(slice(row, row + 1), len(text), text.store) for row, text in enumerate(texts)]
     (rows,) = KeyValueBatches().arrange(spans, CPU)
     added = Window({}).mask_batch(rows, torch.float32)
     assert added.shape == (4, 1, 1, 41)

@@ -7,7 +7,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 from transformers.pytorch_utils import Conv1D
 
 from glassformer.compute import linear
-from glassformer.compute.key_value import KeyValueStore, Span
+from glassformer.compute.key_value import KeyValueStore, PackedSpan
 from glassformer.compute.linear import copy_for_sums, install_products, remove_products
 from glassformer.compute.packed_row import packing
 from glassformer.compute.product import (
@@ -40,7 +40,7 @@ def test_it_is_used_while_packing_and_only_then(monkeypatch: pytest.MonkeyPatch)
     install_products(layer)
     assert torch.equal(layer(given), expected)
     assert asked == []
-    with packing([Span(slice(0, 3), 0, KeyValueStore())]):
+    with packing([PackedSpan(slice(0, 3), 0, KeyValueStore())]):
         torch.testing.assert_close(layer(given), expected)
         layer(torch.randn(300, 8))
     assert asked == [3, 300]
@@ -72,7 +72,7 @@ def test_weights_in_int8_have_ways_of_their_own(monkeypatch: pytest.MonkeyPatch)
     given = torch.randn(1, 3, 24)
     expected = model(given)
     assert install_products(model) == ({"int8 for float32": {2: "widened"}, "float32": {1: "turned"}}, 0)
-    with torch.inference_mode(), packing([Span(slice(0, 3), 0, KeyValueStore())]):
+    with torch.inference_mode(), packing([PackedSpan(slice(0, 3), 0, KeyValueStore())]):
         torch.testing.assert_close(model(given), expected)
     remove_products(model)
     assert not any("forward" in vars(layer) for layer in model)
@@ -100,7 +100,7 @@ def test_weights_in_int8_are_multiplied_as_they_are(monkeypatch: pytest.MonkeyPa
     given = torch.randn(1, 3, 32).bfloat16()
     expected = nn.functional.linear(given.float(), layer.weight.dequantize().float(), layer.bias.float())
     assert install_products(model) == ({"int8 for bfloat16": {1: "scaled"}}, 0)
-    with torch.inference_mode(), packing([Span(slice(0, 3), 0, KeyValueStore())]):
+    with torch.inference_mode(), packing([PackedSpan(slice(0, 3), 0, KeyValueStore())]):
         torch.testing.assert_close(model(given).float(), expected, atol=0.02, rtol=0.02)
 
 
@@ -115,7 +115,7 @@ def test_every_number_format_has_ways_of_its_own(monkeypatch: pytest.MonkeyPatch
     # What the first copies take, the second cannot have.
     assert ways == {"bfloat16": {1: "reordered"}, "float32": {1: "turned"}}
     assert taken == count_copied(reordered, [model[0].weight])
-    with packing([Span(slice(0, 3), 0, KeyValueStore())]):
+    with packing([PackedSpan(slice(0, 3), 0, KeyValueStore())]):
         for layer in model:
             given = torch.randn(1, 3, 512).to(layer.weight.dtype)
             expected = nn.functional.linear(given, layer.weight, layer.bias)
@@ -137,7 +137,7 @@ def test_gpt2_keeps_its_weights_the_other_way_around(monkeypatch: pytest.MonkeyP
         expected = [layer(rows) for layer, rows in zip(layers, given, strict=True)]
         _, taken = install_products(model, spare_bytes=2**24)
         assert taken == count_copied(narrowed, [linear.read_weight(layer) for layer in layers])
-        with packing([Span(slice(0, 3), 0, KeyValueStore())]):
+        with packing([PackedSpan(slice(0, 3), 0, KeyValueStore())]):
             found = [layer(rows) for layer, rows in zip(layers, given, strict=True)]
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other)
@@ -150,7 +150,7 @@ def test_a_linear_layer_without_numbers_is_left_alone(monkeypatch: pytest.Monkey
     model = nn.Sequential(nn.Linear(8, 6, bias=False), nn.Linear(6, 0), nn.Linear(0, 6))
     install_products(model.requires_grad_(False), spare_bytes=2**24)
     assert ["forward" in vars(layer) for layer in model] == [True, False, False]
-    with packing([Span(slice(0, 3), 0, KeyValueStore())]):
+    with packing([PackedSpan(slice(0, 3), 0, KeyValueStore())]):
         assert model(torch.randn(1, 3, 8)).shape == (1, 3, 6)
 
 

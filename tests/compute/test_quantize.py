@@ -12,7 +12,7 @@ from tiny import make_model
 from transformers import AutoModelForCausalLM
 
 from glassformer.compute import linear
-from glassformer.compute.key_value import KeyValueStore, Span
+from glassformer.compute.key_value import KeyValueStore, PackedSpan
 from glassformer.compute.packing import compute_packed, is_small
 from glassformer.compute.quantize import check_quantised, find_method, read_whole
 from glassformer.errors import ModelRefused
@@ -112,7 +112,7 @@ def test_int8_weights_write_together_and_stay_uncompiled(
     ids = loaded.encode(PROMPT)
     with torch.inference_mode():
         expected = loaded.model(torch.tensor([ids])).logits[0].float()
-        span = Span(slice(0, len(ids)), 0, KeyValueStore())
+        span = PackedSpan(slice(0, len(ids)), 0, KeyValueStore())
         found = compute_packed(loaded.model, ids, range(len(ids)), [span], range(len(ids))).float()
     assert is_small(float((found - expected).abs().max()), float(expected.abs().max()), loaded.dtype)
 

@@ -10,10 +10,10 @@ from tracing import Case
 
 from glassformer.errors import BadValue
 from glassformer.explain.explain import explain
-from glassformer.run.run_store import TraceStore
+from glassformer.run.run_store import RunStore
 
 
-def test_every_site_is_explained_by_its_operands(case: Case, store: TraceStore) -> None:
+def test_every_site_is_explained_by_its_operands(case: Case, store: RunStore) -> None:
     trace = case.trace(store)
     choose = random.Random(5)
     for address, site in trace.sites.items():
@@ -34,7 +34,7 @@ def test_every_site_is_explained_by_its_operands(case: Case, store: TraceStore) 
             assert find_slip(explanation, activate) is None, (address, index)
 
 
-def test_operands_are_cells_that_can_be_opened(llama: Case, store: TraceStore) -> None:
+def test_operands_are_cells_that_can_be_opened(llama: Case, store: RunStore) -> None:
     trace = llama.trace(store)
     explanation = explain(trace, "q.1", [2, 5, 3])
     assert explanation.latex
@@ -50,13 +50,13 @@ def test_operands_are_cells_that_can_be_opened(llama: Case, store: TraceStore) -
             assert operand.value == pytest.approx(float(weight[tuple(operand.index)]))
 
 
-def test_a_masked_score_says_so(llama: Case, store: TraceStore) -> None:
+def test_a_masked_score_says_so(llama: Case, store: RunStore) -> None:
     explanation = explain(llama.trace(store), "attn_scores.0", [0, 3, 9])
     assert explanation.value is None
     assert "Masked" in explanation.note
 
 
-def test_the_features_of_a_head_are_called_alike(llama: Case, store: TraceStore) -> None:
+def test_the_features_of_a_head_are_called_alike(llama: Case, store: RunStore) -> None:
     """Whoever reads a score and then a mixed value meets the same word, and no name of an axis."""
     trace = llama.trace(store)
     for address, index in (("attn_scores.0", [0, 9, 3]), ("attn_out.0", [9, 3])):
@@ -65,6 +65,6 @@ def test_the_features_of_a_head_are_called_alike(llama: Case, store: TraceStore)
 
 
 @pytest.mark.parametrize("index", [[0], [0, -1], [70, 0], [0, 0, 0]])
-def test_indices_out_of_range_are_named(llama: Case, store: TraceStore, index: list[int]) -> None:
+def test_indices_out_of_range_are_named(llama: Case, store: RunStore, index: list[int]) -> None:
     with pytest.raises(BadValue, match=r"pos 0\.\.69, d_model 0\.\.31"):
         explain(llama.trace(store), "resid_pre.0", index)

@@ -12,12 +12,10 @@ from glassformer.engine.generation_request import GenerationRequest
 from glassformer.errors import BadValue, UnknownAddress
 from glassformer.explain import lens
 from glassformer.protocol.messages import Intervention
-from glassformer.run.run_store import TraceStore
+from glassformer.run.run_store import RunStore
 
 
-def test_each_block_equals_norm_and_head_applied_by_hand(
-    llama: Case, store: TraceStore, close: Close
-) -> None:
+def test_each_block_equals_norm_and_head_applied_by_hand(llama: Case, store: RunStore, close: Close) -> None:
     trace, model = llama.trace(store), llama.loaded.model
     norm: Any = model.model.norm
     for block in range(3):
@@ -29,7 +27,7 @@ def test_each_block_equals_norm_and_head_applied_by_hand(
     )
 
 
-def test_after_the_last_block_it_is_the_models_own_prediction(case: Case, store: TraceStore) -> None:
+def test_after_the_last_block_it_is_the_models_own_prediction(case: Case, store: RunStore) -> None:
     """To the bit, with soft caps and scalings where the family has them."""
     trace = case.trace(store)
     last = lens.list_lens_addresses(trace)[-1]
@@ -40,7 +38,7 @@ def test_after_the_last_block_it_is_the_models_own_prediction(case: Case, store:
 
 
 def test_the_table_lists_the_best_tokens(
-    llama: Case, store: TraceStore, monkeypatch: pytest.MonkeyPatch
+    llama: Case, store: RunStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trace = llama.trace(store)
     whole = lens.read_lens_table(trace, top=97)
@@ -59,7 +57,7 @@ def test_the_table_lists_the_best_tokens(
     torch.testing.assert_close(whole.probabilities.sum(-1), torch.ones(4, 70))
 
 
-def test_it_reads_the_intervened_run(llama: Case, store: TraceStore) -> None:
+def test_it_reads_the_intervened_run(llama: Case, store: RunStore) -> None:
     change = Intervention(address="resid_pre.1", operation="zero", index={"pos": [4]})
     trace = store.create(llama.loaded, llama.token_ids[:9], 9, interventions=[change])
     request = GenerationRequest(token_ids=trace.token_ids, max_new_tokens=0)
@@ -82,7 +80,7 @@ def test_it_reads_the_intervened_run(llama: Case, store: TraceStore) -> None:
     ],
 )
 def test_what_is_not_there_is_named(
-    llama: Case, store: TraceStore, given: dict[str, Any], field: str, sentence: str
+    llama: Case, store: RunStore, given: dict[str, Any], field: str, sentence: str
 ) -> None:
     with pytest.raises(BadValue, match=sentence) as caught:
         lens.read_lens_table(llama.trace(store), **given)

@@ -32,8 +32,8 @@ from glassformer.loading.load import wrap_model
 from glassformer.loading.loaded import LoadedModel
 from glassformer.operation.closed_set import compute_whole
 from glassformer.protocol.anatomy import Anatomy, Site
-from glassformer.run.run import Trace
-from glassformer.run.run_store import TraceStore
+from glassformer.run.run import Run
+from glassformer.run.run_store import RunStore
 
 POSITIONS = 20
 # Cells of each point that are explained.
@@ -212,8 +212,8 @@ def compare_recording(row: Row, loaded: LoadedModel, reference: Reference, token
     compare_explanations(row, loaded, trace, accepted, values)
 
 
-def record(loaded: LoadedModel, token_ids: Tensor) -> Trace:
-    trace = TraceStore(2**26).create(loaded, token_ids.tolist(), len(token_ids))
+def record(loaded: LoadedModel, token_ids: Tensor) -> Run:
+    trace = RunStore(2**26).create(loaded, token_ids.tolist(), len(token_ids))
     with torch.inference_mode(), trace.recording.watch(slice(0, len(token_ids)), 0, len(token_ids)):
         loaded.model(input_ids=token_ids[None], use_cache=False)
     return trace
@@ -270,7 +270,7 @@ def compare_with_one_forward(
 
 
 def compare_explanations(
-    row: Row, loaded: LoadedModel, trace: Trace, accepted: dict[str, Site], values: dict[str, Tensor]
+    row: Row, loaded: LoadedModel, trace: Run, accepted: dict[str, Site], values: dict[str, Tensor]
 ) -> None:
     """Explain some cells of each point: what is shown computes what is recomputed, and that is the model's value."""
     choose = random.Random(7)
@@ -287,7 +287,7 @@ def compare_explanations(
             row.wrong.append(f"{address} at {index} {wrong}")
 
 
-def find_fault(loaded: LoadedModel, trace: Trace, site: Site, index: list[int], values: Tensor) -> str | None:
+def find_fault(loaded: LoadedModel, trace: Run, site: Site, index: list[int], values: Tensor) -> str | None:
     """What is wrong with the explanation of one cell."""
     try:
         explanation = explain(trace, site.address, index)

@@ -19,7 +19,7 @@ from glassformer.explain.lens import read_lens_table
 from glassformer.files.catalog import ModelSource
 from glassformer.loading.load import wrap_model
 from glassformer.loading.loaded import LoadedModel
-from glassformer.run.run import Trace
+from glassformer.run.run import Run
 
 OVERFLOW = "numbers overflow in float16, which ends at 65,504; load the model in bfloat16 or float32."
 
@@ -39,7 +39,7 @@ def load(family: str, **parameters: float) -> LoadedModel:
     return loaded
 
 
-def trace_of(loaded: LoadedModel) -> Trace:
+def trace_of(loaded: LoadedModel) -> Run:
     return record(loaded, make_prompt(12))
 
 

@@ -17,14 +17,14 @@ from glassformer.engine.generation_request import GenerationRequest
 from glassformer.errors import BadValue, UnknownAddress
 from glassformer.explain.explain import explain
 from glassformer.protocol.messages import Intervention, Sampling
-from glassformer.run.run import Trace
-from glassformer.run.run_store import TraceStore
+from glassformer.run.run import Run
+from glassformer.run.run_store import RunStore
 
 GREEDY = Sampling(temperature=0)
 HEAD, BLOCK, D_HEAD = 2, 1, 8
 
 
-def run(case: Case, store: TraceStore, *given: dict[str, Any], new_tokens: int = 0) -> Trace:
+def run(case: Case, store: RunStore, *given: dict[str, Any], new_tokens: int = 0) -> Run:
     """An intervened recording, through the engine's own loop."""
     interventions = [Intervention(**fields) for fields in given]
     prompt = case.token_ids[:40]
@@ -82,7 +82,7 @@ ZERO_HEAD = {"address": f"z.{BLOCK}", "operation": "zero", "index": {"head": [HE
 
 
 def test_zeroing_a_head_is_what_hooking_transformers_gives(
-    llama: Case, store: TraceStore, close: Close
+    llama: Case, store: RunStore, close: Close
 ) -> None:
     trace = run(llama, store, ZERO_HEAD)
     model = plain(llama)
@@ -99,7 +99,7 @@ def test_zeroing_a_head_is_what_hooking_transformers_gives(
     assert not torch.allclose(untouched, expected.logits[0], atol=1e-2)
 
 
-def test_what_is_generated_is_the_intervened_run(llama: Case, store: TraceStore, close: Close) -> None:
+def test_what_is_generated_is_the_intervened_run(llama: Case, store: RunStore, close: Close) -> None:
     """Positions beyond the prompt too: the steering starts where the model starts to write."""
     vector = [float(x) for x in np.random.default_rng(1).normal(size=32) * 4]
     given = {"address": "resid_post.0", "operation": "add", "value": vector, "index": {"pos": {"start": 40}}}
@@ -140,7 +140,7 @@ OPERATIONS: list[tuple[dict[str, Any], str, Callable[[Tensor], Tensor]]] = [
 )
 def test_each_point_and_operation(
     llama: Case,
-    store: TraceStore,
+    store: RunStore,
     close: Close,
     given: dict[str, Any],
     where: str,
@@ -172,7 +172,7 @@ def test_each_point_and_operation(
         close(trace.read("resid_post.0") * 0.5, torch.from_numpy(trace.read("resid_pre.1").copy()))
 
 
-def test_every_family_obeys(case: Case, store: TraceStore) -> None:
+def test_every_family_obeys(case: Case, store: RunStore) -> None:
     """A change at each point reaches the logits, and the site shown is the changed one."""
     before = run(case, store)
     for point in ("resid_pre", "z", "attn_out", "mlp_act", "mlp_out", "resid_post"):
@@ -187,7 +187,7 @@ def test_every_family_obeys(case: Case, store: TraceStore) -> None:
         np.testing.assert_allclose(trace.read("lm_head")[:3], before.read("lm_head")[:3], atol=1e-4)
 
 
-def test_a_recording_made_again_is_the_same(llama: Case, store: TraceStore) -> None:
+def test_a_recording_made_again_is_the_same(llama: Case, store: RunStore) -> None:
     given = [
         ZERO_HEAD,
         {"address": "resid_pre.2", "operation": "scale", "value": 1.25, "index": {"pos": [0, 39]}},
@@ -196,7 +196,7 @@ def test_a_recording_made_again_is_the_same(llama: Case, store: TraceStore) -> N
     addresses = ["resid_pre.1", "resid_pre.2", "resid_post.2", "lm_head", "attn_probs.2", "z.1"]
     first = {address: trace.read(address).copy() for address in addresses}
     trace.recording.clear()
-    again = TraceStore(2**20).create(
+    again = RunStore(2**20).create(
         llama.loaded, trace.token_ids, trace.prompt_count, interventions=trace.interventions
     )
     again.recording.positions = trace.positions
@@ -206,7 +206,7 @@ def test_a_recording_made_again_is_the_same(llama: Case, store: TraceStore) -> N
         np.testing.assert_array_equal(again.read(address), first[address])
 
 
-def test_live_frames_show_the_intervened_run(llama: Case, store: TraceStore) -> None:
+def test_live_frames_show_the_intervened_run(llama: Case, store: RunStore) -> None:
     from glassformer.protocol.frames import decode_frame
 
     prompt = llama.token_ids[:12]
@@ -221,7 +221,7 @@ def test_live_frames_show_the_intervened_run(llama: Case, store: TraceStore) -> 
     assert not rows["z.1"][HEAD].any()
 
 
-def test_an_explanation_says_that_the_cell_was_changed(llama: Case, store: TraceStore) -> None:
+def test_an_explanation_says_that_the_cell_was_changed(llama: Case, store: RunStore) -> None:
     explanation = explain(run(llama, store, ZERO_HEAD), "z.1", [HEAD, 5, 3])
     assert explanation.value == 0.0
     assert "intervention changed it (zero)" in explanation.note
@@ -253,7 +253,7 @@ def test_an_explanation_says_that_the_cell_was_changed(llama: Case, store: Trace
     ],
 )
 def test_what_cannot_be_applied_is_named(
-    llama: Case, store: TraceStore, given: dict[str, Any], field: str, sentence: str
+    llama: Case, store: RunStore, given: dict[str, Any], field: str, sentence: str
 ) -> None:
     interventions = [Intervention(**ZERO_HEAD), Intervention(**given)]
     with pytest.raises(BadValue, match=sentence) as caught:

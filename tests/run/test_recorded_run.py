@@ -16,10 +16,10 @@ from glassformer.engine.sequence import TokenSequence
 from glassformer.errors import BadValue, UnknownAddress, UnknownTrace
 from glassformer.protocol.frames import decode_frame
 from glassformer.run import materialise
-from glassformer.run.run_store import TraceStore
+from glassformer.run.run_store import RunStore
 
 
-def test_hidden_states_equal_transformers(case: Case, store: TraceStore, close: Close) -> None:
+def test_hidden_states_equal_transformers(case: Case, store: RunStore, close: Close) -> None:
     trace = case.trace(store)
     blocks = len(case.loaded.structure.blocks)
     for block in range(blocks):
@@ -31,13 +31,13 @@ def test_hidden_states_equal_transformers(case: Case, store: TraceStore, close: 
     close(trace.read("lm_head"), case.reference.logits)
 
 
-def test_attention_equals_transformers(case: Case, store: TraceStore, close: Close) -> None:
+def test_attention_equals_transformers(case: Case, store: RunStore, close: Close) -> None:
     trace = case.trace(store)
     for block, expected in enumerate(case.reference.attentions):
         close(trace.read(f"attn_probs.{block}"), expected)
 
 
-def test_a_region_is_the_same_cells(llama: Case, store: TraceStore) -> None:
+def test_a_region_is_the_same_cells(llama: Case, store: RunStore) -> None:
     trace = llama.trace(store)
     for address in ("attn_scores.1", "attn_probs.1", "q.1"):
         whole = trace.read(address)
@@ -47,7 +47,7 @@ def test_a_region_is_the_same_cells(llama: Case, store: TraceStore) -> None:
 
 @pytest.mark.parametrize("cells", [1, 130, 5000])
 def test_a_pattern_formed_in_parts_equals_transformers(
-    case: Case, store: TraceStore, close: Close, monkeypatch: pytest.MonkeyPatch, cells: int
+    case: Case, store: RunStore, close: Close, monkeypatch: pytest.MonkeyPatch, cells: int
 ) -> None:
     monkeypatch.setattr(materialise, "PATTERN_CELLS", cells)
     trace = case.trace(store)
@@ -65,7 +65,7 @@ def test_every_site_obeys_its_equation(case: Case) -> None:
     assert all(site.equation is not None and site.equation.latex for site in sites)
 
 
-def test_decoding_token_by_token_records_the_same(llama: Case, store: TraceStore, close: Close) -> None:
+def test_decoding_token_by_token_records_the_same(llama: Case, store: RunStore, close: Close) -> None:
     trace = store.create(llama.loaded, llama.token_ids, 60)
     name, cache = find_cache_name(llama.loaded.model), None
     with torch.inference_mode():
@@ -82,7 +82,7 @@ def test_decoding_token_by_token_records_the_same(llama: Case, store: TraceStore
     assert trace.batched_difference < 1e-4
 
 
-def test_live_frames_hold_the_newest_rows(llama: Case, store: TraceStore, close: Close) -> None:
+def test_live_frames_hold_the_newest_rows(llama: Case, store: RunStore, close: Close) -> None:
     trace = store.create(llama.loaded, llama.token_ids, 60)
     frames: list[bytes] = []
     addresses = ["resid_pre.1", "q.1", "k.1", "z.1", "attn_probs.1", "mlp_act.1", "lm_head"]
@@ -109,8 +109,8 @@ def test_live_frames_hold_the_newest_rows(llama: Case, store: TraceStore, close:
 
 
 def test_evicted_residuals_are_made_again(llama: Case, close: Close) -> None:
-    first = llama.trace(TraceStore(2**30))
-    store = TraceStore(2 * first.nbytes)
+    first = llama.trace(RunStore(2**30))
+    store = RunStore(2 * first.nbytes)
     trace, other = llama.trace(store), llama.trace(store)
     store.get(other.id)
     assert trace.nbytes == 0
@@ -119,7 +119,7 @@ def test_evicted_residuals_are_made_again(llama: Case, close: Close) -> None:
 
 
 def test_recordings_given_up_while_they_are_read_are_never_half_made(llama: Case) -> None:
-    store = TraceStore(1)  # every other recording that is asked for takes the memory of all the rest
+    store = RunStore(1)  # every other recording that is asked for takes the memory of all the rest
     traces = [llama.trace(store), llama.trace(store)]
     expected = [state.numpy() for state in llama.reference.hidden_states]
     wrong: list[object] = []
@@ -152,7 +152,7 @@ def test_recordings_given_up_while_they_are_read_are_never_half_made(llama: Case
     assert wrong == []
 
 
-def test_a_block_that_several_ask_for_is_run_once(llama: Case, store: TraceStore) -> None:
+def test_a_block_that_several_ask_for_is_run_once(llama: Case, store: RunStore) -> None:
     trace = llama.trace(store)
     seen: list[int] = []
     handle = llama.loaded.structure.blocks[1].register_forward_hook(lambda *_: seen.append(1))
@@ -165,7 +165,7 @@ def test_a_block_that_several_ask_for_is_run_once(llama: Case, store: TraceStore
     assert seen == [1]
 
 
-def test_what_blocks_hold_is_counted(llama: Case, store: TraceStore) -> None:
+def test_what_blocks_hold_is_counted(llama: Case, store: RunStore) -> None:
     """Memory that q, k and v share with their sites once, and copies of them, as a GPU's model leaves, beside it."""
     sites = llama.trace(store).block_sites(1)
     assert sites.call is not None
@@ -176,12 +176,12 @@ def test_what_blocks_hold_is_counted(llama: Case, store: TraceStore) -> None:
     assert alone.nbytes >= max(value.nbytes for value in sites.values.values())
 
 
-def test_memory_grows_with_positions_not_their_square(llama: Case, store: TraceStore) -> None:
+def test_memory_grows_with_positions_not_their_square(llama: Case, store: RunStore) -> None:
     trace = llama.trace(store)
     assert trace.nbytes <= 2 * 4 * 32 * 4 * len(llama.token_ids)
 
 
-def test_bad_addresses_say_what_is_wrong(llama: Case, store: TraceStore) -> None:
+def test_bad_addresses_say_what_is_wrong(llama: Case, store: RunStore) -> None:
     trace = llama.trace(store)
     with pytest.raises(UnknownAddress, match=r"no site 'q\.99'"):
         trace.read("q.99")

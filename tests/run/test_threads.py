@@ -22,7 +22,7 @@ from glassformer.explain.lens import read_lens_table
 from glassformer.protocol.messages import Intervention
 from glassformer.run.intervention import applied
 from glassformer.run.materialise import BlockSites, check_whole
-from glassformer.run.run_store import TraceStore
+from glassformer.run.run_store import RunStore
 from glassformer.structure.structure import Hook, Structure
 
 # Of a block with experts: those a hook reads at a module's input, its output, or out of what experts are handed.
@@ -138,7 +138,7 @@ def test_only_one_place_registers_hooks() -> None:
 
 @pytest.mark.parametrize("family", ["mixture", "llama"])
 def test_modules_run_only_under_the_models_lock(
-    family: str, request: pytest.FixtureRequest, store: TraceStore
+    family: str, request: pytest.FixtureRequest, store: RunStore
 ) -> None:
     case: Case = request.getfixturevalue(family)
     trace, lock = case.trace(store), case.loaded.lock
@@ -169,7 +169,7 @@ def test_modules_run_only_under_the_models_lock(
     assert not bare
 
 
-def test_explaining_experts_beside_a_recording_leaves_it_whole(mixture: Case, store: TraceStore) -> None:
+def test_explaining_experts_beside_a_recording_leaves_it_whole(mixture: Case, store: RunStore) -> None:
     first = mixture.trace(store)
     expected = {point: first.read(f"{point}.1", copies=True) for point in ("expert_weights", "mlp_out")}
     stopped = threading.Event()

@@ -21,9 +21,9 @@ from glassformer.loading.loaded import LoadedModel
 from glassformer.protocol.frames import decode_frame
 from glassformer.protocol.messages import Sampling
 from glassformer.registry.prepare import look_into
-from glassformer.run.run import Trace
+from glassformer.run.run import Run
 from glassformer.run.run_state import describe_state
-from glassformer.run.run_store import TraceStore
+from glassformer.run.run_store import RunStore
 
 GREEDY = Sampling(temperature=0)
 ORIGINAL = 32
@@ -79,9 +79,9 @@ def read_streams(loaded: LoadedModel, ids: list[int]) -> list[Tensor]:
     return found
 
 
-def record(loaded: LoadedModel, prompt: list[int], count: int) -> tuple[Trace, list[bytes]]:
+def record(loaded: LoadedModel, prompt: list[int], count: int) -> tuple[Run, list[bytes]]:
     """A trace of `prompt` and `count` tokens that are written after it, with the live frames of two sites."""
-    trace = TraceStore(2**24).create(loaded, prompt, len(prompt))
+    trace = RunStore(2**24).create(loaded, prompt, len(prompt))
     frames: list[bytes] = []
     trace.subscribe([f"resid_post.{BLOCKS - 1}", "lm_head"], frames.append)
     request = GenerationRequest(prompt, GREEDY, max_new_tokens=count)
@@ -136,7 +136,7 @@ def test_a_text_that_is_read_anew_says_so_and_its_tiles_do_not_last() -> None:
 def test_rows_that_are_replaced_are_counted() -> None:
     loaded = load("phi3")
     prompt = make_prompt(ORIGINAL - 4).tolist()
-    trace = TraceStore(2**24).create(loaded, prompt, len(prompt))
+    trace = RunStore(2**24).create(loaded, prompt, len(prompt))
     before, counts = torch.empty(0), {}
     request = GenerationRequest(prompt, GREEDY, max_new_tokens=12)
     for token in decode(loaded, request, watcher=trace.watcher):
@@ -163,7 +163,7 @@ def test_a_block_that_is_asked_for_as_its_rows_are_replaced_is_of_one_kind(
     """Its sites are worked out after a step that comes between the question and the model's lock."""
     loaded = load("phi3")
     prompt = make_prompt(ORIGINAL - 4).tolist()
-    trace = TraceStore(2**24).create(loaded, prompt, len(prompt))
+    trace = RunStore(2**24).create(loaded, prompt, len(prompt))
     steps = decode(loaded, GenerationRequest(prompt, GREEDY, max_new_tokens=12), watcher=trace.watcher)
     while trace.positions < ORIGINAL:
         trace.append_token(next(steps).token_id)
@@ -182,7 +182,7 @@ def test_a_block_that_is_asked_for_as_its_rows_are_replaced_is_of_one_kind(
 def test_rows_that_a_model_leaves_out_are_never_made_up() -> None:
     loaded = load("gemma4_text")
     ids = make_prompt(12)
-    trace = TraceStore(2**24).create(loaded, ids.tolist(), len(ids))
+    trace = RunStore(2**24).create(loaded, ids.tolist(), len(ids))
     with (
         pytest.raises(ModelFailed, match="other rows"),
         torch.inference_mode(),

@@ -18,7 +18,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from glassformer.protocol.frames import decode_frame
-from glassformer.server.router.live import MOST_FRAMES, Page
+from glassformer.server.router.live import MOST_FRAMES, LivePage
 from glassformer.server.services import Services
 from glassformer.settings import Settings
 
@@ -116,7 +116,7 @@ def test_an_empty_subscription_ends_it(client: httpx.Client, socket: ClientConne
 
 
 def test_a_page_that_sends_rubbish_and_reads_nothing_fills_no_memory() -> None:
-    async def listen() -> Page:
+    async def listen() -> LivePage:
         messages: list[dict[str, Any]] = [{"type": "websocket.receive", "text": "{"}] * 1000
 
         async def receive() -> dict[str, Any]:
@@ -127,7 +127,7 @@ def test_a_page_that_sends_rubbish_and_reads_nothing_fills_no_memory() -> None:
 
         socket = WebSocket({"type": "websocket", "path": "/api/live", "headers": []}, receive, send)
         socket.client_state = socket.application_state = socket.client_state.CONNECTED
-        page = Page(Services(Settings(offline=True)), socket)
+        page = LivePage(Services(Settings(offline=True)), socket)
         await page.listen()
         return page
 

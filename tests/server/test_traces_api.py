@@ -15,7 +15,7 @@ from tiny import read_model
 from transformers import AutoTokenizer
 
 from glassformer.engine.generation_request import GenerationRequest
-from glassformer.run.run import Trace
+from glassformer.run.run import Run
 from glassformer.server.services import QUICK_THREADS, Services
 from glassformer.settings import Settings
 
@@ -235,7 +235,7 @@ def test_invented_methods_make_no_series(client: httpx.Client) -> None:
 def test_a_run_that_is_given_up_before_it_begins_leaves_nothing(model_dir: Path) -> None:
     """As when the deadline passes while its grammar is being built."""
 
-    async def give_up() -> tuple[Trace, list[Trace]]:
+    async def give_up() -> tuple[Run, list[Run]]:
         services = Services(Settings(model_dirs=[model_dir], offline=True, device="cpu"))
         loaded = await services.load("llama")
         trace = services.store.create(loaded, [5, 6], 2)

@@ -32,7 +32,7 @@ async def live(socket: WebSocket) -> None:
     with services.connection():
         offered = socket.scope.get("subprotocols") or []
         await socket.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in offered else None)
-        page = Page(services, socket)
+        page = LivePage(services, socket)
         tasks = [
             asyncio.ensure_future(work) for work in (page.listen(), page.send(), services.closing.wait())
         ]
@@ -54,7 +54,7 @@ async def close_quietly(socket: WebSocket) -> None:
         log.debug("a page left first")
 
 
-class Page:
+class LivePage:
     """One page's subscriptions, one for each recording, and the frames on their way to it."""
 
     def __init__(self, services: Services, socket: WebSocket) -> None:
