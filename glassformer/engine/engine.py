@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from glassformer.budget import Budget
 from glassformer.compute.key_value import KeyValueStore
 from glassformer.compute.shortage import is_shortage
 from glassformer.engine.forward import PackedForward, Part, SoloForward
@@ -59,8 +60,15 @@ class Engine:
     """Runs up to `max_running` sessions together while `max_waiting` more wait, first come first served."""
 
     def __init__(
-        self, loaded: LoadedModel, *, max_running: int, max_waiting: int, prefix_bytes: int = 0
+        self,
+        loaded: LoadedModel,
+        *,
+        max_running: int,
+        max_waiting: int,
+        prefix_bytes: int = 0,
+        budget: Budget | None = None,
     ) -> None:
+        """Keeps at most `prefix_bytes` of what it has read before, in `budget` where that is shared."""
         self.loaded = loaded
         self.max_running = max_running
         self.max_waiting = max_waiting
@@ -73,7 +81,7 @@ class Engine:
         self._packed = PackedForward(loaded)
         self._stores: dict[TokenSequence, KeyValueStore] = {}
         self._solos: dict[TokenSequence, SoloForward] = {}
-        self._prefixes = PrefixCache(prefix_bytes)
+        self._prefixes = PrefixCache(prefix_bytes, budget)
         self._pace = Pace()
 
     def __len__(self) -> int:

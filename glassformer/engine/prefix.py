@@ -1,7 +1,7 @@
 """Keys and values of finished generations, kept for the next prompt that begins like one of them.
 
 A next chat turn, an edited tail or a branch from an earlier token then computes only what is new. Bounded by bytes,
-least recently used first. Not thread-safe: the engine's thread owns it.
+least recently used first. The engine's thread alone takes and puts; whoever shares the budget may have some go.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from glassformer.budget import Budget, ByteCache
 from glassformer.compute.key_value import KeyValueStore
 from glassformer.engine.sequence import TokenSequence, Watcher
 
@@ -18,25 +19,26 @@ SHORTEST = 4
 
 
 @dataclass(eq=False, slots=True)
-class Held:
-    """The tokens whose keys and values `store` holds; `watcher` saw them computed, if it is still there."""
+class Read:
+    """Tokens whose keys and values are kept; `watcher` saw them computed, if it is still there."""
 
     ids: list[int]
-    store: KeyValueStore
     watcher: weakref.ReferenceType[Watcher] | None
 
 
 class PrefixCache:
-    """Stores by the tokens they hold."""
+    """Stores by the tokens they hold, at most `most_bytes` of them, in a budget of their own or a shared one."""
 
-    def __init__(self, budget_bytes: int) -> None:
-        self._budget_bytes = budget_bytes
-        self._held: list[Held] = []  # least recently used first
+    def __init__(self, most_bytes: int, budget: Budget | None = None) -> None:
+        self._most_bytes = most_bytes
+        self._kept: ByteCache[Read, KeyValueStore] = ByteCache(
+            budget or Budget(most_bytes), lambda store: store.nbytes, most_bytes=most_bytes
+        )
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all that is held."""
-        return sum(held.store.nbytes for held in self._held)
+        """Bytes of all that is kept."""
+        return self._kept.nbytes
 
     def take(self, sequence: TokenSequence) -> tuple[KeyValueStore, int]:
         """A store for `sequence`, and how many of its first tokens that already holds.
@@ -45,44 +47,44 @@ class PrefixCache:
         saw, which its own then adopts.
         """
         longest = len(sequence.ids) - 1
-        common = {held: min(count_common(held.ids, sequence.ids), longest) for held in self._held}
-        for held in sorted(common, key=lambda held: common[held], reverse=True):
-            count = common[held]
+        common = {read: min(count_common(read.ids, sequence.ids), longest) for read, _ in self._kept.items()}
+        for read in sorted(common, key=lambda read: common[read], reverse=True):
+            count = common[read]
             if count < SHORTEST:
                 break
-            if not adopt(sequence.watcher, held, count):
+            store = self._kept.find(read)
+            if store is None or not adopt(sequence.watcher, read, count):
                 continue
-            self._held.remove(held)
-            if count == len(held.ids):
-                return held.store, count  # it comes back, longer
-            self._held.append(held)
-            return held.store.fork(count), count
+            if count == len(read.ids):
+                self._kept.drop(read)
+                return store, count  # it comes back, longer
+            return store.fork(count), count
         return KeyValueStore(), 0
 
     def has_room(self, sequence: TokenSequence, store: KeyValueStore) -> bool:
         """Whether what `sequence` has computed is worth keeping, and not too much."""
-        return sequence.seen >= SHORTEST and store.nbytes <= self._budget_bytes
+        return sequence.seen >= SHORTEST and store.nbytes <= self._most_bytes
 
     def put(self, sequence: TokenSequence, store: KeyValueStore) -> None:
         """Keep what `sequence` has computed, where it `has_room`; what was used longest ago makes way."""
         watcher = sequence.watcher
         ids = sequence.ids[: sequence.seen]
         # What the new one holds too is of no more use.
-        self._held = [held for held in self._held if count_common(held.ids, ids) < len(held.ids)]
-        self._held.append(Held(ids, store, None if watcher is None else weakref.ref(watcher)))
-        while self.nbytes > self._budget_bytes:
-            del self._held[0]
+        for read, _ in self._kept.items():
+            if count_common(read.ids, ids) == len(read.ids):
+                self._kept.drop(read)
+        self._kept.keep(Read(ids, None if watcher is None else weakref.ref(watcher)), store)
 
     def clear(self) -> None:
         """Give everything up."""
-        self._held.clear()
+        self._kept.clear()
 
 
-def adopt(watcher: Watcher | None, held: Held, count: int) -> bool:
-    """Whether a sequence with `watcher` may start from the first `count` tokens of `held`."""
+def adopt(watcher: Watcher | None, read: Read, count: int) -> bool:
+    """Whether a sequence with `watcher` may start from the first `count` tokens of `read`."""
     if watcher is None:
         return True
-    other = None if held.watcher is None else held.watcher()
+    other = None if read.watcher is None else read.watcher()
     return other is not None and watcher.adopt(other, count)
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import weakref
 
+from glassformer.budget import Budget, ByteCache
 from glassformer.loading.loaded import LoadedModel
 from glassformer.protocol.anatomy import Weight
 from glassformer.run.recording import to_numpy
-from glassformer.tiles.cache import ByteCache
 from glassformer.tiles.level import SMALLEST_SIDE, Array, Region, count_levels
 from glassformer.tiles.zarr_store import ArrayView, ZarrReply, ZarrStore
 
@@ -30,7 +30,7 @@ def weight_store(loaded: LoadedModel) -> ZarrStore:
             _weight_views(loaded, coarse_side=None),
             {"model_id": loaded.model_id},
             growing=False,
-            coarse=ByteCache(COARSE_BYTES),
+            coarse=ByteCache(Budget(COARSE_BYTES), len),
         )
     return store
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from glassformer.budget import ByteCache
 from glassformer.errors import UnknownKey
-from glassformer.tiles.cache import ByteCache
 from glassformer.tiles.level import Array, Pooling, Region, count_levels, level_shape, read_level
 from glassformer.tiles.metadata import array_text, group_text
 
@@ -71,7 +71,7 @@ class ZarrStore:
         *,
         growing: bool,
         lasting: bool = True,
-        coarse: ByteCache | None = None,
+        coarse: ByteCache[str, bytes] | None = None,
     ) -> None:
         self._arrays = arrays
         self._attributes = dict(attributes)

@@ -9,8 +9,8 @@ import pytest
 import zarr
 from zarr.storage import MemoryStore
 
+from glassformer.budget import Budget, ByteCache
 from glassformer.errors import UnknownKey
-from glassformer.tiles.cache import ByteCache
 from glassformer.tiles.level import STRIP_CELLS, Pooling, count_levels, read_level
 from glassformer.tiles.zarr_store import ArrayView, ZarrStore
 
@@ -203,7 +203,7 @@ def test_coarse_chunks_are_made_once() -> None:
         return cells[region]
 
     view = ArrayView(cells.shape, ("row", "column"), read)
-    cache = ByteCache(64 * 1024)
+    cache = ByteCache(Budget(64 * 1024), len)
     store = ZarrStore({"w": view}, {}, growing=False, coarse=cache)
     first = store.get("w/2/c/0/0")
     assert (store.get("w/2/c/0/0"), reads) == (first, 1)
