@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -15,24 +16,69 @@ PATIENCE_SECS = 20.0
 
 
 class ModelLock:
-    """A reentrant lock that knows when somebody last used what it guards."""
+    """A reentrant lock that is handed on in the order in which it was asked for, and knows when it was last used.
+
+    A plain one goes to whoever is quickest, which is the thread that has just let it go: work in many pieces, such as
+    making a long recording again, would keep everybody's next token waiting for all of them instead of for one.
+    """
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
+        self._mutex = threading.Lock()
+        self._owner: int | None = None
+        self._depth = 0
+        # Those who wait, by their threads; who is handed the lock finds the gate open.
+        self._waiting: deque[tuple[int, threading.Lock]] = deque()
         self._used_at_secs = -QUIET_SECS
 
     def __enter__(self) -> bool:
-        return self._lock.acquire()
+        self._acquire()
+        return True
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._used_at_secs = time.monotonic()
-        self._lock.release()
+        self._release()
+
+    def _acquire(self) -> None:
+        thread = threading.get_ident()
+        if self._owner == thread:
+            self._depth += 1
+            return
+        with self._mutex:
+            if self._owner is None:
+                self._owner, self._depth = thread, 1
+                return
+            gate = threading.Lock()
+            gate.acquire()
+            place = (thread, gate)
+            self._waiting.append(place)
+        try:
+            gate.acquire()
+        except BaseException:  # as when Ctrl-C is pressed meanwhile
+            with self._mutex:
+                has_left = place in self._waiting
+                if has_left:
+                    self._waiting.remove(place)
+            if not has_left:
+                self._release()
+            raise
+
+    def _release(self) -> None:
+        self._depth -= 1
+        if self._depth:
+            return
+        with self._mutex:
+            if self._waiting:
+                self._owner, gate = self._waiting.popleft()
+                self._depth = 1
+                gate.release()
+            else:
+                self._owner = None
 
     def is_owned(self) -> bool:
         """Whether this thread holds it."""
-        return self._lock._is_owned()  # type: ignore[attr-defined,no-any-return]
+        return self._owner == threading.get_ident()
 
     @contextmanager
     def when_quiet(self, stop: threading.Event) -> Iterator[bool]:
@@ -49,10 +95,10 @@ class ModelLock:
 
     @contextmanager
     def _aside(self) -> Iterator[None]:
-        self._lock.acquire()
+        self._acquire()
         used_at_secs = self._used_at_secs
         try:
             yield
         finally:
             self._used_at_secs = used_at_secs
-            self._lock.release()
+            self._release()
