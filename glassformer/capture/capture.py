@@ -84,8 +84,8 @@ class Capture:
             case "v":
                 return call.value[:, -fresh:]
             case "attn_scores":
-                return call.scores()
-        return call.probabilities()
+                return call.widened().scores()
+        return call.widened().probabilities()
 
     @contextmanager
     def _hook(self, address: str, place: Hook) -> Iterator[None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +43,24 @@ class AttentionCall:
         """Attention probabilities, [head, query, key]; with sinks a row sums to less than one."""
         return compute_probabilities(
             self.scores(rows, heads), None if self.sinks is None else self.sinks[heads]
+        )
+
+    def widened(self, device: torch.device | str | None = None) -> AttentionCall:
+        """The same in float32, so that scores are not rounded to 16 bits, which would move one of 20 by up to 0.1.
+
+        Fused attention sums them in float32 as well. `device` is where to; where it is, if None.
+        """
+
+        def widen(tensor: Tensor) -> Tensor:
+            return tensor.to(tensor.device if device is None else device, torch.float32)
+
+        return replace(
+            self,
+            query=widen(self.query),
+            key=widen(self.key),
+            value=widen(self.value),
+            mask=self.mask if self.mask is None or device is None else self.mask.to(device),
+            sinks=None if self.sinks is None else widen(self.sinks),
         )
 
     def _mask_rows(self, rows: slice, heads: slice) -> Tensor:

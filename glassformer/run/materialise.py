@@ -8,7 +8,7 @@ heads x T x T exists unless someone asks for all of it, and then only the one th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -74,14 +74,7 @@ def materialise_block(
     values = {address: value.to("cpu", torch.float32) for address, value in capture.values.items()}
     call = capture.calls.get(block)
     if call is not None:
-        call = replace(
-            call,
-            query=call.query.to("cpu", torch.float32),
-            key=call.key.to("cpu", torch.float32),
-            value=call.value.to("cpu", torch.float32),
-            mask=None if call.mask is None else call.mask.cpu(),
-            sinks=None if call.sinks is None else call.sinks.cpu().float(),
-        )
+        call = call.widened("cpu")
     after = values.get(f"resid_post.{block}")
     difference = 0.0 if after is None else float((into_next(after) - following).abs().max())
     tables = capture.rotary.get(block)
