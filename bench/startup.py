@@ -35,7 +35,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from glassformer.anatomy.checkup import build_anatomy  # noqa: E402
-from glassformer.anatomy.selfcheck import make_check_prompt  # noqa: E402
+from glassformer.anatomy.measurement import make_check_prompt  # noqa: E402
 from glassformer.files.catalog import ModelSource  # noqa: E402
 from glassformer.loading.load import load_model  # noqa: E402
 from hatch_build import find_node  # noqa: E402

@@ -12,8 +12,9 @@ import logging
 from collections.abc import Callable
 
 from glassformer.anatomy.candidate import Candidates
+from glassformer.anatomy.measurement import Measurement, keep_true_attention, make_check_prompt
 from glassformer.anatomy.outline import BLOCK_POINTS, Outline, describe_unread, list_addresses
-from glassformer.anatomy.selfcheck import Finding, Measurement, keep_true_attention, make_check_prompt
+from glassformer.anatomy.selfcheck import Finding, SelfCheck
 from glassformer.anatomy.settle import settle
 from glassformer.compute.attention import select_attention
 from glassformer.compute.shortage import is_shortage
@@ -140,7 +141,7 @@ class Checkup:
         except (ValueError, AttributeError, LookupError) as exc:
             self._show(describe_unread(loaded, say_plainly(exc)))
             return
-        measurement.run_eager()
+        measurement.run_plain()
         self._measurement = measurement
 
     def _describe(self, loaded: LoadedModel) -> None:
@@ -245,8 +246,9 @@ class Checkup:
             before = f"resid_post.{part - 1}"
             status = Check(status="exact" if measurement.stands(before) else "refused")
             findings[before] = Finding(status.status == "exact", None, status)
+        selfcheck = SelfCheck(measurement)
         for address in addresses:
-            found = measurement.check(address, self._candidates.propose(*split_address(address)))
+            found = selfcheck.check(address, self._candidates.propose(*split_address(address)))
             self._candidates.confirm(address, found.proposed)
             findings[address] = found
         settled = settle(findings, hands_patterns=structure.untapped is not None)

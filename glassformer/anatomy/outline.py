@@ -10,7 +10,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from glassformer.anatomy.selfcheck import Finding, Measurement
+from glassformer.anatomy.measurement import Measurement
+from glassformer.anatomy.selfcheck import Finding
 from glassformer.compute.quantize import find_whole_shape, name_format
 from glassformer.loading.dimension import BLOCKS, D_HEAD, HEADS, KV_HEADS, WIDTH
 from glassformer.loading.field import first_number

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from glassformer.notebook import Model
 
 LIBRARIES = ("glassformer", "torch", "transformers", "tokenizers", "interp-engine", "zarr", "numpy")
-STYLES = {"exact": "green", "close": "green", "refused": "yellow"}
+STYLES = {"exact": "green", "close": "green", "undecided": "yellow", "refused": "yellow"}
 LEGEND = (
-    "exact: its equation gives the model's own numbers to the bit. close: within the rounding of the number format. "
+    "exact: its equation gives the model's own numbers to the bit. close: each cell is within what rounding explains "
+    "there, up to twice that. undecided: so do other equations, and the numbers cannot tell them apart. "
     "refused: not shown, with the reason; the model writes text all the same."
 )
 
@@ -81,7 +82,7 @@ def tabulate_measurements(model: Model) -> Table:
 def tabulate_checks(anatomy: Anatomy) -> Table:
     """A row for each point and each thing that was found of it, with the blocks of which it was found."""
     table = Table(
-        "site", "check", "blocks", "largest difference", "allowed", "reason", box=None, pad_edge=False
+        "site", "check", "blocks", "largest difference", "of its rounding", "reason", box=None, pad_edge=False
     )
     points: defaultdict[str, defaultdict[tuple[str, str], list[Site]]] = defaultdict(
         lambda: defaultdict(list)
@@ -97,10 +98,17 @@ def tabulate_checks(anatomy: Anatomy) -> Table:
                 write_largest([site.check.max_abs_difference for site in found])
                 if status != "exact"
                 else "0",
-                write_largest([site.check.tolerance for site in found]) if status == "close" else "",
+                write_furthest(found),
                 Text(reason),
             )
     return table
+
+
+def write_furthest(sites: list[Site]) -> str:
+    """The largest difference of a cell as a share of what rounding explains there."""
+    found = [site.check.worst for site in sites]
+    shares = [worst.difference / worst.bound for worst in found if worst is not None and worst.bound]
+    return f"{max(shares):.2g}" if shares else ""
 
 
 def write_largest(values: list[float | None]) -> str:

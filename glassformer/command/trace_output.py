@@ -66,9 +66,9 @@ def print_site(trace: Trace, address: str, console: Console) -> None:
 
 def describe_check(site: Site) -> str:
     check = site.check
-    if check.status == "close":
-        return f"close (within {check.max_abs_difference:.2g}, {check.tolerance:.2g} allowed)"
-    return check.status
+    if check.status == "close" and check.worst is not None:
+        return f"close (within {check.worst.difference:.2g}, {2 * check.worst.bound:.2g} allowed)"
+    return check.status if check.reason is None else f"{check.status} ({check.reason})"
 
 
 def describe_spread(cells: Array) -> str:

@@ -242,6 +242,7 @@ def attend_alone(
             softcap=kwargs.get("softcap"),
             sinks=kwargs.get("s_aux"),
             first_row=first_row,
+            given=kwargs,
         )
         if watch is not None:
             watch(call)

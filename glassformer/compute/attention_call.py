@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +16,8 @@ class AttentionCall:
 
     Shapes: `query` [head, query, d_head], `key` and `value` [kv_head, key, d_head]. `mask` is what the model
     passed on: None (plain causal), boolean (True = may attend) or additive, broadcastable to
-    [head, query, key]. `first_row` is where the queries stand in a packed row, 0 elsewhere.
+    [head, query, key]. `first_row` is where the queries stand in a packed row, 0 elsewhere. `given` is all else that
+    the module passed on, by the names of transformers' interface.
     """
 
     module: nn.Module
@@ -26,6 +29,7 @@ class AttentionCall:
     softcap: float | None
     sinks: Tensor | None
     first_row: int = 0
+    given: Mapping[str, Any] = field(default_factory=dict)
 
     def scores(self, rows: slice = slice(None), heads: slice = slice(None)) -> Tensor:
         """Scores before the softmax, [head, query, key]: scaled, soft-capped, `-inf` where masked."""

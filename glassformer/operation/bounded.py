@@ -8,7 +8,8 @@ of Numerical Algorithms, 2nd edition 2002, section 3.3). Storing and summing hav
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -27,40 +28,34 @@ class Bounded:
     value: Tensor
     error: Tensor
 
-    def map(self, function: object) -> Bounded:
+    def map(self, function: Callable[[Tensor], Tensor]) -> Bounded:
         """The same change of layout for both."""
-        assert callable(function)
         return Bounded(function(self.value), function(self.error))
 
 
 @dataclass(frozen=True, slots=True)
 class Rounding:
-    """How a model rounds. `is_fused` says that attention keeps its scores to itself, in a wider format."""
+    """How a model rounds. `is_fused` says that attention rounds its probabilities, which are given wider, once."""
 
     unit: float
     smallest: float
     is_fused: bool = False
-    working: torch.dtype = torch.float64
 
     @classmethod
     def of(cls, dtype: torch.dtype, *, is_fused: bool = False) -> Rounding:
         """The rounding of a model that stores its tensors in `dtype`."""
         return cls(UNITS.get(dtype, UNITS[torch.float32]), SMALLEST.get(dtype, SMALLEST_OTHER), is_fused)
 
-    def unstored(self) -> Rounding:
-        """The same where nothing in between is stored."""
-        return replace(self, unit=SUM_UNIT, smallest=SMALLEST_OTHER)
-
     def exact(self, value: Tensor) -> Bounded:
         """What the model itself was given."""
-        wide = value.to(self.working)
+        wide = value.double()
         return Bounded(wide, torch.zeros_like(wide))
 
     def stored(self, value: Tensor, error: Tensor) -> Bounded:
         """A value after it has been stored."""
         return Bounded(value, error + self.unit * (value.abs() + error) + self.smallest)
 
-    def sum_unit(self, count: int) -> float:
-        """How far a sum of so many may be off, relative to the sum of their sizes."""
-        own = 1.0 if self.working == torch.float64 else 2.0
-        return own * min(count, 8 * math.sqrt(count)) * SUM_UNIT
+
+def sum_unit(count: int) -> float:
+    """How far a sum of so many may be off that was summed in float32, relative to the sum of their sizes."""
+    return min(count, 8 * math.sqrt(count)) * SUM_UNIT

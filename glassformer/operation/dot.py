@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from glassformer.compute.attention_call import compute_scores
-from glassformer.operation.bounded import Bounded, Rounding
+from glassformer.operation.bounded import Bounded, Rounding, sum_unit
 from glassformer.operation.cell import Cell
 from glassformer.operation.formula import PAIR, add_up
 from glassformer.operation.inputs import Inputs, Operation
@@ -24,7 +24,7 @@ class Dot(Operation):
         groups = query.value.shape[0] // key.value.shape[0]
         key = key.map(lambda tensor: tensor.repeat_interleave(groups, dim=0).transpose(1, 2))
         value = query.value @ key.value
-        error = rounding.sum_unit(query.value.shape[-1] + 2) * (query.value.abs() @ key.value.abs())
+        error = sum_unit(query.value.shape[-1] + 2) * (query.value.abs() @ key.value.abs())
         error = error + query.error @ key.value.abs() + query.value.abs() @ key.error
         return rounding.stored(value, error)
 

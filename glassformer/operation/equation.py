@@ -51,3 +51,19 @@ def put_in(equation: Equation, known: Mapping[str, Equation]) -> Equation:
         else:
             inputs.append(given)
     return equation.model_copy(update={"inputs": inputs})
+
+
+def flatten_sums(equation: Equation) -> Equation:
+    """The equation with sums of sums as one, their parts in an order that does not depend on how they were written."""
+    inputs: list[Input] = []
+    for given in equation.inputs:
+        inner = flatten_sums(given.equation) if isinstance(given, EquationInput) else None
+        if inner is None:
+            inputs.append(given)
+        elif inner.operation == "add" and (equation.operation == "add" or len(inner.inputs) == 1):
+            inputs += inner.inputs
+        else:
+            inputs.append(EquationInput(equation=inner))
+    if equation.operation == "add":
+        inputs.sort(key=lambda given: given.model_dump_json())
+    return equation.model_copy(update={"inputs": inputs})

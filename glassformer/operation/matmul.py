@@ -7,14 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from glassformer.operation.bounded import SUM_UNIT, Bounded, Rounding
+from glassformer.operation.bounded import SUM_UNIT, Bounded, Rounding, sum_unit
 from glassformer.operation.cell import Cell, cell_of
 from glassformer.operation.formula import PAIR, add_up, bracket
 from glassformer.operation.heads import merge_heads, split_heads
 from glassformer.operation.inputs import Inputs, Operation
 from glassformer.operation.operands import Region, site_of, weight_of
 from glassformer.operation.term import Addend, label_of, number, operand_of
-from glassformer.protocol.anatomy import WeightInput
+from glassformer.protocol.anatomy import EquationInput, WeightInput
 
 
 class Matmul(Operation):
@@ -34,21 +34,24 @@ class Matmul(Operation):
         x = inputs.bound(0, rounding)
         if inputs.attributes.get("merge_heads"):
             x = x.map(merge_heads)
-        weight, bias = (None if each is None else each.to(x.value.dtype) for each in _read_map(inputs))
-        assert weight is not None
-        value = x.value @ weight.T
-        sizes = weight.norm(dim=1)
-        # Cauchy and Schwarz in place of the sum of the products' sizes, which would take a product of its own.
-        reach = x.value.norm(dim=1)[:, None] * sizes
-        unit = rounding.sum_unit(weight.shape[1] + 2)
+        weight, bias = _read_map(inputs)
+        if isinstance(inputs.given(0), EquationInput):
+            x = rounding.stored(x.value, x.error) if weight.dtype != torch.float32 else x
+        else:
+            x = rounding.exact(x.value.to(weight.dtype))
+        # In float32, which is twice as quick: both sums may be off by as much.
+        wide = weight.float()
+        value = (x.value.float() @ wide.T).double()
+        unit = 2 * sum_unit(weight.shape[1] + 2)
         if inputs.operands.is_rounded(weight_of(inputs.given(1)).name):
             unit += rounding.unit
-        error = unit * reach
+        # Cauchy and Schwarz in place of the sum of the products' sizes, which would take a product of its own.
+        error = unit * x.value.norm(dim=1)[:, None] * wide.norm(dim=1).double()
         if bool(x.error.any()):
-            error = error + x.error @ weight.abs().T
+            error = error + (x.error.float() @ wide.abs().T).double()
         found = rounding.stored(value, error)
         if bias is not None:
-            total = value + bias
+            total = value + bias.double()
             found = rounding.stored(total, found.error + SUM_UNIT * total.abs())
         return found.map(lambda tensor: _by_heads(inputs, tensor))
 

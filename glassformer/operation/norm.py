@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from glassformer.operation.bounded import SUM_UNIT, Bounded, Rounding
+from glassformer.operation.bounded import SUM_UNIT, Bounded, Rounding, sum_unit
 from glassformer.operation.cell import Cell, cell_of
 from glassformer.operation.formula import FIRST, bracket, named
 from glassformer.operation.heads import merge_heads, split_heads
@@ -49,7 +49,7 @@ class Norm(Operation):
         centred = x.value - mean
         size = torch.sqrt(centred.pow(2).mean(-1, keepdim=True) + eps)
         value = centred / size
-        unit = rounding.sum_unit(width + 4)
+        unit = sum_unit(width + 4)
         # Errors that come with the row move its size, and its mean, by as much as their root mean square.
         moved = x.error.pow(2).mean(-1, keepdim=True).sqrt() / size
         error = (x.error / size) + value.abs() * (moved + unit)

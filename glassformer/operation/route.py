@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from glassformer.operation.bounded import SUM_UNIT, Bounded, Rounding
+from glassformer.operation.bounded import SUM_UNIT, Bounded, Rounding, sum_unit
 from glassformer.operation.cell import Cell
 from glassformer.operation.formula import FIRST, named, times
 from glassformer.operation.inputs import Inputs, Operation
@@ -29,8 +29,16 @@ class Route(Operation):
         value = route(logits.value, correction, inputs.attributes)
         # Scores, their sum and their quotient may each be stored; how far scores lie apart costs the exponential.
         spread = logits.value.amax(-1, keepdim=True) - logits.value.amin(-1, keepdim=True)
-        unit = 2 * rounding.sum_unit(value.shape[-1] + 16) + 4 * SUM_UNIT * spread + 3 * rounding.unit
-        return rounding.stored(value, value.abs() * unit)
+        unit = 2 * sum_unit(value.shape[-1] + 16) + 4 * SUM_UNIT * spread + 3 * rounding.unit
+        error = value.abs() * unit
+        # Where the last that is chosen and the first that is not are as near as that, either may have been chosen.
+        ranked = rank(logits.value, correction, inputs.attributes).sort(-1, descending=True).values
+        count = int(inputs.attributes["top_k"])
+        if count < ranked.shape[-1]:
+            last, next_ = ranked[..., count - 1 : count], ranked[..., count : count + 1]
+            is_open = last - next_ <= 2 * unit.amax(-1, keepdim=True) * ranked[..., :1].abs().clamp(min=1.0)
+            error = error + torch.where(is_open, value.abs().amax(-1, keepdim=True), 0.0)
+        return rounding.stored(value, error)
 
     def cell(self, inputs: Inputs, index: list[int]) -> Cell:
         pos, expert = index
@@ -69,11 +77,8 @@ def route(logits: Tensor, correction: Tensor | None, attributes: dict[str, Any])
     """
     wide = logits if logits.dtype == torch.float64 else logits.float()
     score = str(attributes["score"])
-    scores = wide.softmax(-1) if score == "softmax" else wide.sigmoid() if score == "sigmoid" else wide
-    ranked = scores if correction is None else scores + correction
-    groups = int(attributes.get("groups", 1))
-    if groups > 1:
-        ranked = _keep_best_groups(ranked, groups, attributes)
+    scores = _score(wide, score)
+    ranked = rank(wide, correction, attributes)
     chosen = ranked.topk(int(attributes["top_k"]), dim=-1).indices
     weights = scores.gather(-1, chosen)
     if score == "softmax_chosen":
@@ -84,6 +89,18 @@ def route(logits: Tensor, correction: Tensor | None, attributes: dict[str, Any])
         weights = weights / weights.sum(-1, keepdim=True)
     weights = weights * float(attributes.get("factor", 1.0))
     return torch.zeros_like(wide).scatter(-1, chosen, weights)
+
+
+def rank(logits: Tensor, correction: Tensor | None, attributes: dict[str, Any]) -> Tensor:
+    """What experts are chosen by, the largest first, [pos, expert]; minus infinity for those that are shut out."""
+    scores = _score(logits, str(attributes["score"]))
+    ranked = scores if correction is None else scores + correction
+    groups = int(attributes.get("groups", 1))
+    return _keep_best_groups(ranked, groups, attributes) if groups > 1 else ranked
+
+
+def _score(logits: Tensor, score: str) -> Tensor:
+    return logits.softmax(-1) if score == "softmax" else logits.sigmoid() if score == "sigmoid" else logits
 
 
 def _keep_best_groups(ranked: Tensor, groups: int, attributes: dict[str, Any]) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from glassformer.compute.attention_call import compute_probabilities
-from glassformer.operation.bounded import SUM_UNIT, Bounded, Rounding
+from glassformer.operation.bounded import SUM_UNIT, Bounded, Rounding, sum_unit
 from glassformer.operation.cell import Cell
 from glassformer.operation.formula import FIRST, named, times
 from glassformer.operation.inputs import Inputs, Operation
@@ -30,14 +30,13 @@ class Softmax(Operation):
         return compute_probabilities(inputs.whole(0), inputs.whole(1) if inputs.count > 1 else None)
 
     def bound(self, inputs: Inputs, rounding: Rounding) -> Bounded:
-        # Fused attention keeps its scores to itself, in float32.
-        scores = inputs.bound(0, rounding.unstored() if rounding.is_fused else rounding)
+        scores = inputs.bound(0, rounding)
         value, error = scores.value, scores.error
         if inputs.count > 1:
             sinks = inputs.bound(1, rounding).value.view(-1, 1, 1).expand(-1, value.shape[1], 1)
             value = torch.cat([value, sinks], dim=-1)
             error = torch.cat([error, torch.zeros_like(sinks)], dim=-1)
-        found = bound_softmax(Bounded(value, error), rounding)
+        found = bound_softmax(Bounded(value, error))
         if inputs.count > 1:
             found = found.map(lambda tensor: tensor[..., :-1])
         return rounding.stored(found.value, found.error)
@@ -83,14 +82,14 @@ class Softmax(Operation):
         return rf"\operatorname{{softmax}}_j\left({parts[0]}\right)"
 
 
-def bound_softmax(scores: Bounded, rounding: Rounding) -> Bounded:
+def bound_softmax(scores: Bounded) -> Bounded:
     """The softmax over the last axis before it is stored, with its bound; not to first order, for errors are large."""
     share = scores.value.softmax(-1)
     error = scores.error.clamp(max=LARGEST_ERROR)
     # The largest that a share may be: its own score as much higher, and all others as much lower, as they may be.
     least = (share * (-error).exp()).sum(-1, keepdim=True)
     below = (scores.value.amax(-1, keepdim=True) - scores.value).masked_fill(share == 0, 0.0)
-    unit = rounding.sum_unit(share.shape[-1] + 16) + 4 * SUM_UNIT * below
+    unit = sum_unit(share.shape[-1] + 16) + 4 * SUM_UNIT * below
     return Bounded(share, share * (error.exp() / least - 1 + unit))
 
 

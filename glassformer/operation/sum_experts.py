@@ -28,16 +28,16 @@ class SumExperts(Operation):
         return inputs.operands.run_module(_name(inputs), x, chosen, picked.to(x.dtype))
 
     def bound(self, inputs: Inputs, rounding: Rounding) -> Bounded:
-        """By the model's own experts; of what they store inside of them nothing is seen, so nothing is allowed for it."""
+        """By the model's own experts; nothing is allowed for what they store inside, which is not seen."""
         x, weights = inputs.whole(0), inputs.whole(1)
         chosen, picked = _choose(weights)
         count = chosen.shape[1]
-        size = torch.zeros_like(x, dtype=rounding.working)
+        size = torch.zeros_like(x, dtype=torch.float64)
         for slot in range(count):
             one = slice(slot, slot + 1)
             part = inputs.operands.run_module(_name(inputs), x, chosen[:, one], picked[:, one].to(x.dtype))
-            size = size + part.to(rounding.working).abs()
-        value = self.whole(inputs).to(rounding.working)
+            size = size + part.double().abs()
+        value = self.whole(inputs).double()
         # The order in which they are added is not known.
         return rounding.stored(value, (count + 2) * rounding.unit * size)
 

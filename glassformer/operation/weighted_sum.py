@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from glassformer.operation.bounded import Bounded, Rounding
+from glassformer.operation.bounded import Bounded, Rounding, sum_unit
 from glassformer.operation.cell import Cell
 from glassformer.operation.formula import PAIR, add_up
 from glassformer.operation.inputs import Inputs, Operation
@@ -18,14 +18,16 @@ class WeightedSum(Operation):
     def whole(self, inputs: Inputs) -> Tensor:
         probabilities, value = inputs.whole(0), inputs.whole(1)
         groups = probabilities.shape[0] // value.shape[0]
-        return probabilities @ value.repeat_interleave(groups, dim=0)
+        return probabilities @ value.to(probabilities.dtype).repeat_interleave(groups, dim=0)
 
     def bound(self, inputs: Inputs, rounding: Rounding) -> Bounded:
         weights, values = inputs.bound(0, rounding), inputs.bound(1, rounding)
+        if rounding.is_fused:
+            weights = rounding.stored(weights.value, weights.error)
         groups = weights.value.shape[0] // values.value.shape[0]
         values = values.map(lambda tensor: tensor.repeat_interleave(groups, dim=0))
         value = weights.value @ values.value
-        error = rounding.sum_unit(weights.value.shape[-1] + 2) * (weights.value @ values.value.abs())
+        error = sum_unit(weights.value.shape[-1] + 2) * (weights.value @ values.value.abs())
         error = error + weights.error @ values.value.abs() + weights.value @ values.error
         return rounding.stored(value, error)
 

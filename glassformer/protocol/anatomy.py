@@ -28,7 +28,7 @@ Axis = Literal[
     "column",
 ]
 Provenance = Literal["recorded", "captured", "recomputed"]
-CheckStatus = Literal["unchecked", "exact", "close", "refused"]
+CheckStatus = Literal["unchecked", "exact", "close", "undecided", "refused"]
 Role = Literal[
     "token_embedding",
     "position_embedding",
@@ -109,16 +109,26 @@ class Equation(Message):
     latex: str = ""
 
 
+class WorstCell(Message):
+    """The cell that is furthest from its equation, counted in what rounding explains there."""
+
+    index: list[int]
+    difference: float
+    bound: float = Field(description="how far rounding alone may have brought it; twice that is accepted")
+
+
 class Check(Message):
     """The result of running a site's own equation against what the model computed.
 
-    `unchecked` is a site whose turn has not come; whoever asks for its values has it checked first.
+    `exact`: the same bits. `close`: every cell is within what rounding explains (`worst` says how far). `undecided`: so
+    are other equations, and these values cannot tell them apart. `refused`: it is not shown. `unchecked` is a site
+    whose turn has not come; whoever asks for its values has it checked first.
     """
 
     status: CheckStatus
     max_abs_difference: float | None = None
-    tolerance: float | None = None
-    reason: str | None = Field(default=None, description="why the site is refused, one sentence")
+    worst: WorstCell | None = None
+    reason: str | None = Field(default=None, description="why the site is refused or undecided, one sentence")
 
 
 class Site(Message):

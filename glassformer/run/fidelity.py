@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from glassformer.anatomy.selfcheck import make_check_prompt
+from glassformer.anatomy.measurement import make_check_prompt
 from glassformer.compute.attention import select_attention, watching
 from glassformer.engine.decoding import decode
 from glassformer.engine.generation_request import GenerationRequest

@@ -7,13 +7,12 @@ import torch
 from test_anatomy import load_tiny
 
 from glassformer.anatomy.checkup import build_anatomy
-from glassformer.anatomy.comparison import compare
 from glassformer.anatomy.far import MOST_KEPT
-from glassformer.anatomy.selfcheck import CHECK_TOKENS, Measurement
+from glassformer.anatomy.measurement import CHECK_TOKENS, Measurement
+from glassformer.anatomy.selfcheck import hold
 from glassformer.compute.position_limit import list_limits
 from glassformer.errors import UnknownAddress
 from glassformer.loading.loaded import LoadedModel
-from glassformer.operation.closed_set import compute_whole
 from glassformer.protocol.anatomy import Anatomy, Site
 
 LLAMA4: dict[str, Any] = {
@@ -63,7 +62,7 @@ def hold_against_long_text(loaded: LoadedModel, anatomy: Anatomy, count: int) ->
             continue
         try:
             with torch.inference_mode():
-                check = compare(whole.values[address], compute_whole(site.equation, whole))
+                check = hold(whole.values[address], site.equation, whole, whole.rounding(address))
         except UnknownAddress:
             continue
         assert check.status != "refused", (address, check.reason)

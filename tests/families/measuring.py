@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from glassformer.anatomy.checkup import build_anatomy
-from glassformer.anatomy.selfcheck import Measurement
+from glassformer.anatomy.measurement import Measurement
 from glassformer.compute.attention import select_attention
 from glassformer.errors import UnknownAddress
 from glassformer.explain.explain import explain
@@ -189,7 +189,8 @@ def list_sites_of(row: Row, anatomy: Anatomy) -> None:
 
 def tell(reason: str) -> str:
     """A reason without what differs from machine to machine."""
-    reason = re.sub(r" by [-\d.e+naif]+, more than [-\d.e+]+", "", reason)
+    reason = re.sub(r" by \S+ in cell \[[^]]*\], where rounding explains \S+", "", reason)
+    reason = re.sub(r", by \S+ of what rounding explains", "", reason)
     reason = re.sub(r"\bLayer \d+\b", "This block", reason)
     return re.sub(r"\blayer \d+\b", "this block", reason)
 

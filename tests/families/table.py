@@ -5,6 +5,9 @@ from pathlib import Path
 
 import torch
 import transformers
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 from building import FAMILIES
 from measuring import Row, measure
 

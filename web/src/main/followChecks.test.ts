@@ -7,7 +7,7 @@ import { findSite } from "../state/selectors";
 import { tinyAnatomy } from "../state/tinyAnatomy";
 import { createCheckFollower } from "./followChecks";
 
-const unchecked = { status: "unchecked", max_abs_difference: null, tolerance: null, reason: null } as const;
+const unchecked = { status: "unchecked", max_abs_difference: null, worst: null, reason: null } as const;
 const without = (sites: Site[]) => sites.map((site) => ({ ...site, check: unchecked }));
 const nothing: Anatomy = {
   ...tinyAnatomy,

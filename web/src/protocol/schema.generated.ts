@@ -170,7 +170,9 @@ export interface components {
          * Check
          * @description The result of running a site's own equation against what the model computed.
          *
-         *     `unchecked` is a site whose turn has not come; whoever asks for its values has it checked first.
+         *     `exact`: the same bits. `close`: every cell is within what rounding explains (`worst` says how far). `undecided`: so
+         *     are other equations, and these values cannot tell them apart. `refused`: it is not shown. `unchecked` is a site
+         *     whose turn has not come; whoever asks for its values has it checked first.
          */
         Check: {
             /**
@@ -180,7 +182,7 @@ export interface components {
             max_abs_difference: number | null;
             /**
              * Reason
-             * @description why the site is refused, one sentence
+             * @description why the site is refused or undecided, one sentence
              * @default null
              */
             reason: string | null;
@@ -188,12 +190,9 @@ export interface components {
              * Status
              * @enum {string}
              */
-            status: "unchecked" | "exact" | "close" | "refused";
-            /**
-             * Tolerance
-             * @default null
-             */
-            tolerance: number | null;
+            status: "unchecked" | "exact" | "close" | "undecided" | "refused";
+            /** @default null */
+            worst: components["schemas"]["WorstCell"] | null;
         };
         /**
          * CheckedParts
@@ -1185,6 +1184,21 @@ export interface components {
              */
             stop: number | null;
         };
+        /**
+         * WorstCell
+         * @description The cell that is furthest from its equation, counted in what rounding explains there.
+         */
+        WorstCell: {
+            /**
+             * Bound
+             * @description how far rounding alone may have brought it; twice that is accepted
+             */
+            bound: number;
+            /** Difference */
+            difference: number;
+            /** Index */
+            index: number[];
+        };
     };
     responses: never;
     parameters: never;
@@ -1237,5 +1251,6 @@ export type TraceRequest = components['schemas']['TraceRequest'];
 export type TraceState = components['schemas']['TraceState'];
 export type Weight = components['schemas']['Weight'];
 export type WeightInput = components['schemas']['WeightInput'];
+export type WorstCell = components['schemas']['WorstCell'];
 export type $defs = Record<string, never>;
 export type operations = Record<string, never>;

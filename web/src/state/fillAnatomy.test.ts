@@ -4,7 +4,7 @@ import { fillAnatomy, isSameModel } from "./fillAnatomy";
 import { findSite } from "./selectors";
 import { tinyAnatomy } from "./tinyAnatomy";
 
-const unchecked = { status: "unchecked", max_abs_difference: null, tolerance: null, reason: null } as const;
+const unchecked = { status: "unchecked", max_abs_difference: null, worst: null, reason: null } as const;
 const outline = {
   ...tinyAnatomy,
   parts: 2,

@@ -54,12 +54,14 @@ function Comparison({ explanation }: { explanation: Explanation }) {
         {check && (
           <span className="badge" data-check={check.status} title={check.reason ?? undefined}>
             {t(`explanation.check.${check.status}`, {
-              tolerance: formatNumber(check.max_abs_difference ?? check.tolerance, 1),
+              tolerance: formatNumber(check.worst?.difference ?? check.max_abs_difference, 1),
             })}
           </span>
         )}
       </p>
-      {check?.status === "refused" && check.reason && <p className="hint hint-warning">{check.reason}</p>}
+      {(check?.status === "refused" || check?.status === "undecided") && check.reason && (
+        <p className="hint hint-warning">{check.reason}</p>
+      )}
       <BatchedDifference explanation={explanation} />
     </>
   );
