@@ -2,13 +2,13 @@ import type { Part } from "../protocol/formulaParts";
 import type { Operand, Term } from "../protocol/schema.generated";
 import { contributionOf, FIRST, finite, named, PAIR, TOTAL, withTotal } from "./makeFormula";
 
-/** A value on the way: the addends it is made of, and how it reads with numbers. */
+/** A value while an explanation is being computed: the terms it is made of, and its formula written with numbers. */
 export interface ExplainedCell {
   value: number;
   terms: Term[];
   latex: string;
   note?: string;
-  /** Gives the value from the terms; left out where it is their sum. */
+  /** The formula that gives the value from the terms; left out where the value is their sum. */
   result?: Part;
 }
 
@@ -22,7 +22,7 @@ export function isSingle(cell: ExplainedCell): boolean {
   return !cell.result && cell.terms.length === 1;
 }
 
-/** The value as one term: its only one, the one it is, or one that names what the others come to. */
+/** The value as a single term: its only term, the term that it equals, or a new one that names what all come to. */
 export function asOne(cell: ExplainedCell, label: string): Term {
   const { result, terms } = cell;
   const own = result?.kind === "term" ? terms.find((term) => term.label === result.label) : terms[0];
@@ -31,7 +31,7 @@ export function asOne(cell: ExplainedCell, label: string): Term {
   return { label, contribution: finite(cell.value), operands: [], formula };
 }
 
-/** The addends; of what is not their sum, the value as one. */
+/** The terms that add up to the value; a single one where the value is not a sum. */
 export function termsOf(cell: ExplainedCell, label: string): Term[] {
   return cell.result ? [asOne(cell, label)] : cell.terms;
 }

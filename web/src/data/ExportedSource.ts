@@ -53,7 +53,7 @@ export class ExportedSource implements Source {
     return found;
   }
 
-  /** As it was drawn from when it was recorded. */
+  /** The distribution as it was recorded: no other sampling can be asked for without a server. */
   readDistribution(
     _traceId: string,
     position: number,

@@ -3,7 +3,7 @@ import type { Subscribe } from "../protocol/schema.generated";
 import { socketProtocols } from "./apiKey";
 import { socketAddress } from "./serverAddress";
 
-/** States of a socket; `WebSocket` itself is not everywhere to ask. */
+/** States of a socket, as `WebSocket` names them; tests run where there is no `WebSocket`. */
 const CONNECTING = 0;
 const OPEN = 1;
 const FIRST_RETRY_MS = 500;

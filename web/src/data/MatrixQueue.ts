@@ -2,7 +2,7 @@ import { isAbort } from "./fetchFromServer";
 
 export interface Job<Result> {
   key: string;
-  /** It shares its request with others of its kind, so that many may be under way. */
+  /** Light jobs share a request with each other, so many of them may run at once. */
   isLight?: boolean;
   read(signal: AbortSignal): Promise<Result>;
 }
@@ -14,7 +14,7 @@ export interface QueueListener<Result> {
 
 /** Below the browser's six connections a host, so that a click's own request never waits behind the scenery. */
 const PARALLEL = 4;
-/** So many light ones share a request. */
+/** How many light jobs may run at once: as many as share one request. */
 const LIGHT = 64;
 
 /**
@@ -32,7 +32,7 @@ export class MatrixQueue<Result> {
     this.#listener = listener;
   }
 
-  /** Of what is wanted, how much has neither come nor failed. */
+  /** How many of the wanted jobs have neither succeeded nor failed yet. */
   get waiting(): number {
     return this.#wanted.filter((job) => !this.#settled.has(job.key)).length;
   }
@@ -45,12 +45,12 @@ export class MatrixQueue<Result> {
       controller.abort();
       this.#running.delete(key);
     }
-    // What fell out may have been dropped by the scene too, so it is read again (from the cache) when wanted again.
+    // The scene may have dropped what is no longer wanted, so it is read again (from the cache) if wanted again.
     for (const key of this.#settled) if (!keys.has(key)) this.#settled.delete(key);
     this.#fill();
   }
 
-  /** Reads all of it again: whoever it was delivered to is gone, and what is under way was meant for them too. */
+  /** Forgets all results, and cancels what is running: the scene that they were meant for is gone. */
   forget(): void {
     for (const controller of this.#running.values()) controller.abort();
     this.#running.clear();
@@ -58,7 +58,7 @@ export class MatrixQueue<Result> {
     this.#failed.clear();
   }
 
-  /** Reads again what failed, where it is still wanted. */
+  /** Starts the failed jobs again that are still wanted. */
   retry(): void {
     for (const key of this.#failed) this.#settled.delete(key);
     this.#failed.clear();

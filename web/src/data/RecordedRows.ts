@@ -23,15 +23,17 @@ interface Held {
 const SMALLEST_SIDE = 64;
 
 /**
- * What the page knows of the recording on screen: rows that came from its store, live, or with a recording that it begins
- * like. Nothing is held twice, and what is missing is known, so that nothing has to be read twice either.
+ * The rows that the page holds of the recording on screen. They came from its store, over the live socket, or from an
+ * earlier recording that begins with the same tokens. No row is held twice, and the missing ones are known, so that no
+ * row has to be read twice.
  *
- * Rows run along the last axis but one (`pos` or `query`); where the last is `key`, a row has as many keys as were there.
+ * Rows run along the last axis but one (`pos` or `query`). Where the last axis is `key`, a row has as many keys as were
+ * recorded when it was read.
  */
 export class RecordedRows {
   readonly #held: ByteLru<Held>;
   #traceId = "";
-  /** Recordings whose first positions are those of the one on screen, and how many. */
+  /** Earlier recordings that begin like the one on screen, and how many positions they share with it. */
   #kin = new Map<string, number>();
 
   constructor(budgetBytes: number) {
@@ -52,13 +54,13 @@ export class RecordedRows {
     }
   }
 
-  /** The server has replaced every row of the recording on screen: what others have of it is no longer the same. */
+  /** Drops everything: the server has replaced every row of the recording on screen, so none can be shared either. */
   forget(): void {
     this.#kin.clear();
     for (const [key] of [...this.#held.entries()]) this.#held.delete(key);
   }
 
-  /** Takes in rows of a recording: all that is of the one on screen too. */
+  /** Takes in those of the rows that belong to the recording on screen, whichever recording they were read from. */
   add(traceId: string, name: string, axes: string[], level: number, rows: Rows): void {
     const shared = traceId === this.#traceId ? Number.POSITIVE_INFINITY : (this.#kin.get(traceId) ?? 0);
     const parts = cut(rows, level, shared);
@@ -68,12 +70,12 @@ export class RecordedRows {
     this.#held.set(key, { axes, level, parts: [...before, ...parts] });
   }
 
-  /** All of a tensor, if every row of it is here; `level` as it is wanted, which may be past the last there is. */
+  /** The whole tensor, or null if a row of it is missing. A `level` past the last one stands for the last one. */
   find(traceId: string, name: string, level: number, positions: number): Matrix | null {
     const held = this.#find(traceId, name, level, positions);
     if (!held || gapsOf(held, positions).length > 0) return null;
     const whole = join(held, positions);
-    // From here on it is one part, and the same memory.
+    // Keeps it in one piece, so that the next call returns the same memory.
     const rest = held.parts.filter((part) => part.stop > whole.stop);
     this.#held.set(keyOf(name, held.level), { ...held, parts: [whole, ...rest] });
     return { address: name, axes: held.axes, shape: whole.shape, level: held.level, values: whole.values };
@@ -120,7 +122,7 @@ export class RecordedRows {
 
   #find(traceId: string, name: string, level: number, positions: number): Held | null {
     if (traceId !== this.#traceId) return null;
-    // Whatever level is held tells how many there are.
+    // Any level that is held tells how many levels there are.
     for (let known = 0; known <= level; known++) {
       const held = this.#held.get(keyOf(name, known));
       if (held) return this.#held.get(keyOf(name, Math.min(level, lastLevel(held, positions)))) ?? null;
@@ -135,14 +137,14 @@ function hasRows(axes: string[]): boolean {
   return axes.at(-2) === "pos" || axes.at(-2) === "query";
 }
 
-/** What still holds of rows when only the first `count` positions do: of the last pool, nothing. */
+/** The rows that remain valid when only the first `count` positions do; a pool that reaches past them does not. */
 function cut(rows: Rows, level: number, count: number): Rows[] {
   if (count >= rows.positions) return [rows];
   const stop = Math.min(rows.stop, Math.floor(count / 2 ** level));
   return stop > rows.start ? [{ ...rows, stop, positions: Math.min(rows.positions, count) }] : [];
 }
 
-/** Which rows of a level hold at a number of positions: a pool that has grown since is another. */
+/** Up to which row of its level a part is valid at a number of positions: a pool that has grown since is not. */
 function heldStop(part: Rows, level: number, positions: number): number {
   return part.positions >= positions
     ? part.stop
@@ -166,7 +168,7 @@ function gapsOf({ parts, level }: Held, positions: number): [number, number][] {
 /** The last level of a tensor at a number of positions: the first to fit `SMALLEST_SIDE` on both of its last axes. */
 function lastLevel({ axes, level: known, parts }: Held, positions: number): number {
   const [{ shape }] = parts as [Rows];
-  // A size that was pooled is taken for the largest that it may have been, which halves to `SMALLEST_SIDE` as soon.
+  // The size before pooling is not known exactly. The largest it can have been needs just as many halvings.
   const sizes = shape.map((size, axis) => (isTokenAxis(axes[axis]) ? positions : size * 2 ** known));
   let side = Math.max(...sizes.slice(-2));
   let level = 0;
@@ -174,7 +176,7 @@ function lastLevel({ axes, level: known, parts }: Held, positions: number): numb
   return level;
 }
 
-/** One part of all that is held. */
+/** Joins all parts into one. */
 function join(held: Held, positions: number): Rows {
   const { axes, level, parts } = held;
   const [first] = parts as [Rows];
@@ -186,7 +188,7 @@ function join(held: Held, positions: number): Rows {
     return { ...first, positions };
   const leads = shape.slice(0, -2).reduce((product, size) => product * size, 1);
   const values = new Float32Array(leads * rows * width);
-  // Keys that come after a query are masked, whichever number stands for that.
+  // Keys after a query are masked; the value that marks a masked cell is taken from the parts.
   if (growsAcross) values.fill(maskOf(parts));
   for (const part of parts) {
     const [partRows, partWidth] = part.shape.slice(-2) as [number, number];
@@ -202,7 +204,7 @@ function join(held: Held, positions: number): Rows {
   return { start: 0, stop: rows, shape, values, positions };
 }
 
-/** What stands for a masked cell: the first query cannot see the last key. */
+/** The value of a masked cell: that of the first query at the last key, which it cannot see. */
 function maskOf(parts: readonly Rows[]): number {
   const whole = parts.find(({ start, shape }) => start === 0 && (shape.at(-1) ?? 0) > 1);
   return whole?.values[(whole.shape.at(-1) ?? 1) - 1] ?? Number.NaN;

@@ -18,7 +18,7 @@ interface Waiting {
   reject(reason: unknown): void;
 }
 
-/** Cells and tensors of one request for rows; a server answers up to four times the cells, and as many tensors. */
+/** Limits of one request for rows. The server allows as many tensors, and four times as many cells. */
 export const MOST_CELLS = 2 ** 20;
 const MOST_TENSORS = 64;
 
@@ -60,7 +60,7 @@ export class RowsBatch {
       const leave = () => {
         reject(signal.reason);
         left -= 1;
-        // One that leaves does not take the others' answer away.
+        // The request goes on as long as anybody waits for it.
         if (left === 0) controller.abort();
       };
       if (signal.aborted) leave();

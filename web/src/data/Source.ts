@@ -1,7 +1,7 @@
 import type { LiveFrame } from "../protocol/LiveFrame";
 import type { Distribution, Explanation, Sampling } from "../protocol/schema.generated";
 
-/** Which Zarr store: a recording at so many recorded positions (its shapes follow them), or a model's weights. */
+/** Names a Zarr store: a model's weights, or a recording when `positions` were recorded, which set its shapes. */
 export type StoreAddress =
   | { kind: "recording"; traceId: string; positions: number }
   | { kind: "weights"; modelId: string };
@@ -25,7 +25,7 @@ export interface StoreSource {
   holds(store: StoreAddress): boolean;
   storeUrl(store: StoreAddress): URL;
   fetchKey(request: Request): Promise<Response>;
-  /** Rows alone, of a recording that may be growing; not where only files are. */
+  /** Reads some rows of a recording, which may still grow. An export of files cannot do that. */
   readRows?(traceId: string, rows: RowsReference, signal: AbortSignal): Promise<LiveFrame>;
 }
 

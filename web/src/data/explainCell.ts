@@ -39,7 +39,7 @@ import {
   times,
 } from "./makeFormula";
 
-/** A place along each axis, or null for all of the axis. */
+/** An index along each axis; null takes the whole axis. */
 export type Selection = (number | null)[];
 
 /** Where the numbers of an explanation come from. */
@@ -63,10 +63,10 @@ type Input = SiteInput | WeightInput | EquationInput;
 const LISTED_TERMS = 16;
 /** Exponentials of larger scores are taken relative to the largest. */
 const LARGEST_EXPONENT = 30;
-/** Further off than rounding can bring two ways of computing a cell: then this is not how the model computed it. */
+/** Rounding makes less difference than this, relative to 1 + |value|; more of it means another equation. */
 const TOLERANCE = 1e-3;
 
-/** What each operation may say of itself here; anything more changes what is computed, and is left to the server. */
+/** The attributes that are understood here, by operation. An equation with any other is left to the server. */
 const KNOWN_ATTRIBUTES: Partial<Record<Equation["operation"], string[]>> = {
   lookup: ["by", "first"],
   add: [],
@@ -119,7 +119,7 @@ export async function explainCell(
   };
 }
 
-/** The terms to list, largest first and the one that the cell is among them, and the others. */
+/** Splits the terms into those to list (largest first, always with the one that the cell equals) and the others. */
 function listTerms(cell: ExplainedCell | null): { listed: Term[]; rest: Term[] } {
   const terms = (cell?.terms ?? []).toSorted(
     (a, b) => Math.abs(contributionOf(b)) - Math.abs(contributionOf(a)),
@@ -466,7 +466,7 @@ class Walk {
     const second = await this.#input(inputs[1], index);
     const value = first.value * second.value;
     const shown = first.latex.split(" = ").at(-1);
-    // One of the two is a factor of every term of the other.
+    // Every term of the one is multiplied by the other as a whole.
     const isSum = (cell: ExplainedCell) => !cell.result && !isSingle(cell);
     const [many, one] = isSum(second) && !isSum(first) ? [second, first] : [first, second];
     const factor = asOne(one, "factor");

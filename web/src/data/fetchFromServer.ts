@@ -1,7 +1,7 @@
 import { authorized } from "./apiKey";
 import { serverAddress } from "./serverAddress";
 
-/** The server answered, and refused: its own sentence, the status, and the field to blame if it named one. */
+/** The server refused: its sentence, the status, and the field of the request that it named, if any. */
 export class RefusedError extends Error {
   override readonly name = "RefusedError";
   readonly status: number;
@@ -67,7 +67,7 @@ export function isAbort(error: unknown): boolean {
 /** What a proxy answers in place of a server that is gone. */
 const GATEWAY_STATUSES = new Set([502, 503, 504]);
 
-/** Why the server did not do what it was asked. */
+/** The error for an answer that is not a success. */
 export async function readRefusal(response: Response): Promise<RefusedError | UnreachableError> {
   const detail = (await response.json().catch(() => null)) as { error?: unknown; field?: unknown } | null;
   if (detail === null && GATEWAY_STATUSES.has(response.status)) {

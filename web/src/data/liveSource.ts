@@ -3,7 +3,7 @@ import type { Source } from "./Source";
 import { serverAddress } from "./serverAddress";
 import { fetchDistribution, fetchExplanation, fetchRows } from "./serverApi";
 
-/** The running server. */
+/** Answers from the running server. */
 export const liveSource: Source = {
   readDistribution: fetchDistribution,
   explain: fetchExplanation,

@@ -4,10 +4,10 @@ import type { NumberPart, Operand, Part, ProductPart, Term } from "../protocol/f
 
 export const FIRST: Part = { kind: "operand", at: 0 };
 export const TOTAL: Part = { kind: "total" };
-/** Of two operands, as most terms are. */
+/** The product of two operands, which most terms are. */
 export const PAIR = product([FIRST, { kind: "operand", at: 1 }]);
 
-/** A number that is no cell, with a word for it. */
+/** A number that is not a cell of any tensor, with a name to show for it. */
 export function named(value: number, name: string): NumberPart {
   return { kind: "number", value: Number.isFinite(value) ? value : null, name };
 }
@@ -27,7 +27,7 @@ export function times(formula: Part, factors: Part[], over: Part[] = []): Produc
     : product([formula, ...factors], over);
 }
 
-/** A sum of two formulas; what both begin by multiplying with, and end by dividing by, stands outside. */
+/** A sum of two formulas. A first factor that both share, with equal divisors, is taken out of the sum. */
 function plus(first: Part, second: Part): Part {
   const apart: Part = { kind: "sum", parts: [first, second] };
   if (first.kind !== "product" || second.kind !== "product") return apart;
@@ -44,7 +44,7 @@ function plus(first: Part, second: Part): Part {
   return product([shared, { kind: "sum", parts: rests }], first.divisors);
 }
 
-/** A formula with something put in for some of its leaves. */
+/** The formula with each leaf replaced by what `leaf` makes of it. */
 function replaced(formula: Part, leaf: (part: Part) => Part): Part {
   switch (formula.kind) {
     case "sum":
@@ -67,7 +67,7 @@ function moved(formula: Part, places: number[]): Part {
   );
 }
 
-/** A formula over the sum of the terms, with that sum put in. */
+/** The formula with `total` put in where it refers to the sum of the terms. */
 export function withTotal(formula: Part, total: Part): Part {
   return replaced(formula, (part) => (part.kind === "total" ? total : part));
 }
@@ -116,7 +116,7 @@ function added(held: Term, term: Term): Term {
   };
 }
 
-/** The same terms, none labelled as another is: where two are, each says what it is of. */
+/** The same terms with distinct labels: where two would be equal, each is followed by the name of its last operand. */
 export function distinct(terms: Term[]): Term[] {
   const counts = new Map<string, number>();
   for (const { label } of terms) counts.set(label, (counts.get(label) ?? 0) + 1);

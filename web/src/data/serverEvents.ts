@@ -67,7 +67,7 @@ export function watchLoad(modelId: string, listener: LoadListener): StopWatching
 
 export interface ChecksListener {
   onChecked(found: CheckedParts): void;
-  /** The connection dropped, and this has ended: which parts come after the first `after` may be others by now. */
+  /** The connection dropped, and watching has ended: the order in which parts are checked may have changed. */
   onInterrupted(): void;
 }
 

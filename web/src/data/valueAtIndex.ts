@@ -1,4 +1,4 @@
-/** One value of an array that lies in memory row by row; null outside of it. What an index leaves out is 0. */
+/** One value of an array in row-major order; null outside of it. Axes that the index leaves out are taken at 0. */
 export function valueAtIndex(
   values: Float32Array,
   shape: readonly number[],

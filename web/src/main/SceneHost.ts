@@ -3,7 +3,7 @@ import type { Insets } from "../scene/Insets";
 import type { Scene } from "../scene/Scene";
 import type { SceneState } from "../state/AppState";
 
-/** As three.js asks for it, which finds this context on the canvas and takes it. */
+/** The attributes that three.js would ask for: it then uses this context in place of one of its own. */
 const CONTEXT: WebGLContextAttributes = {
   alpha: false,
   antialias: false,
@@ -21,14 +21,14 @@ export interface SceneHostOptions {
   stage: HTMLElement;
   label: string;
   create(canvas: HTMLCanvasElement): Scene;
-  /** A new scene is there and knows nothing yet. */
+  /** A new scene was made, and has to be told everything. */
   onScene(scene: Scene): void;
   onState(state: SceneState): void;
 }
 
 /**
- * Holds the scene on the page, and stands in where there is none: no WebGL 2, a context that was lost for good, a
- * frame that nobody sees. Others keep `scene`, whichever one is behind it.
+ * Keeps the scene on the page. `scene` can be called at any time: it passes everything to the scene that is drawn, or
+ * does nothing where none is, because there is no WebGL 2, the context was lost for good, or nobody sees the frame.
  */
 export class SceneHost {
   readonly scene: Scene;
@@ -56,7 +56,7 @@ export class SceneHost {
     return { x: left, y: top };
   }
 
-  /** Draws on a new canvas, whatever became of the last one. */
+  /** Makes a new scene on a new canvas, and removes the last one. */
   draw(): void {
     this.#leave();
     const { stage, label, create, onScene, onState } = this.#options;
@@ -72,7 +72,7 @@ export class SceneHost {
       onState("absent");
       return;
     }
-    // A canvas that was left has its context taken away too, and reports that a moment later.
+    // The canvas before loses its context too, and says so a moment later: that is ignored.
     canvas.addEventListener("webglcontextlost", () => {
       if (canvas !== this.#canvas) return;
       canvas.style.opacity = "0";

@@ -21,15 +21,15 @@ import { whenBack } from "./whenBack";
 const FRAME_BATCH_MS = 16;
 /** How often rows are read from the store while they come by no socket. */
 const CATCH_UP_MS = 1_000;
-/** The last frame of a text comes by another way than the word that it has ended: it is waited for. */
+/** How long to wait for the last rows of a text: they come by the socket, and that it has ended by an event. */
 const LAST_FRAME_MS = 2_000;
 
-/** A whole tensor, or the rows of one that the scene has the rest of. */
+/** A whole tensor, or the missing rows of one that the scene already has. */
 type Arrival = Matrix | { address: string; added: Rows[] };
 
 /**
- * Carries tensors to the scene: what it wants from the store, and the rows of each step while a recording grows. Where a
- * recording begins like the one before it, what is known stays, and the rest alone is asked for.
+ * Brings tensors to the scene: those that it wants from the store, and the new rows of each step while a recording
+ * grows. Where a recording begins with the same tokens as the one before it, only the rows after those are read.
  */
 export class Tensors {
   readonly reader: MatrixReader;
@@ -42,24 +42,24 @@ export class Tensors {
   readonly #weights = new Map<string, Matrix>();
   #wanted: Wanted[] = [];
   #catchUpTimer: ReturnType<typeof setTimeout> | undefined;
-  /** The recording whose rows are known, and how many positions it had when it was last asked about. */
+  /** The recording whose rows are held, and how many positions it had when its tensors were last asked for. */
   #shown: TraceState | null = null;
   #askedAt = 0;
-  /** Whether rows are missing that can wait until all has been written. */
+  /** Whether rows are missing that will be read once the text has ended. */
   #owes = false;
-  /** How many of its positions were known before it. */
+  /** How many positions of `#shown` it shares with the recording before it. */
   #keptCount = 0;
-  /** How far the live rows of a recording have come. */
+  /** The recording that live rows come from, and the position after the newest of them. */
   #heard: { traceId: string; stop: number; timer: ReturnType<typeof setTimeout> | undefined } = {
     traceId: "",
     stop: 0,
     timer: undefined,
   };
-  /** Frames of a recording that has not said yet what it begins with. */
+  /** Live frames that came before it was known which rows their recording takes over. */
   #early: LiveFrame[] = [];
-  /** Up to here live rows are from before the server replaced them all, or are read from the store. */
+  /** Live rows before this position are ignored: the server has replaced them since, and the store has the new ones. */
   #replacedTo = 0;
-  /** Goes up when sites have to be asked for anew. */
+  /** Part of the key of each site's job: a higher number makes the queue read all sites again. */
   #epoch = 0;
   /** Tensors that the scene has, by name and level. */
   readonly #delivered = new Set<string>();
@@ -79,12 +79,12 @@ export class Tensors {
     whenBack(store, () => this.#queue.retry());
   }
 
-  /** Whether everything that is wanted has come, as far as it can. */
+  /** Whether every tensor that is wanted has arrived or failed. */
   get isComplete(): boolean {
     return this.#queue.waiting === 0;
   }
 
-  /** Whether some of its prompt was not known before it. */
+  /** Whether part of the prompt on screen was not held before its recording was made. */
   get isNew(): boolean {
     return this.#keptCount < (this.#shown?.prompt_count ?? 0) - 1;
   }
@@ -92,7 +92,7 @@ export class Tensors {
   want(wanted: Wanted[]): void {
     this.#wanted = wanted;
     const keys = new Set(wanted.map(keyOf));
-    // What fell out may have been dropped by the scene too.
+    // The scene may have dropped what it no longer wants.
     for (const key of this.#delivered) if (!keys.has(key)) this.#delivered.delete(key);
     this.#ask();
   }
@@ -104,13 +104,13 @@ export class Tensors {
     this.refreshRecording();
   }
 
-  /** The recording on screen is another one, has its prompt recorded, or has ended: read what is not here yet. */
+  /** Reads what is missing, after another recording was shown, its prompt was recorded, or it has ended. */
   refreshRecording(): void {
-    // First: whoever hears of the frames asks for more, and must not be given what was replaced.
+    // This comes first: the frames below make the scene ask for more, which must not be answered with old rows.
     this.#noteReplaced(this.#store.getState().trace);
     this.#frames.flush();
     const { trace } = this.#store.getState();
-    // What a recording has taken over comes with its first positions; until then the one before it stands for it.
+    // Which rows a recording has taken over is known with its first positions; until then the one before it is shown.
     const isAwaited = trace?.positions === 0 && sharedPrefix(this.#shown, trace) > 0;
     if (trace?.id === this.#shown?.id) {
       this.#shown = trace;
@@ -133,7 +133,7 @@ export class Tensors {
     }, CATCH_UP_MS);
   }
 
-  /** The scene is another one, which has nothing yet. */
+  /** Delivers everything again, to a new scene. */
   fillScene(): void {
     this.#delivered.clear();
     this.#queue.forget();
@@ -157,7 +157,7 @@ export class Tensors {
     return true;
   }
 
-  /** Where the server has read the whole text anew, nothing that is known of the recording holds any more. */
+  /** Forgets all rows of a recording whose text the server has read anew as a whole. */
   #noteReplaced(trace: TraceState | null): void {
     const shown = this.#shown;
     if (!trace || trace.id !== shown?.id || (trace.rewritten ?? 0) <= (shown.rewritten ?? 0)) return;
@@ -204,11 +204,11 @@ export class Tensors {
 
   #ask(): void {
     const { trace, anatomy, activity } = this.#store.getState();
-    // Right after a change of model the scene still wants what the last one had.
+    // Right after a change of model the scene still names tensors of the last one.
     const wanted = this.#wanted.filter(
       ({ name, kind }) => (kind === "weight" ? findWeight(anatomy, name) : findSite(anatomy, name)) !== null,
     );
-    // What is known of the recording before stays wanted while this one has nothing yet.
+    // While a new recording has no positions yet, the one before it is still read.
     const shown = this.#shown;
     this.#queue.want(
       wanted.flatMap((one): Job<Arrival>[] => {
@@ -255,7 +255,7 @@ export class Tensors {
     } else {
       if (arrival.level === 0 && findWeight(anatomy, address)) this.#weights.set(address, arrival);
       this.#scene().setMatrix(arrival);
-      // Rows that came live while the matrix was on its way are newer than it is.
+      // Rows that came live while the matrix was being read are newer.
       if (arrival.level === 0)
         this.#append(address, this.reader.rows.after(address, arrival.shape.at(-2) ?? 0));
     }

@@ -15,7 +15,7 @@ import { createModelOpener, refreshModels } from "./openModel";
 const RETRY_MS = 4_000;
 
 export interface Session extends Commands {
-  /** Shows what an address of this visit stands for, as when going back. */
+  /** Shows what the address stands for, after going back or forward in the history. */
   restore(url: UrlState): Promise<void>;
   /** Opens the page's first model and runs its first prompt, or what the address asks for. */
   begin(url: UrlState): Promise<void>;
@@ -26,7 +26,7 @@ export function connectCommands(store: AppStore, connected: ConnectedScene, ofTh
   const recorder = createRecorder(store, () => void reconnect());
   const opener = createModelOpener(store, recorder.abandon);
 
-  /** What was last in the prompt box, by model: a story and six letters to sort do not suit each other. */
+  /** The last text of the prompt box for each model: a prompt for one rarely suits another. */
   const drafts = new Map<string, string>();
 
   async function openModel(modelId: string): Promise<boolean> {
@@ -59,7 +59,7 @@ export function connectCommands(store: AppStore, connected: ConnectedScene, ofTh
       return;
     }
     recorder.forget();
-    // A prompt is read again without a word; what was drawn is kept until somebody asks for it anew.
+    // A recorded prompt is simply recorded again. A generated text stays until somebody asks for it again.
     if (trace.tokens.length === trace.prompt_count) await recorder.again();
     else await startLoad(trace.model_id).catch((error) => describeFailure(store, error));
   }
@@ -162,7 +162,7 @@ export function sceneCommands({
   };
 }
 
-/** The recording as the server knows it: one that was only out of reach for a while does, a restarted one does not. */
+/** The recording as the server has it now; null if a restarted server has it no more. */
 async function findTrace(store: AppStore, traceId: string): Promise<TraceState | "unreachable" | null> {
   try {
     const { traces } = await fetchTraces();

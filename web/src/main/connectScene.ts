@@ -16,7 +16,7 @@ import { watchVisibility } from "./watchVisibility";
 
 /** Shown in the legend while no cell is pointed at: the stream that everything reads from and writes to. */
 const LEGEND_ADDRESS = "resid_post.0";
-/** Longer than this a run does not wait to be shown. */
+/** The light waits for numbers at most this long. */
 const LONGEST_DARKNESS_MS = 1_500;
 
 export interface ConnectedScene {
@@ -72,7 +72,7 @@ export function connectScene(
     tensors.fillScene();
   }
 
-  /** Whether the page has something to say of a cell: its value, or why that is not shown. */
+  /** Whether the page can say something about a cell: its value, or why there is none. */
   function isTold(cell: Cell): boolean {
     const state = store.getState();
     return isRecorded(state, cell) || whyRefused(state.anatomy, cell.address) !== null;
@@ -80,7 +80,7 @@ export function connectScene(
 
   const light = new LightPlayer(store, scene);
 
-  /** Light that runs through empty glass explains nothing: it waits for the numbers, but not for ever. */
+  /** Set while the pass of light waits for the numbers, since without them it shows nothing. */
   let waitsForLight: ReturnType<typeof setTimeout> | undefined;
 
   function playWhenThere(): void {
@@ -147,7 +147,7 @@ export function connectScene(
     (state) => [state.trace?.id, state.trace?.rewritten, hasRecording(state), isSettled(state)],
     (state, previous) => {
       tensors.refreshRecording();
-      // A text that goes on from what is shown is no new one: its words glow as they come.
+      // A text that continues what is shown gets no pass of light: its words glow as they come.
       const isNew = tensors.isNew && (state.trace?.id !== previous.trace?.id || !hasRecording(previous));
       if (hasRecording(state) && isNew) playWhenThere();
     },

@@ -17,14 +17,14 @@ export interface Recorder {
   show(trace: TraceState): void;
   /** Makes the recording on screen once more. */
   again(): Promise<void>;
-  /** Takes up the recording on screen after the server was out of reach. */
+  /** Follows the recording on screen again, after the server was out of reach. */
   resume(trace: TraceState): void;
   stop(): Promise<void>;
-  /** Follows the recording on screen no longer; it stays until the next one is there. */
+  /** Stops following the recording on screen, which stays there until the next one. */
   leave(): void;
-  /** Lets go of the recording on screen, as when another model takes its place. */
+  /** Stops following the recording on screen and deletes it, because another model takes its place. */
   abandon(): void;
-  /** The server does not know the recording any more: what the page has of it stays. */
+  /** Notes that the server no longer has the recording. What the page holds of it stays. */
   forget(): void;
 }
 
@@ -70,7 +70,7 @@ export function createRecorder(store: AppStore, onLost: () => void): Recorder {
       }
       stopWatching();
       steps.flush();
-      // The one before is kept until the next: what begins like it takes its first positions over.
+      // The recording before is kept too: one with the same beginning takes its first positions over.
       releaseOwn(1);
       ownTraceIds.push(trace.id);
       store.setState({
@@ -139,7 +139,7 @@ export function createRecorder(store: AppStore, onLost: () => void): Recorder {
         trace,
         prompt,
         tracePrompt: prompt,
-        // What the page has a control for. The next text is to be another one, unless a seed is asked for.
+        // The page takes up what it has a control for. The seed stays free, so that the next text is another one.
         sampling: { ...DEFAULT_SAMPLING, ...filterSettings(made) },
         drawnSeed: made.seed ?? null,
         made: null,
@@ -159,7 +159,7 @@ export function createRecorder(store: AppStore, onLost: () => void): Recorder {
     async again() {
       const { trace, tracePrompt, drawnSeed, made, activity } = store.getState();
       if (!trace || activity !== "idle") return;
-      // By its ids, which no text need stand for exactly, and with what was changed in it.
+      // By token ids, since a text need not give the same ids again, and with the same interventions.
       const ids = trace.tokens.map((token) => token.id);
       await make(
         {
@@ -214,6 +214,6 @@ function settings(maxNewTokens: number, sampling: Sampling, seed: number | null)
 
 async function discard(traceId: string): Promise<void> {
   await deleteTrace(traceId).catch(() => {
-    // It may be gone already; the server's own budget drops it otherwise.
+    // A failure does no harm: it is gone already, or the server drops it once it needs the memory.
   });
 }

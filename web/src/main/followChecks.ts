@@ -6,14 +6,15 @@ import { fillAnatomy } from "../state/fillAnatomy";
 import { describeFailure } from "./describeFailure";
 import { whenBack } from "./whenBack";
 
-/** How long after the server fell silent it is asked what there is. */
+/** How long to wait after the connection dropped before asking the server again. */
 const RETRY_MS = 4_000;
 
 /**
- * Returns what starts to fill the anatomy on screen as the model's parts are checked, until it is called for another.
+ * Returns a function that follows the checks of a model and fills them into the anatomy on screen. Calling it again
+ * ends what the last call began.
  *
- * How many parts have been checked says which only for as long as the model stays loaded. So nothing is resumed after an
- * interruption: the anatomy is read again, and its checks are followed from there.
+ * Parts are checked in an order that holds only while the model stays loaded. So after an interruption the anatomy is
+ * read again, and its checks are followed from there.
  */
 export function createCheckFollower(store: AppStore): (anatomy: Anatomy) => void {
   let current = new AbortController();
@@ -40,7 +41,7 @@ export function createCheckFollower(store: AppStore): (anatomy: Anatomy) => void
     signal.addEventListener("abort", stop);
   }
 
-  /** A model that was unloaded is not loaded again for this. */
+  /** Asks again only if the model is still loaded: asking for its anatomy would load it. */
   async function askIfLoaded(modelId: string, signal: AbortSignal): Promise<void> {
     if (signal.aborted) return;
     try {

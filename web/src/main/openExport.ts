@@ -14,7 +14,7 @@ export interface Exported {
   connect(connected: ConnectedScene): Session;
 }
 
-/** A page among the files of an export: everything that looks at its recording, nothing that would need a server. */
+/** The page of an export: it can look at its one recording, and offers nothing that would need a server. */
 export function openExport(store: AppStore): Exported {
   const source = new ExportedSource(new URL("data/", document.baseURI));
   store.setState({ origin: "exported", connection: "online" });

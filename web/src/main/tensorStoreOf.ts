@@ -2,7 +2,7 @@ import type { StoreAddress } from "../data/Source";
 import type { AppState } from "../state/AppState";
 import { findSite, findWeight, whyRefused } from "../state/selectors";
 
-/** The store that a tensor on screen is in, and its shape there; null if it is not recorded yet or refused. */
+/** The Zarr store that holds a tensor of the model on screen, and its shape; null if it is not recorded or refused. */
 export function tensorStoreOf(
   state: AppState,
   name: string,

@@ -8,7 +8,7 @@ import { watchState } from "../state/watchState";
 import { describeFailure } from "./describeFailure";
 import { whenBack } from "./whenBack";
 
-/** What a distribution is asked for; another answer is right as soon as one of these is another. */
+/** Everything that the distribution depends on: it is asked for again as soon as one of these changes. */
 function questionOf(state: AppState) {
   const position = shownPosition(state);
   return [

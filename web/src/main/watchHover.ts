@@ -5,7 +5,7 @@ import { watchState } from "../state/watchState";
 import { describeFailure } from "./describeFailure";
 import { tensorStoreOf } from "./tensorStoreOf";
 
-/** A pointer on its way somewhere passes many cells. */
+/** A value is read once the pointer has rested this long: on its way it passes many cells. */
 const DEBOUNCE_MS = 90;
 
 /** Reads the value of the cell under the pointer where the page holds only a coarser picture of its matrix. */

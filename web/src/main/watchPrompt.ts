@@ -6,7 +6,7 @@ import { watchState } from "../state/watchState";
 import { describeFailure } from "./describeFailure";
 import { whenBack } from "./whenBack";
 
-/** Typing faster than this asks once. */
+/** The tokens are asked for once typing has paused this long. */
 const DEBOUNCE_MS = 120;
 
 /** Keeps the tokens of the prompt box up to date; typing itself never waits. */

@@ -26,7 +26,7 @@ export function watchSelection(store: AppStore, source: Source, reader: MatrixRe
 
   async function readMatrix(): Promise<void> {
     const state = store.getState();
-    // A recording that goes on from the one shown has its first positions in a moment.
+    // The new recording has no positions yet. What is shown stays until it has.
     const isAwaited = state.trace?.positions === 0 && !isSettled(state);
     if (isAwaited && state.inspected.value && state.inspected.value.address === state.selection?.address)
       return;
@@ -92,7 +92,10 @@ export function watchSelection(store: AppStore, source: Source, reader: MatrixRe
     }
   }
 
-  /** What was read in another recording holds in this one as far as they begin alike; of rows replaced since, nothing. */
+  /**
+   * Empties what no longer holds for the recording on screen: everything that depends on tokens which it does not share
+   * with the one before, and everything at all if the server has replaced its rows.
+   */
   function letGo(state: AppState, previous: AppState): void {
     const kept = sharedPrefix(previous.trace, state.trace);
     const { address, index } = state.selection ?? { address: "", index: [] };
@@ -115,7 +118,7 @@ export function watchSelection(store: AppStore, source: Source, reader: MatrixRe
   watchState(store, (state) => [state.trace?.id, state.trace?.rewritten], letGo);
   watchState(
     store,
-    // While tokens are being written the matrix stays as it was; reading it for each would never end.
+    // The matrix is not read again for each new token, but once when the text has ended.
     (state) => [
       state.selection?.address,
       state.trace?.id,
@@ -138,7 +141,7 @@ export function watchSelection(store: AppStore, source: Source, reader: MatrixRe
       state.trace?.id,
       state.trace?.rewritten,
       state.selection !== null && isRecorded(state, state.selection),
-      // A run that failed at once records nothing any more that an explanation could be kept for.
+      // A run that failed before it recorded anything: the explanation of the one before goes.
       isSettled(state) && !hasRecording(state),
     ],
     () => void explain(),

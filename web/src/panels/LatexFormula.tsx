@@ -7,7 +7,7 @@ interface FormulaProps {
 
 const Typeset = lazyPart<FormulaProps>(() => import("./Typeset"), {
   coming: () => <span className="formula-coming" />,
-  // Without its typesetter a formula can still be read.
+  // If the typesetter cannot be loaded, the LaTeX itself is shown.
   failed: ({ latex }) => <code className="formula mono">{latex}</code>,
 });
 

@@ -1,7 +1,7 @@
 import type { AppStore } from "../state/createAppStore";
 import { SHEETS_QUERY } from "./useMediaQuery";
 
-/** Opens the outline, as a panel or as a sheet, and moves the focus into it: keys are how it is mostly used. */
+/** Opens the outline, as a panel or as a sheet, and moves the focus into it, since it is mostly used with keys. */
 export function openOutline(store: AppStore): void {
   if (window.matchMedia(SHEETS_QUERY).matches) store.setState({ sheet: "outline" });
   else store.setState(({ panels }) => ({ panels: { ...panels, outline: true } }));

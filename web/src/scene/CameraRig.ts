@@ -12,18 +12,18 @@ const PITCH_LIMIT = 1.45;
 const YAW_LIMIT = 1.5;
 /** Room around the model when it is fitted, in pixels. */
 const MARGIN_PX = 18;
-/** Room between the edge of what is free and what has to be seen, in pixels. */
+/** What has to be seen keeps at least this distance from panels and edges, in pixels. */
 const REVEAL_PX = 40;
 
-/** What a picture of a world is made with: a pose, and where in the window its target stands. */
+/** What decides a picture: a pose, and where in the window its target stands. */
 interface Framing {
   pose: Pose;
   offset: View["offset"];
 }
 
 /**
- * The camera and where it is going. Knows no events. Panels that come and go do not move what is seen: they say what is
- * free, and the next flight goes there.
+ * The camera, and the flight that it is on. Knows no events. Panels that open or close do not move the picture: they
+ * change `insets`, the part of the window that they cover, and the next flight goes to the middle of what is left free.
  */
 export class CameraRig {
   readonly camera = new PerspectiveCamera((FIELD_OF_VIEW * 180) / Math.PI, 1, 1, 1e5);
@@ -108,7 +108,9 @@ export class CameraRig {
     this.jump({ pose, offset: this.centre });
   }
 
-  /** Moves the picture, no further than it takes, until what stands (or will) at this pixel is well within what is free. */
+  /**
+   * Moves the picture just so far that what stands at this pixel, once a flight has ended, is not covered by a panel.
+   */
   reveal(at: { x: number; y: number }): void {
     const { left, right, top, bottom } = this.insets;
     const { pose, offset } = this.goal;
@@ -133,7 +135,7 @@ export class CameraRig {
   }
 
   private fly(to: Framing): void {
-    // One that goes nowhere would draw frames of nothing new.
+    // A flight that changes nothing would draw frames for nothing.
     if (isSame(to, this.goal)) return;
     if (this.reducedMotion) this.jump(to);
     else this.flight = { from: { pose: this.pose, offset: this.offset }, to, start: null };
@@ -165,7 +167,7 @@ export class CameraRig {
     };
   }
 
-  /** Moves what is at the target by so many pixels. */
+  /** Moves the picture by so many pixels, measured at the depth of the target. */
   pan(dx: number, dy: number): void {
     this.take();
     const { right, up } = axesOf(this.pose);
@@ -174,7 +176,7 @@ export class CameraRig {
     this.pose = { ...this.pose, target };
   }
 
-  /** Comes nearer (factor < 1) or goes away, keeping what is under the pixel in place. */
+  /** Zooms in (factor < 1) or out, keeping what is under the pixel in place. */
   zoom(factor: number, x: number, y: number): void {
     this.take();
     const distance = clamp(this.pose.distance * factor, this.limits.near, this.limits.far);

@@ -1,10 +1,12 @@
 import type { Vec3 } from "../layout/Vec3";
 
+/** A thread of light: a cubic curve of constant width on the screen. */
 export interface Curve {
   points: readonly [Vec3, Vec3, Vec3, Vec3];
+  /** When the pass of light reaches its two ends, as fractions of the whole. */
   order: readonly [number, number];
   widthPx: number;
-  /** 0..1 */
+  /** How bright it is, 0..1. */
   strength: number;
   /** The token whose thread it is; -1: none. */
   token: number;

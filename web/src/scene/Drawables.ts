@@ -7,7 +7,7 @@ import { detailedBlocks } from "./visiblePlates";
 const FLOW_STRENGTH = 0.3;
 const SHARED_STRENGTH = 0.2;
 
-/** What of a layout is drawn from here: whole blocks where they are large enough, else their stream alone. */
+/** The part of a layout that is drawn from this view: blocks that are large enough in full, others as their stream. */
 export interface Drawables {
   /** Changes when the set does. */
   key: string;

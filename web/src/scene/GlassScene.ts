@@ -36,7 +36,7 @@ import { World } from "./World";
 const PIXEL_RATIO_MAX = 2;
 /** Tiles show their ids once their text is this large on the screen. */
 const ID_PX = 30;
-/** Reasons to draw that come many times a second while a hand moves. */
+/** Reasons to draw that come many times a second while somebody moves the camera or the slider of light. */
 const IN_MOTION = new Set(["camera", "scrub"]);
 /** `focus` leaves this much around what it shows. */
 const FOCUS_ROOM = 1.35;
@@ -88,7 +88,7 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
   let token = -1;
   let arriving: Light["arriving"] = null;
   let lineCount = 0;
-  /** Whether a click chose what is selected: panels then leave it where it is. */
+  /** Whether the selected cell was chosen by a click: it then stays under the pointer when panels open. */
   let clicked = false;
   const stale = { layout: true, parts: true };
 
@@ -104,7 +104,7 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
     stale.layout = false;
     stale.parts = true;
     const before = world.layout;
-    // A narrow page is another page, with another world: one begins again with all of it.
+    // A narrow window has another layout, so nothing that was moved or clicked in the last one counts.
     if (world.isForeign(rig.width)) rig.moved = clicked = false;
     world.place(anatomy, tokens, rig.width, (text) => atlas.measure(text));
     if (world.layout !== before) drawables = NOTHING;
@@ -116,7 +116,7 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
   function frame({ flies }: { flies: boolean }): void {
     if (!world.layout || rig.moved || clicked) return;
     const pose = rig.poseFor(fitPoints(world.layout, world.tiles));
-    // Where there is nothing yet to follow with the eye, it simply stands there.
+    // Before anything is recorded there is nothing to follow with the eye, so the camera jumps.
     if (flies && positions > 0) rig.flyTo(pose);
     else rig.jumpTo(pose);
   }
@@ -219,7 +219,7 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
     options.onWanted(next);
   }
 
-  /** Where frames are dear, a new column appears without a glow: the machine may be the one that is generating. */
+  /** Where frames are slow, a new column appears without a glow: this machine may also be running the model. */
   function freshen(column: number): void {
     if (!fidelity.isSlow) light.freshen(column);
   }
@@ -230,7 +230,7 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
     return pickCell(rayAt(rig.view, at.x, at.y), drawables.plates);
   }
 
-  /** The cell there, unless it belongs to a token that the model has not read yet; of what is opaque, any. */
+  /** The cell at this pixel; null if it belongs to a token that is not recorded yet. Opaque plates give any cell. */
   function cellAt(at: { x: number; y: number }): Cell | null {
     const hit = pickAt(at);
     if (!hit || hit.plate.refused) return hit?.cell ?? null;
@@ -340,7 +340,7 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
       const grew = kept >= tokens.length;
       if (!grew && kept > 0) store.keepRows(kept, columnsFor(next.length), (name) => sites.has(name));
       else if (!grew) store.clear((name) => !sites.has(name));
-      // What is kept was computed alike for the recording that is shown now.
+      // The values that stay are the same in the recording that is shown now.
       const known = Math.max(recorded, Math.min(kept, positions));
       if (known !== positions) wanted.forget();
       if (grew && known > positions && positions > 0) freshen(known - 1);

@@ -57,7 +57,7 @@ export class GlyphAtlas {
         cutoff: 0.35,
       });
     this.writers = { sans: writer("sans"), mono: writer("mono") };
-    // Until a font arrives the browser draws with another: then every glyph must be drawn again.
+    // Before a font has loaded the browser draws with another one, so every glyph is drawn again when it has.
     document.fonts.addEventListener("loadingdone", this.forget);
     this.request("Mia 0123456789");
   }
@@ -82,7 +82,7 @@ export class GlyphAtlas {
     let parts = this.segments.get(text);
     if (!parts) {
       parts = [...this.segmenter.segment(text)].map((part) => part.segment);
-      // Tokens are short and of one script: those written from right to left are laid out from their end.
+      // A token is short and in one script, so one that is written from right to left is simply reversed.
       if (RIGHT_TO_LEFT.test(text)) parts.reverse();
       if (this.segments.size > 5000) this.segments.clear();
       this.segments.set(text, parts);

@@ -18,7 +18,7 @@ const SIZE_PX: Record<Label["role"], number> = {
   head: 10.5,
   weight: 10.5,
 };
-/** How high a drawable must stand on the screen before its name is worth the ink. */
+/** The height on the screen, in pixels, from which a drawable gets its name. */
 const RISE_PX: Record<Label["role"], number> = {
   title: 30,
   token: 0,
@@ -31,7 +31,7 @@ const RISE_PX: Record<Label["role"], number> = {
 const LABELS_MAX = 140;
 /** Numbers stand in cells from this height on. */
 const NUMBER_CELL_PX = 15;
-/** Above this share of its scale a cell is brighter than the ink on it. */
+/** A cell whose value is above this share of its scale is so bright that text on it has to be dark. */
 const BRIGHT_SHARE = 0.55;
 const NUMBER_MIN_PX = 7.5;
 const NUMBERS_MAX = 260;
@@ -99,7 +99,7 @@ export function writeLabels(
   return placeLabels(candidates, LABELS_MAX).map((index) => (candidates[index] as { line: TextLine }).line);
 }
 
-/** As much of a text as fits into so many ems. */
+/** The text, cut off with an ellipsis where it is wider than so many ems. */
 function shorten(text: string, ems: number, face: Face, atlas: GlyphAtlas): string {
   const parts = atlas.split(text);
   const full = atlas.measure(text, face);
@@ -125,7 +125,7 @@ export function writeNumbers(
     const cellWidth = length(plate.right) / plate.columns.count;
     const cellHeight = length(plate.down) / plate.rows.count;
     const middle = project(view, pointAt(plate, 0.5, 0.5));
-    // A plate of which one is inside has its centre far off: judge by the nearest distance it can have.
+    // The middle of a plate that the camera is close to can be far away, so its nearest possible distance counts.
     const nearest = Math.max(
       view.pose.distance * 0.6,
       (middle?.depth ?? view.pose.distance) - length(plate.right),
@@ -152,7 +152,7 @@ export function writeNumbers(
           text: formatCell(value),
           face: "mono",
           at: pointAt(plate, u, v + (0.34 * em) / length(plate.down)),
-          // On a bright cell the ink is the backdrop's: light on light cannot be read.
+          // Text on a bright cell has the colour of the backdrop, since light on light cannot be read.
           color: isBright ? palette.backdrop : palette.text,
           alpha: 1,
           align: "center",
@@ -166,7 +166,7 @@ export function writeNumbers(
   return lines;
 }
 
-/** The run of columns and rows that can be on the screen: where the rays through its corners and edges meet the plate. */
+/** The columns and rows that can be on the screen: where rays through its corners and edges meet the plate. */
 function visibleCells(
   plate: Plate,
   view: View,

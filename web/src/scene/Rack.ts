@@ -9,7 +9,7 @@ import type { Slab } from "./Slab";
 import type { TextLine } from "./TextLine";
 import { tileText } from "./tileText";
 
-/** More threads than this are a curtain: only the one in question is drawn. */
+/** With more tokens than this only the thread of the lit token is drawn, since all would hide what is behind. */
 const THREADS_MAX = 160;
 const TILE_DEPTH = 5;
 /** Tiles light one after the other in the first moments of the pass of light. */
@@ -95,7 +95,7 @@ export function buildRack(
   return parts;
 }
 
-/** Where a new tile is between the skyline, where its word was chosen, and its place among the tokens. */
+/** Where a new tile is on its way from the skyline, where its word was chosen, to its place among the tokens. */
 function flightOf(place: TilePlace, layout: Layout, share: number): Vec3 {
   const from: Vec3 = [-place.width / 2, layout.skyline.corner[1] - layout.skyline.height * 0.4, 0];
   return [0, 1, 2].map((axis) => {

@@ -11,7 +11,7 @@ export interface SceneOptions {
   /** `at` is in CSS pixels from the canvas' top left corner. */
   onHover(cell: Cell | null, at: { x: number; y: number }): void;
   onSelect(cell: Cell | null): void;
-  /** Called when the set changes: the data layer fetches just that. */
+  /** Called when another set of tensors can be seen: the data layer fetches these. */
   onWanted(names: Wanted[]): void;
 }
 
@@ -31,8 +31,8 @@ export interface Scene {
   /** The same model, more of it checked: nothing moves, and nothing that is shown is lost. */
   fillAnatomy(anatomy: Anatomy): void;
   /**
-   * `positions` counts the tokens whose activations are recorded; the values of the first `kept` tokens stay, also where
-   * they are another recording's that begins alike.
+   * `positions` counts the tokens whose activations are recorded. The values of the first `kept` tokens stay, even if
+   * they came from another recording, which begins with the same tokens.
    */
   setTokens(tokens: Token[], promptCount: number, positions: number, kept: number): void;
   setMatrix(matrix: Matrix): void;
@@ -45,7 +45,7 @@ export interface Scene {
   /** Lines from the selected cell to what it was computed from. */
   operands(cells: Cell[]): void;
   fit(): void;
-  /** Brings all that these name into view, as near as it fits; the whole model where they name nothing. */
+  /** Moves the camera so that these tensors fill the view; without any, the whole model does. */
   focus(addresses: string[]): void;
   /** The pass of light, from the tokens to the prediction. */
   play(durationSecs?: number): void;
@@ -53,8 +53,8 @@ export interface Scene {
   setTheme(theme: PaletteName): void;
   setReducedMotion(reduced: boolean): void;
   /**
-   * CSS pixels that panels cover. The first camera shows everything within what is free; one that a person has moved, or
-   * that shows what was just clicked, stays, and moves only as far as a panel would hide the selected cell.
+   * Until somebody moves the camera or clicks a cell, the whole model is fitted into what panels leave free. After that
+   * the camera stays, and moves only if a panel would hide the selected cell.
    */
   setInsets(insets: Insets): void;
   /** Where a cell's middle stands now, in CSS pixels from the canvas' top left corner; null if it is not drawn. */

@@ -10,7 +10,7 @@ import { skylineBars } from "./skylineBars";
 import type { TextLine } from "./TextLine";
 import { tileTexts } from "./tileText";
 
-/** Even a certain word leaves room above its bar. */
+/** The height of the bar of a certain word, as a share of the room there is. */
 const FULL = 0.94;
 
 export interface SkylineParts {
@@ -42,7 +42,7 @@ export function buildSkyline(
     const middle = slot * pitch;
     const x = middle - own / 2;
     const tall = Math.max(size * 0.16, height * FULL * candidate.probability);
-    // However unlikely it was, the chosen word is what happened.
+    // The chosen word is always fully lit, however unlikely it was.
     const light = pruned ? 0.22 : 0.3 + 0.7 * (chosen ? 1 : Math.sqrt(candidate.probability));
     parts.slabs.push({
       corner: [x, ground, 0],
@@ -98,7 +98,7 @@ export function buildSkyline(
   return parts;
 }
 
-/** Says that between two bars there are words that have none. */
+/** Dots between two bars, where there are words without a bar. */
 function gapBeside(x: number, ground: number, size: number, palette: Palette): TextLine {
   return {
     text: "…",
@@ -112,7 +112,7 @@ function gapBeside(x: number, ground: number, size: number, palette: Palette): T
   };
 }
 
-/** Two digits are what a glance can hold; the inspector has the rest. */
+/** A probability in per cent with at most two digits; the inspector shows it exactly. */
 export function percent(probability: number): string {
   const value = probability * 100;
   if (value >= 99.95) return "100%";

@@ -13,5 +13,6 @@ export interface Slab {
   light: number;
   /** How bright its edges are, 0..1. */
   edge: number;
+  /** When the pass of light reaches it, as a fraction of the whole. */
   order: number;
 }

@@ -1,6 +1,7 @@
 import type { Color } from "three";
 import type { Vec3 } from "../layout/Vec3";
 
+/** One of the two fonts. */
 export type Face = "sans" | "mono";
 
 /** A line of text: on the screen (`sizePx`, at a point) or in the world (`right` and `up` are one em). */

@@ -9,18 +9,18 @@ export interface Palette {
   backdropEdge: Color;
   glass: Color;
   edge: Color;
-  /** Colours at a third, two thirds and the whole of the scale; zero is clear. The inspector's heat map has the same. */
+  /** Colours at a third, two thirds and the whole of the scale; zero is clear. The heat map has the same. */
   positive: Ramp;
   negative: Ramp;
   probability: Ramp;
-  /** What weights are etched with: positive, negative. */
+  /** The colours of positive and negative weights. */
   weight: [Color, Color];
   refused: Color;
   selection: Color;
   text: Color;
   quietText: Color;
   thread: Color;
-  /** How much a bright value hides what is behind it: little where light adds up, all where ink does. */
+  /** How much a bright value hides what is behind it: little in the dark theme, all in the light one. */
   opacity: number;
   body: number;
   /** How much of the glass colour a clear plate shows. */

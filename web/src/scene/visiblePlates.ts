@@ -9,12 +9,12 @@ import type { Wanted } from "./Wanted";
 const FEW_BLOCKS = 14;
 /** A block smaller than this on the screen is drawn as its stream alone. */
 const DETAIL_PX = 34;
-/** Every head asks for as many pixels more: a card smaller than that shows nothing. */
+/** Each head raises `DETAIL_PX` by this: with many heads, their cards would be too small to show anything. */
 const HEAD_PX = 0.7;
-/** Weights are quiet: fetched once they are more than a few pixels. */
+/** From which size on the screen the values of a weight, or of a site, are fetched. */
 const WEIGHT_PX = 7;
 const SITE_PX = 2;
-/** Below so many cells a weight is not worth a level of its own; from afar, half its detail is as good as all of it. */
+/** A weight of fewer cells is always fetched in full; of a larger one, a cell may be this many pixels wide. */
 const WEIGHTS = { small: 1 << 11, cellPx: 2 };
 
 /** The blocks to draw with all that is in them. */

@@ -27,14 +27,14 @@ export interface LiveTokens extends Loadable<PromptToken[]> {
   prompt: string;
 }
 
-/** What somebody else's recording was given. Its tokens need not be those that its text has. */
+/** The prompt of a recording that somebody else made. Its tokens may differ from those its text would have now. */
 export interface LinkedPrompt {
   modelId: string;
   text: string;
   tokens: Token[];
 }
 
-/** A model on its way: the one on screen stays until it is ready. */
+/** A model that is being loaded; the one on screen stays until it is ready. */
 export interface Opening {
   modelId: string;
   progress: LoadProgress | null;
@@ -65,14 +65,14 @@ export interface LegendScale {
   address: string;
 }
 
-/** A distribution with the token that it follows, of one position of one recording: they are never shown apart. */
+/** A distribution together with its recording and the token that it follows. */
 export interface ShownDistribution extends Distribution {
   traceId: string;
   after: Token;
 }
 
 export type Activity = "idle" | "starting" | "recording" | "generating" | "stopping";
-/** "absent": the browser has no WebGL 2; "lost": it took the context back for good; "resting": nobody sees the frame. */
+/** "absent": there is no WebGL 2; "lost": the context was taken away for good; "resting": nobody sees the frame. */
 export type SceneState = "drawn" | "absent" | "lost" | "resting";
 export type ThemeChoice = "system" | "dark" | "light";
 export type Theme = "dark" | "light";
@@ -105,20 +105,20 @@ export interface AppState {
   tracePrompt: string | null;
   /** The seed the recording on screen was generated with; null if it is the prompt alone. */
   drawnSeed: number | null;
-  /** What else it was made with; null if the page did not make it. */
+  /** The other settings that it was made with; null if the page did not make it. */
   made: Made | null;
   /** The recording on screen, if somebody else made it (a notebook, another program) and the link names it. */
   linkedTraceId: string | null;
   linkedPrompt: LinkedPrompt | null;
-  /** The server was started anew and has no more of the recording on screen than the page itself. */
+  /** The server was restarted and no longer has the recording on screen. What the page holds of it stays. */
   forgotten: boolean;
   /** By the position the token stands at. */
   steps: Readonly<Record<number, Step>>;
   runError: string | null;
 
-  /** Null follows the last recorded position. */
+  /** The selected position; null stands for the last recorded one. */
   position: number | null;
-  /** "loading" also while a newer position is asked for than the value's own. */
+  /** "loading" also while `value` is that of an earlier question. */
   distribution: Loadable<ShownDistribution>;
 
   hover: Hover | null;

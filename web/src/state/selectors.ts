@@ -4,13 +4,13 @@ import { isTokenAxis } from "../protocol/isTokenAxis";
 import type { Anatomy, Site, Token, TraceState, Weight } from "../protocol/schema.generated";
 import type { AppState } from "./AppState";
 
-/** The position whose next-token distribution is shown: the selected one, else the one the newest token was drawn at. */
+/** The position whose distribution is shown: the selected one, else the one that the newest token was drawn at. */
 export function shownPosition(state: AppState): number | null {
   const { trace, position } = state;
   if (!trace || trace.positions === 0) return null;
   const last = trace.positions - 1;
   if (position !== null) return Math.min(position, last);
-  // A finished text may be recorded to its very end; what would follow an end is no answer to anything.
+  // A finished text may be recorded up to its end token; what would follow that is of no interest.
   const wasWritten = isEnded(trace) && trace.tokens.length > trace.prompt_count;
   return wasWritten ? Math.min(trace.tokens.length - 2, last) : last;
 }
@@ -21,11 +21,11 @@ export function hasRecording(state: AppState): boolean {
 
 const TEXTS = new WeakMap<AppState["steps"], string>();
 
-/** What the model wrote, whole characters only; not the tokens joined, which a character may be spread over. */
+/** What the model wrote. The server sends whole characters; joined tokens could break one that spans several. */
 export function writtenText({ steps }: AppState): string {
   let text = TEXTS.get(steps);
   if (text === undefined) {
-    // In the order of their positions, as every object keeps such keys.
+    // Objects keep numeric keys in ascending order, which here is the order of positions.
     text = Object.values(steps)
       .map((step) => step.text)
       .join("");
@@ -127,7 +127,7 @@ export function whyNotInspected(state: AppState, { address, index }: Cell): NotI
   if (reason !== null) return { key: "refused", address, reason };
   const { axes, shape } = found;
   if (index.length !== axes.length) return { key: "indices", address, number: axes.length };
-  // What is still being recorded may yet come to the index.
+  // The recording may still grow as far as this index.
   const positions = trace && isEnded(trace) && trace.positions > 0 ? trace.positions : Infinity;
   const sizes = shape.map((size) => size ?? positions);
   const at = index.findIndex((each, axis) => each >= (sizes[axis] ?? 0));

@@ -1,9 +1,9 @@
 import type { TraceState } from "../protocol/schema.generated";
 
 /**
- * How many tokens two recordings have in common from the start, computed alike: what a causal model makes of them is the
- * same, up to rounding. 0 for recordings of different models, changed by interventions, or of which one has been read anew
- * as a whole, which made its rows others.
+ * How many tokens two recordings share from the start; a causal model computes the same for them, up to rounding.
+ * It is 0 if the models differ, if interventions changed either, or if the server has read one of them anew as a
+ * whole, since that changes its rows.
  */
 export function sharedPrefix(one: TraceState | null, other: TraceState | null): number {
   if (!one || !other) return 0;
@@ -16,8 +16,8 @@ export function sharedPrefix(one: TraceState | null, other: TraceState | null): 
 }
 
 /**
- * How many positions of `shown` another recording has to the bit, because one of them, or both, took them over: of a
- * recording that the page holds, these need not be read again.
+ * How many positions of `shown` the other recording has bit for bit, because one took them over from the other, or both
+ * from a third. The page need not read them again.
  */
 export function sharedRows(shown: TraceState | null, other: TraceState): number {
   // What was taken over from a recording, or by one, is not what it holds since.

@@ -2,7 +2,7 @@ import type { Cell } from "../layout/Cell";
 import type { AppState } from "./AppState";
 import { DEFAULT_MAX_NEW_TOKENS, DEFAULT_SAMPLING } from "./createAppStore";
 
-/** The part of the state that a link carries. `drawnSeed` says that the recording was generated, and how to do so again. */
+/** The part of the state that a link carries. With a `drawnSeed` a text is generated, else the prompt alone is run. */
 export interface UrlState {
   /** A recording that is there already; it brings its model and its prompt along. */
   traceId: string | null;
@@ -36,7 +36,7 @@ export function writeUrl(state: AppState, modelId: string | null): string {
   const isMadeAgain = state.origin === "live" && state.linkedTraceId === null;
   const parts: [string, string | null][] = [
     ["trace", state.linkedTraceId],
-    // An export holds one recording, and so does a link to one; there is nothing to say about how to make it again.
+    // An export and a link to a recording already say which one it is, so how to make it again is left out.
     ...(isMadeAgain ? whatRan : []),
     ["position", differs(state.position, null)],
     ["cell", state.selection ? `${state.selection.address}:${state.selection.index.join(",")}` : null],
@@ -54,7 +54,7 @@ export function asMade(state: AppState): AppState {
   return { ...state, prompt: state.tracePrompt, ...state.made };
 }
 
-/** What makes it another view, and not the same one a little further: the model, the recording, the matrix inspected. */
+/** What an entry of the browser's history stands for: the model, the recording and the inspected matrix. */
 export function placeOf(state: AppState, modelId: string): string {
   const { linkedTraceId, tracePrompt, drawnSeed, made, selection } = state;
   const recording = linkedTraceId ?? [tracePrompt, drawnSeed, drawnSeed === null ? null : made];

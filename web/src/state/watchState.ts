@@ -4,8 +4,8 @@ import type { AppStore } from "./createAppStore";
 /**
  * Calls back whenever what `select` picks changes: once for each change, in the order of the picked values.
  *
- * `previous` is the state that this watcher was last told of. The store's own is another where a watcher before this one
- * answered the change with a change: what was picked would be the same in both.
+ * `previous` is the state that this watcher was last told of. The state that the store itself passes can be a later
+ * one: where another watcher has answered a change with a second one, it already holds the first.
  */
 export function watchState<Picked extends readonly unknown[]>(
   store: AppStore,

@@ -67,7 +67,7 @@ function Comparison({ explanation }: { explanation: Explanation }) {
   );
 }
 
-/** Decoding token by token rounds otherwise than one forward; how much of that was met is never hidden. */
+/** Decoding token by token rounds differently from one forward. This states the largest difference that was met. */
 function BatchedDifference({ explanation }: { explanation: Explanation }) {
   const { t } = useTranslation();
   const { known, decoded } = useApp(({ trace }) => ({

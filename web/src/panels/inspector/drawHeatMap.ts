@@ -50,7 +50,7 @@ export function drawHeatMap(
 ): void {
   const ink = INKS[picture.theme];
   context.clearRect(0, 0, view.width, view.height);
-  // Without this the face joins the letters of tokens such as <|bos|> to arrows.
+  // The font has ligatures, which would turn tokens such as <|bos|> into arrows.
   context.textRendering = "optimizeSpeed";
   const shown = shownCells(picture, view);
   drawCells(context, picture, view, shown);
@@ -228,7 +228,7 @@ function drawCrosshair(
     };
   }
 
-  /** Around the cell, not over it: its colour stays to be seen. */
+  /** The frame is drawn around the cell, so that its colour can be seen. */
   function frame(cell: PlaneCell, colour: string, width: number): void {
     const { x, y } = cornerOf(cell);
     context.strokeStyle = colour;
