@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import plain_llama
 import pytest
 import torch
 from tiny import read_model
@@ -15,6 +16,8 @@ from glassformer.compute.linear import own_products
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "real_model.py"
 UNAVAILABLE = 75
+# A block that makes a cell so many times larger than any it read writes massive activations (Sun et al. 2024).
+MASSIVE = 5.0
 TEXT = "The capital of Spain is Madrid. The capital of France is"
 
 
@@ -69,3 +72,16 @@ def token_ids(plain: Any, folder: Path) -> list[int]:
 
     ids: list[int] = AutoTokenizer.from_pretrained(folder)(TEXT)["input_ids"]
     return ids
+
+
+@pytest.fixture(scope="session")
+def blocks(plain: Any, token_ids: list[int]) -> list[int]:
+    """The first, a middle and the last block, and those with massive activations."""
+    last = plain.config.num_hidden_layers - 1
+    found = plain_llama.run(plain, token_ids, range(last + 1))
+    largest = [float(found[f"resid_pre.{number}"].abs().max()) for number in range(last + 1)]
+    largest.append(float(found[f"resid_post.{last}"].abs().max()))
+    massive = [number for number in range(last + 1) if largest[number + 1] > MASSIVE * largest[number]]
+    assert massive
+    assert max(largest) > 1000 * float(found[f"resid_post.{last // 2}"].abs().median())
+    return sorted({0, last // 2, last, *massive})

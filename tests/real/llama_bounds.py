@@ -64,15 +64,14 @@ def grow(count: int) -> float:
 def expect(model: Any, number: int, sites: dict[str, Tensor]) -> dict[str, Known]:
     """The sites of a block by point, each from the nearest sites that the same run recorded, with its error's bound.
 
-    `sites` are by point: k and v [kv_head, key, d_head] of all positions so far, the others of the last ones.
+    `sites` are by point, all of the same positions, the first one on. Queries, keys and values that were not recorded
+    are taken from what attention read, with their bounds.
     """
     block, config = model.model.layers[number], model.config
     attention, mlp, unit = block.self_attn, block.mlp, STORED[model.dtype]
     given = {point: exactly(cells) for point, cells in sites.items()}
-    rows = len(sites["resid_pre"])
     found = {"attn_in": normalise(given["resid_pre"], block.input_layernorm, unit)}
-    keys = sites["k"].shape[1]
-    positions = torch.arange(keys - rows, keys)[None]
+    positions = torch.arange(len(sites["resid_pre"]))[None]
     tables = [
         exactly(table[0]) for table in model.model.rotary_emb(torch.zeros(1, 1, dtype=model.dtype), positions)
     ]
@@ -81,8 +80,9 @@ def expect(model: Any, number: int, sites: dict[str, Tensor]) -> dict[str, Known
         heads = flat.map(lambda cells: cells.unflatten(-1, (-1, config.head_dim)).transpose(0, 1))
         found[role] = heads if role == "v" else rotate(heads, *tables, unit)
     groups = config.num_attention_heads // config.num_key_value_heads
-    key, value = (given[role].map(lambda cells: cells.repeat_interleave(groups, 0)) for role in ("k", "v"))
-    found["attn_scores"], shares = attend(given["q"], key)
+    query, key, value = (given.get(role, found[role]) for role in ("q", "k", "v"))
+    key, value = (one.map(lambda cells: cells.repeat_interleave(groups, 0)) for one in (key, value))
+    found["attn_scores"], shares = attend(query, key)
     found["attn_probs"] = shares
     found["z"] = (shares.stored(unit) @ value).stored(unit)
     mixed = given["z"].map(lambda cells: cells.transpose(0, 1).flatten(1))

@@ -13,21 +13,6 @@ import glassformer
 pytestmark = pytest.mark.real
 
 FORMED = ("attn_scores", "attn_probs")
-# A block that makes a cell so many times larger than any it read writes massive activations (Sun et al. 2024).
-MASSIVE = 5.0
-
-
-@pytest.fixture(scope="session")
-def blocks(plain: Any, token_ids: list[int]) -> list[int]:
-    """The first, a middle and the last block, and those with massive activations."""
-    last = plain.config.num_hidden_layers - 1
-    found = plain_llama.run(plain, token_ids, range(last + 1))
-    largest = [float(found[f"resid_pre.{number}"].abs().max()) for number in range(last + 1)]
-    largest.append(float(found[f"resid_post.{last}"].abs().max()))
-    massive = [number for number in range(last + 1) if largest[number + 1] > MASSIVE * largest[number]]
-    assert massive
-    assert max(largest) > 1000 * float(found[f"resid_post.{last // 2}"].abs().median())
-    return sorted({0, last // 2, last, *massive})
 
 
 def read(trace: glassformer.Trace, address: str) -> Tensor:
