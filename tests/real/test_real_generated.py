@@ -11,8 +11,8 @@ from llama_bounds import check, expect
 from torch import Tensor
 
 import glassformer
-from glassformer.engine.generation import decode
-from glassformer.engine.request import GenerationRequest
+from glassformer.engine.decoding import decode
+from glassformer.engine.generation_request import GenerationRequest
 from glassformer.notebook.session import SESSION
 from glassformer.protocol.frames import decode_frame
 from glassformer.protocol.messages import Sampling

@@ -6,15 +6,15 @@ import torch
 from tracing import VOCAB, tiny_model
 
 from glassformer.anatomy.checkup import build_anatomy
-from glassformer.engine.generation import decode
-from glassformer.engine.request import GenerationRequest
+from glassformer.engine.decoding import decode
+from glassformer.engine.generation_request import GenerationRequest
 from glassformer.protocol.frames import decode_frame
 from glassformer.protocol.messages import Sampling
-from glassformer.run.store import TraceStore
+from glassformer.run.run_store import RunStore
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-def test_a_live_pattern_is_what_is_read_afterwards(store: TraceStore, dtype: torch.dtype) -> None:
+def test_a_live_pattern_is_what_is_read_afterwards(store: RunStore, dtype: torch.dtype) -> None:
     loaded = tiny_model("llama")
     loaded.model.to(dtype)
     loaded.anatomy = build_anatomy(loaded)
