@@ -16,7 +16,7 @@ from glassformer.engine.generation_request import GenerationRequest
 from glassformer.notebook.session import SESSION
 from glassformer.protocol.frames import decode_frame
 from glassformer.protocol.messages import Sampling
-from glassformer.run.run import Trace
+from glassformer.run.run import Run
 
 pytestmark = pytest.mark.real
 
@@ -30,7 +30,7 @@ Frames = list[dict[str, Tensor]]
 
 def write(
     model: glassformer.Model, token_ids: list[int], points: Sequence[str], blocks: Sequence[int]
-) -> tuple[Trace, Frames]:
+) -> tuple[Run, Frames]:
     """Write greedily while somebody watches `points` of `blocks`, as far as they are served."""
     trace = SESSION.store.create(model.loaded, token_ids, len(token_ids))
     frames: Frames = []
