@@ -2,7 +2,7 @@
 
 The model's own forward makes the masks, rotary tables and positions; blocks that come before are passed over and
 those after are not reached, so the cost is one block's. Re-running a block from its stored input gives what the
-model gave (measured difference 0.0 on 26 families, transformers 5.23). All of it holds the model's lock.
+model gave (measured difference 0.0 on 26 families, transformers 5.23). Holds the model's lock.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 
 from glassformer.capture.capture import Capture
-from glassformer.compute.computing import computing
 from glassformer.compute.generate import make_whole_arguments
 from glassformer.compute.hooking import hook_input, hook_output
 from glassformer.structure.residual import first_tensor
@@ -37,13 +36,12 @@ def rerun_block(
     """
     blocks = structure.blocks
     with (
-        structure.lock,
+        structure.lock.running(len(token_ids), "block"),
         torch.inference_mode(),
         capture.open(),
         _passing_over(structure, blocks[:block]),
         _feeding(blocks[block], residual),
         _leaving_after(blocks[block]),
-        computing(len(token_ids), "block"),
     ):
         try:
             structure.run(token_ids, **extra)
@@ -55,10 +53,9 @@ def rerun_block(
 def run_blocks(structure: Structure, token_ids: Tensor) -> None:
     """Every block once on `token_ids` [pos], without the head; who watches has begun to before."""
     with (
-        structure.lock,
+        structure.lock.running(len(token_ids)),
         torch.inference_mode(),
         _leaving_after(structure.blocks[-1]),
-        computing(len(token_ids)),
     ):
         try:
             structure.model(**make_whole_arguments(structure.model, token_ids))
@@ -74,11 +71,10 @@ def rerun_tail(structure: Structure, residual: Tensor, capture: Capture | None =
     """
     token_ids = torch.zeros(residual.shape[0], dtype=torch.long, device=residual.device)
     with (
-        structure.lock,
+        structure.lock.running(len(residual), "end"),
         torch.inference_mode(),
         _passing_over(structure, structure.blocks, residual),
         nullcontext() if capture is None else capture.open(),
-        computing(len(residual), "end"),
     ):
         return structure.model(**make_whole_arguments(structure.model, token_ids)).logits[0]  # type: ignore[no-any-return]
 
@@ -88,12 +84,11 @@ def rerun_final_norm(structure: Structure, residual: Tensor, capture: Capture) -
     token_ids = torch.zeros(residual.shape[0], dtype=torch.long, device=residual.device)
     norm = structure.locate("final_norm")
     with (
-        structure.lock,
+        structure.lock.running(len(residual), "norm"),
         torch.inference_mode(),
         _passing_over(structure, structure.blocks, residual),
         capture.open(),
         _leaving_after(norm.module, behind=structure.blocks[-1]) if isinstance(norm, Hook) else nullcontext(),
-        computing(len(residual), "norm"),
     ):
         try:
             structure.model(**make_whole_arguments(structure.model, token_ids))

@@ -42,8 +42,12 @@ class Crew:
         self._local = threading.local()
 
     @contextmanager
-    def computing(self, rows: int, kind: str = "forward") -> Iterator[None]:
-        """Around a forward of `rows` rows, or the part of one that `kind` names; within another it does nothing."""
+    def computing(self, rows: int, kind: str = "forward", *, is_step: bool = True) -> Iterator[None]:
+        """Around a forward of `rows` rows, or the part of one that `kind` names; within another it does nothing.
+
+        What is no step says nothing of how many threads steps should have: a single small module leaves all but one
+        idle.
+        """
         thread = threading.get_ident()
         if thread in self._computing or os.environ.get(FIXED) == "1":
             yield
@@ -62,9 +66,14 @@ class Crew:
             with self._lock:
                 self._computing.remove(thread)
                 self._ended_at_secs = now_secs
-                if limit > 1:
+                if limit > 1 and is_step:
                     step = Step(kind, rows, threads, wall_secs, cpu_secs, self._idle.read(), now_secs)
                     self._counts[limit].observe(step)
+
+    @property
+    def is_computing(self) -> bool:
+        """Whether this thread is inside."""
+        return threading.get_ident() in self._computing
 
     def _find_limit(self) -> int:
         """How many threads others have told torch to use, in this thread.

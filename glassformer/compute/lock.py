@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
 
+from glassformer.compute.computing import computing
+
 # How long nobody may have used a model before work that can wait goes on: steps of a text follow each other sooner.
 QUIET_SECS = 0.25
 # Work that can wait does not wait for ever: where texts are written without a pause, one piece is done this often.
@@ -39,6 +41,16 @@ class ModelLock:
     ) -> None:
         self._used_at_secs = time.monotonic()
         self._release()
+
+    @contextmanager
+    def running(self, rows: int, kind: str = "forward", *, is_step: bool = True) -> Iterator[None]:
+        """Hold the lock and compute with this thread's share of the cores: whatever runs a module runs it inside.
+
+        `rows`, `kind` and `is_step` are those of `computing`.
+        """
+        # The lock first: who waits for it needs no core.
+        with self, computing(rows, kind, is_step=is_step):
+            yield
 
     def _acquire(self) -> None:
         thread = threading.get_ident()

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from glassformer.capture.capture import Capture
-from glassformer.compute.computing import computing
 from glassformer.compute.generate import ModuleState, make_first_arguments
 from glassformer.compute.key_value import KeyValueStore, PackedSpan
 from glassformer.compute.key_value_batch import KeyValueBatches
@@ -94,7 +93,7 @@ class PackedForward:
                         stack.enter_context(part.sequence.watcher.watch(span.rows, part.start, part.stop))
                 capture = open_capture(self.loaded, parts, stack)
                 batches = self._batches.arrange(spans, self.loaded.device)
-                with computing(len(ids)):
+                with self.loaded.lock.running(len(ids)):
                     logits = compute_packed(self.loaded.model, ids, positions, spans, kept, batches)
             found: list[Tensor | Exception | None] = []
             for part, span, rows in zip(parts, spans, logits.split(counts), strict=True):
@@ -133,7 +132,7 @@ class SoloForward:
                     stack.enter_context(watcher.watch(rows, part.start, part.stop))
                 capture = open_capture(self.loaded, [part], stack)
                 stack.enter_context(self._state.lent())
-                stack.enter_context(computing(count))
+                stack.enter_context(self.loaded.lock.running(count))
                 outputs = model(**inputs, return_dict=True)
             self._kwargs = model._update_model_kwargs_for_generation(outputs, self._kwargs)
             logits: Tensor = outputs.logits[0]

@@ -13,7 +13,6 @@ import torch
 
 from glassformer.anatomy.checkup import build_anatomy
 from glassformer.compute.compiled import install_compiled
-from glassformer.compute.computing import computing
 from glassformer.compute.linear import install_products, remove_products
 from glassformer.compute.overflow import advise
 from glassformer.errors import ModelFailed
@@ -32,7 +31,7 @@ def try_writing(loaded: LoadedModel) -> None:
     """
     ids = torch.zeros(1, 2, dtype=torch.long, device=loaded.device)
     try:
-        with loaded.lock, torch.inference_mode(), computing(ids.numel(), "probes"):
+        with loaded.lock.running(ids.numel(), "probes"), torch.inference_mode():
             logits = loaded.model(input_ids=ids, use_cache=False).logits
     except Exception as exc:
         log.warning("a step of %s fails", loaded.model_id, exc_info=exc)
@@ -81,13 +80,14 @@ def quicken_steps(
         remove_products(loaded.model)
     loaded.bytes += taken
     if compiles_blocks and loaded.read_anatomy() is not None:
-        fault, taken = install_compiled(
-            loaded.model,
-            loaded.structure.blocks,
-            vocab=loaded.vocab,
-            context=loaded.context,
-            spare_bytes=spare_bytes - taken,
-        )
+        with loaded.lock:
+            fault, taken = install_compiled(
+                loaded.model,
+                loaded.structure.blocks,
+                vocab=loaded.vocab,
+                context=loaded.context,
+                spare_bytes=spare_bytes - taken,
+            )
         loaded.bytes += taken
         if fault is not None:
             log.info("blocks of %s stay as they are: %s", loaded.model_id, fault)

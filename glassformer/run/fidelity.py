@@ -27,7 +27,7 @@ def measure_attention(loaded: LoadedModel) -> dict[str, float]:
     ids = make_check_prompt(loaded.vocab, loaded.context, loaded.device)[None]
     chosen = str(model.config._attn_implementation)
     found: dict[str, float] = {}
-    with loaded.lock, torch.inference_mode():
+    with loaded.lock.running(ids.numel(), "check", is_step=False), torch.inference_mode():
 
         def run() -> Tensor:
             logits: Tensor = model(input_ids=ids, use_cache=False).logits[0]

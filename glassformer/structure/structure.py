@@ -6,9 +6,7 @@ is a `Refusal` with the reason, never a guess.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -18,6 +16,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from glassformer.compute.generate import make_whole_arguments
+from glassformer.compute.lock import ModelLock
 from glassformer.compute.quantize import find_whole_shape, read_whole
 from glassformer.errors import UnknownAddress
 from glassformer.structure.module import (
@@ -92,15 +91,13 @@ MIXER_NAMES = ("mixer", "mamba", "ssm", "conv", "short_conv", "temporal_block", 
 class Structure:
     """The roles of `model`'s modules, block by block.
 
-    Costs nothing but attribute look-ups; holds no tensors of its own. What runs modules here holds `lock`, the model's
-    own (a thread may take it again).
+    Costs nothing but attribute look-ups; holds no tensors of its own. What runs modules here does it inside
+    `lock.running`, with the model's own lock (a thread may take it again).
     """
 
-    def __init__(
-        self, model: PreTrainedModel, tokenizer: Any, lock: AbstractContextManager[Any] | None = None
-    ) -> None:
+    def __init__(self, model: PreTrainedModel, tokenizer: Any, lock: ModelLock | None = None) -> None:
         self.model = model
-        self.lock = threading.RLock() if lock is None else lock
+        self.lock = ModelLock() if lock is None else lock
         # Given a model and a tokenizer, EagerModel loads nothing; the id is only used in its messages.
         self._engine = EagerModel(
             type(model).__name__, hf_model=model, tokenizer=tokenizer, dtype=None, trust_remote_code=False
@@ -130,12 +127,12 @@ class Structure:
         """
         if self.untapped is not None and self.hands_patterns:
             extra.setdefault("output_attentions", True)
-        with self.lock:
+        with self.lock.running(len(token_ids)):
             return self.model(**{**make_whole_arguments(self.model, token_ids), **extra})
 
     def run_module(self, name: str, *given: Tensor) -> Tensor:
         """What one of the model's own modules makes of tensors."""
-        with self.lock:
+        with self.lock.running(len(given[0]), "module", is_step=False):
             return self._modules[name](*given)  # type: ignore[no-any-return]
 
     def heads(self, block: int) -> tuple[int, int]:
@@ -440,7 +437,7 @@ class Structure:
         module = self.activation(block)
         if module is None:
             raise ValueError("the activation function is not a module of the block")
-        with self.lock:
+        with self.lock.running(len(x), "module", is_step=False):
             return module(x)  # type: ignore[no-any-return]
 
     def parameter(self, name: str) -> Tensor:

@@ -7,11 +7,10 @@ import pytest
 import torch
 from tiny import make_model
 
-from glassformer.capture import rerun
 from glassformer.compute import computing as module
+from glassformer.compute import lock
 from glassformer.compute.computing import Crew, IdleCores, read_idle_secs
 from glassformer.compute.thread_count import Step, ThreadCount
-from glassformer.engine import forward
 from glassformer.engine.decoding import decode
 from glassformer.engine.generation_request import GenerationRequest
 from glassformer.files.catalog import Catalog
@@ -45,6 +44,18 @@ def test_threads_are_set_inside_and_set_back_whatever_happens() -> None:
         raise ZeroDivisionError
     assert torch.get_num_threads() == 4
     assert not crew._computing
+
+
+def test_a_single_module_says_nothing_of_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    crew, observed = Crew(), []
+    monkeypatch.setattr(ThreadCount, "observe", lambda _, step: observed.append(step))
+    crew._idle.read = lambda: None
+    with crew.computing(1, "module", is_step=False):
+        assert crew.is_computing
+        with crew.computing(1):
+            assert crew.is_computing
+    assert not crew.is_computing
+    assert not observed
 
 
 def test_what_a_user_chose_is_never_exceeded() -> None:
@@ -166,8 +177,7 @@ def test_texts_blocks_and_ends_are_computed_with_the_threads_that_are_given(
     monkeypatch.setattr(crew._idle, "read", lambda: None)
     observed: list[Step] = []
     monkeypatch.setattr(ThreadCount, "observe", lambda _, step: observed.append(step))
-    monkeypatch.setattr(forward, "computing", crew.computing)
-    monkeypatch.setattr(rerun, "computing", crew.computing)
+    monkeypatch.setattr(lock, "computing", crew.computing)
     seen: list[int] = []
     handle = loaded.structure.blocks[1].register_forward_hook(lambda *_: seen.append(torch.get_num_threads()))
     prompt = list(range(5, 25))

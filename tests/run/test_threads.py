@@ -14,12 +14,18 @@ import torch
 from tracing import Case
 
 import glassformer
+from glassformer.anatomy.checkup import build_anatomy
 from glassformer.capture.capture import Capture, locate
 from glassformer.capture.rerun import rerun_block
+from glassformer.compute.computing import CREW
+from glassformer.compute.lock import ModelLock
+from glassformer.engine.decoding import decode
+from glassformer.engine.generation_request import GenerationRequest
 from glassformer.errors import ModelFailed
 from glassformer.explain.explain import explain
 from glassformer.explain.lens import read_lens_table
-from glassformer.protocol.messages import Intervention
+from glassformer.protocol.messages import Intervention, Sampling
+from glassformer.run.fidelity import measure_attention
 from glassformer.run.intervention import applied
 from glassformer.run.materialise import BlockSites, check_whole
 from glassformer.run.run_store import RunStore
@@ -60,7 +66,7 @@ def run_aside(call: Callable[[], Any]) -> Any:
 def without_lock(structure: Structure) -> Iterator[None]:
     """As if somebody had forgotten it: what hooks hear must not hang on the lock."""
     kept = structure.lock
-    structure.lock = threading.Lock()
+    structure.lock = ModelLock()
     try:
         yield
     finally:
@@ -137,7 +143,7 @@ def test_only_one_place_registers_hooks() -> None:
 
 
 @pytest.mark.parametrize("family", ["mixture", "llama"])
-def test_modules_run_only_under_the_models_lock(
+def test_modules_run_only_under_the_models_lock_and_on_its_threads(
     family: str, request: pytest.FixtureRequest, store: RunStore
 ) -> None:
     case: Case = request.getfixturevalue(family)
@@ -148,7 +154,7 @@ def test_modules_run_only_under_the_models_lock(
     def note(name: str) -> Callable[..., None]:
         def before(*_: Any) -> None:
             run.add(name)
-            if not lock.is_owned():
+            if not lock.is_owned() or not CREW.is_computing:
                 bare.add(name)
 
         return before
@@ -162,6 +168,10 @@ def test_modules_run_only_under_the_models_lock(
         read_lens_table(trace, top=1)
         trace.recording.clear()
         trace.read("lm_head")
+        request = GenerationRequest(case.token_ids[:5], Sampling(temperature=0), max_new_tokens=2)
+        list(decode(case.loaded, request))
+        measure_attention(case.loaded)
+        build_anatomy(case.loaded)
     finally:
         for handle in handles:
             handle.remove()
