@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from glassformer.anatomy.comparison import is_same, measure_rms
+from glassformer.anatomy.comparison import is_same
 from glassformer.anatomy.eager import hold_to_eager, read_hidden_states, run_eager
 from glassformer.anatomy.far import PLACED_POINTS, Far
 from glassformer.capture.capture import Capture, locate
@@ -39,8 +39,6 @@ log = logging.getLogger(__name__)
 
 # Long enough for every head to choose between several keys, short enough to cost milliseconds.
 CHECK_TOKENS = 16
-# Root mean square of what rounding makes of logits in 16 bits, as a share of theirs.
-NEARLY = 0.1
 PATTERNS = ("attn_scores", "attn_probs")
 
 
@@ -78,8 +76,8 @@ class Measurement(CapturedOperands):
         """Run the model with attention of transformers' own. What it had is selected again: others may come between."""
         model = self._structure.model
         before = str(model.config._attn_implementation)
-        if before == NAME and not select_attention(model, "sdpa"):
-            select_attention(model, "eager")
+        if before == NAME:
+            _select_plain(model)
         try:
             with computing(len(self._token_ids), "check"):
                 self._plain = self._structure.run(self._token_ids, output_attentions=False).logits[0]
@@ -107,7 +105,7 @@ class Measurement(CapturedOperands):
         try:
             for asks in (True, False):
                 capture, logits = self._run_captured(wanted, asks_states=asks)
-                if self._is_plain(logits) or (self._is_nearly_plain(logits) and _are_eager(capture)):
+                if self._is_plain(logits) or (self.is_narrow and self._is_plain_by_block(capture)):
                     self._keep(capture, logits)
                     return True
         except UnknownAttention:
@@ -128,16 +126,38 @@ class Measurement(CapturedOperands):
         assert self._plain is not None
         return is_same(*blank_shared(logits, self._plain))
 
-    def _is_nearly_plain(self, logits: Tensor) -> bool:
-        """Whether 16 bits may be all that a model says differently: what rounds here is far off after many blocks."""
-        assert self._plain is not None
-        first, second = (tensor.double() for tensor in blank_shared(logits, self._plain))
-        return self.is_narrow and measure_rms(first - second) <= NEARLY * measure_rms(second)
+    def _is_plain_by_block(self, capture: Capture) -> bool:
+        """Whether each block alone gives without the tap what it gave through it, on the same input.
+
+        In 16 bits a model may say something else after many blocks, of which each rounds otherwise.
+        """
+        model, structure = self._structure.model, self._structure
+        _select_plain(model)
+        try:
+            for block in range(len(structure.blocks)):
+                site = next(
+                    (a for a in (f"attn_out.{block}", f"resid_post.{block}") if a in capture.values), None
+                )
+                before = capture.values.get(f"resid_pre.{block}")
+                if site is None or before is None:
+                    return False
+                alone = Capture(structure, [site])
+                rerun_block(structure, block, self._token_ids, before, alone)
+                if not is_same(capture.values[site], alone.values[site]):
+                    return False
+        finally:
+            install(model)
+        return True
 
     def _keep(self, capture: Capture, logits: Tensor) -> None:
         self._capture = capture
         self.values |= capture.values
         self.values["lm_head"] = logits
+        for block in range(len(self._structure.blocks)):
+            for side, place in (("pre", block), ("post", block + 1)):
+                stream = capture.values.get(f"resid_{side}.{block}")
+                if stream is not None:
+                    self._structure.note_stream(place, stream.dtype)
         for block, call in capture.calls.items():
             self.values |= form_patterns(block, call)
         for address in capture.addresses - self.values.keys():
@@ -337,10 +357,10 @@ class Measurement(CapturedOperands):
         return self._fars[block]
 
 
-def _are_eager(capture: Capture) -> bool:
-    """Whether the tap's attention is the family's own on what it was given, in each call that can be held to it."""
-    checks = [hold_to_eager(call) for call in capture.calls.values()]
-    return bool(checks) and all(check is not None and check.status != "refused" for check in checks)
+def _select_plain(model: PreTrainedModel) -> None:
+    """Give a model attention of transformers' own: fused where it can have it."""
+    if not select_attention(model, "sdpa"):
+        select_attention(model, "eager")
 
 
 def form_patterns(block: int, call: AttentionCall) -> dict[str, Tensor]:

@@ -1,7 +1,7 @@
 """Running the anatomy's own equations against what the model computed, on a short prompt.
 
 An equation is accepted where every cell is within what rounding explains (`comparison.py`), always by the operands of
-the same run. Where 16 bits leave room for several, they must be told apart, or the site says that they are not.
+the same run. Where rounding leaves room for several, they must be told apart, or the site says that they are not.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from glassformer.compute.shortage import is_shortage
 from glassformer.errors import UnknownAddress
 from glassformer.operation.bounded import Bounded, Rounding
 from glassformer.operation.closed_set import compute_bound, compute_whole
-from glassformer.operation.equation import close_factor, find_open, flatten_sums, put_in
+from glassformer.operation.equation import close_factor, find_open, flatten_sums, put_in, without_constants
 from glassformer.operation.operands import Operands
 from glassformer.protocol.address import split_address
 from glassformer.protocol.anatomy import Check, Equation
@@ -45,12 +45,11 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """An equation that holds: as proposed, with its factor found, and how well. No bounds for the same bits."""
+    """An equation that holds: as proposed, with its factor found, and how well."""
 
     proposed: Equation
     equation: Equation
     check: Check
-    bounded: Bounded | None
 
 
 class SelfCheck:
@@ -87,7 +86,7 @@ class SelfCheck:
         passed, refused = self._hold_all(address, actual, candidates, fars)
         if not passed:
             return Finding(True, None, refused)
-        chosen, check = choose(actual, self._drop_alike(passed))
+        chosen, check = self._choose(address, actual, self._drop_alike(passed))
         self._known[address] = chosen.equation
         if split_address(address)[0] in PATTERNS:
             self._patterns[address] = chosen.equation
@@ -96,16 +95,23 @@ class SelfCheck:
     def _hold_all(
         self, address: str, actual: Tensor, candidates: Iterable[Equation], fars: list[Far]
     ) -> tuple[list[Passed], Check]:
-        """The candidates that hold, up to the first that gives the same bits; and what the nearest other one gave."""
+        """The candidates that hold, and what the nearest other one gave.
+
+        After one that gives the same bits only those are tried that differ from it in their constants: in 16 bits they
+        may give the same as well.
+        """
         passed: list[Passed] = []
+        shape: str | None = None
         closest = Check(status="refused", reason="no equation is known for it")
         for proposed in candidates:
+            if shape is not None and without_constants(proposed) != shape:
+                continue
             try:
                 with torch.inference_mode():
                     equation = self._close(proposed, actual)
                     if equation is None:
                         continue
-                    check, bounded = self._hold(address, actual, equation)
+                    check = self._hold(address, actual, equation)
             except (UnknownAddress, RuntimeError, IndexError, TypeError, ValueError) as exc:
                 if is_shortage(exc):
                     raise
@@ -121,9 +127,11 @@ class SelfCheck:
                 ):
                     closest = check
                 continue
-            passed.append(Passed(proposed, equation, check, bounded))
-            if bounded is None or not self._measurement.is_narrow:
-                break
+            passed.append(Passed(proposed, equation, check))
+            if check.status == "exact":
+                if not self._measurement.is_narrow:
+                    break
+                shape = shape or without_constants(proposed)
         return passed, closest
 
     def _drop_alike(self, passed: list[Passed]) -> list[Passed]:
@@ -134,16 +142,34 @@ class SelfCheck:
             kept.setdefault(flatten_sums(put_in(one.equation, sums)).model_dump_json(), one)
         return list(kept.values())
 
-    def _hold(self, address: str, actual: Tensor, equation: Equation) -> tuple[Check, Bounded | None]:
-        measured = self._measurement
-        if is_same_bits(actual, compute_whole(equation, measured)):
-            return Check(status="exact", max_abs_difference=0.0), None
-        rounding = measured.rounding(address)
+    def _hold(self, address: str, actual: Tensor, equation: Equation) -> Check:
+        if is_same_bits(actual, compute_whole(equation, self._measurement)):
+            return Check(status="exact", max_abs_difference=0.0)
+        return judge(actual, self._bound(address, equation))
+
+    def _bound(self, address: str, equation: Equation) -> Bounded:
+        rounding = self._measurement.rounding(address)
         if split_address(address)[0] == "z" and not rounding.is_fused:
             # Attention that is not fused stores its patterns, which are shown wider than that.
             equation = put_in(equation, self._patterns)
-        bounded = compute_bound(equation, measured, rounding)
-        return judge(actual, bounded), bounded
+        return compute_bound(equation, self._measurement, rounding)
+
+    def _choose(self, address: str, actual: Tensor, passed: list[Passed]) -> tuple[Passed, Check]:
+        """Which of several equations that hold is the model's; `undecided` where the values cannot tell."""
+        # Which bits come out tells more than how near the numbers are; but not from the same with other constants.
+        exact = [one for one in passed if one.check.status == "exact"]
+        shapes = {without_constants(one.proposed) for one in exact}
+        others = [one for one in passed if one not in exact and without_constants(one.proposed) in shapes]
+        best = [*exact, *others] if exact else passed
+        if len(best) == 1:
+            return best[0], best[0].check
+        with torch.inference_mode():
+            bounded = [self._bound(address, one.equation) for one in best]
+        for at, one in enumerate(best):
+            if tell_apart(actual, bounded[at], [*bounded[:at], *bounded[at + 1 :]]):
+                return one, one.check
+        reason = f"{len(best)} equations give these values but for rounding; this is the first of them"
+        return best[0], best[0].check.model_copy(update={"status": "undecided", "reason": reason})
 
     def _hold_far(self, address: str, equation: Equation, fars: list[Far], near: Check) -> Check:
         """The worst that an equation does here (`near`) and at those places."""
@@ -192,16 +218,3 @@ def hold(actual: Tensor, equation: Equation, operands: Operands, rounding: Round
     if is_same_bits(actual, compute_whole(equation, operands)):
         return Check(status="exact", max_abs_difference=0.0)
     return judge(actual, compute_bound(equation, operands, rounding))
-
-
-def choose(actual: Tensor, passed: list[Passed]) -> tuple[Passed, Check]:
-    """Which of several equations that hold is the model's, and its check: `undecided` where the values cannot tell."""
-    for one in passed:
-        if one.bounded is None or len(passed) == 1:
-            return one, one.check
-    bounded = [one.bounded for one in passed if one.bounded is not None]
-    for at, one in enumerate(passed):
-        if tell_apart(actual, bounded[at], [*bounded[:at], *bounded[at + 1 :]]):
-            return one, one.check
-    reason = f"{len(passed)} equations give these values but for rounding; this is the first of them"
-    return passed[0], passed[0].check.model_copy(update={"status": "undecided", "reason": reason})

@@ -40,7 +40,7 @@ def rerun_block(
         torch.inference_mode(),
         capture.open(),
         _passing_over(structure, blocks[:block]),
-        _feeding(blocks[block], residual),
+        _feeding(blocks[block], residual, structure.stream_format(block)),
         _leaving_after(blocks[block]),
     ):
         try:
@@ -104,12 +104,13 @@ def _passing_over(
     # A compiled forward stands in the same place.
     before: dict[nn.Module, Any] = {}
     thread = threading.get_ident()
+    dtype = structure.stream_format(len(structure.blocks))
 
     def hand_on(own: Any, *args: Any, **kwargs: Any) -> Any:
         if threading.get_ident() != thread:
             return own(*args, **kwargs)
         given = args[0] if args else first_tensor(kwargs)
-        hidden = given if residual is None else residual[None].to(given.dtype)
+        hidden = given if residual is None else residual[None].to(dtype or given.dtype)
         return (hidden, *[None] * (structure.handed - 1)) if structure.handed else hidden
 
     try:
@@ -126,14 +127,13 @@ def _passing_over(
 
 
 @contextmanager
-def _feeding(block: nn.Module, residual: Tensor) -> Iterator[None]:
+def _feeding(block: nn.Module, residual: Tensor, dtype: torch.dtype | None) -> Iterator[None]:
     def feed(
         _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         if args:
-            return (residual[None].to(args[0].dtype), *args[1:]), kwargs
-        given = kwargs["hidden_states"]
-        return args, {**kwargs, "hidden_states": residual[None].to(given.dtype)}
+            return (residual[None].to(dtype or args[0].dtype), *args[1:]), kwargs
+        return args, {**kwargs, "hidden_states": residual[None].to(dtype or kwargs["hidden_states"].dtype)}
 
     # Before all other hooks, so that a capture of the block's input sees the fed residual.
     handle = hook_input(block, feed, prepend=True)

@@ -67,3 +67,12 @@ def flatten_sums(equation: Equation) -> Equation:
     if equation.operation == "add":
         inputs.sort(key=lambda given: given.model_dump_json())
     return equation.model_copy(update={"inputs": inputs})
+
+
+def without_constants(equation: Equation) -> str:
+    """What an equation computes from what, as text: the same for equations that differ in their constants alone."""
+    parts = [
+        without_constants(given.equation) if isinstance(given, EquationInput) else given.model_dump_json()
+        for given in equation.inputs
+    ]
+    return f"{equation.operation}({', '.join(parts)})"

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
+import torch
 from interp_engine.arch import ArchSpec
 from interp_engine.model import EagerModel
 from torch import Tensor, nn
@@ -119,6 +120,7 @@ class Structure:
         self._places: dict[tuple[str, int | None], Hook | Refusal] = {}
         self._block_norms: dict[int, list[nn.Module]] = {}
         self._head_counts: dict[int, tuple[int, int]] = {}
+        self._streams: dict[int, torch.dtype] = {}
 
     def run(self, token_ids: Tensor, **extra: Any) -> Any:
         """One whole forward of `token_ids` [pos] without a cache.
@@ -138,6 +140,17 @@ class Structure:
     def heads(self, block: int) -> tuple[int, int]:
         """Query heads and key/value heads of a block: as attention was seen to have, else as the config says."""
         return self._head_counts.get(block) or (self.arch.n_heads, self.arch.kv_heads_for_layer(block))
+
+    def note_stream(self, block: int, dtype: torch.dtype) -> None:
+        """Keep the format in which a block was seen to be handed the stream; the end of the model counts as one more.
+
+        Some families keep the stream in float32 from their first block on, whatever the embeddings come in.
+        """
+        self._streams[block] = dtype
+
+    def stream_format(self, block: int) -> torch.dtype | None:
+        """The format in which a block is handed the stream; None where that has not been seen."""
+        return self._streams.get(block)
 
     def note_heads(self, block: int, heads: int, kv_heads: int) -> None:
         """Keep the head counts that a block's attention was seen to have."""

@@ -11,6 +11,7 @@ from glassformer.compute.attention import NAME
 from glassformer.files.catalog import ModelSource
 from glassformer.loading.load import wrap_model
 from glassformer.loading.loaded import LoadedModel
+from glassformer.protocol.anatomy import list_sites
 
 SIZES = {
     "vocab_size": 64,
@@ -140,3 +141,14 @@ def test_a_model_that_cannot_be_read_says_why() -> None:
         anatomy.refused
         == "its blocks do not lie where those of other families do, and where is not known here"
     )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_stream_that_is_wider_than_the_embeddings_is_run_again_as_it_is(dtype: torch.dtype) -> None:
+    """Mamba keeps its stream in float32 from the first block on, whatever format its weights are in."""
+    loaded = load_tiny("mamba", state_size=4, num_hidden_layers=3)
+    model = loaded.model.to(dtype)
+    wrapped = wrap_model(ModelSource(model_id="mamba", kind="folder", folder=None), model, loaded.tokenizer)
+    sites = list_sites(build_anatomy(wrapped))
+    for address in ("resid_pre.1", "attn_in.1", "attn_out.1", "resid_post.1", "resid_post.2", "lm_head"):
+        assert sites[address].check.status in ("exact", "close"), (address, sites[address].check.reason)
