@@ -1,14 +1,12 @@
 """Several threads at one model: each hears, keeps and changes what it computes itself, and they take turns."""
 
 import re
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from tracing import Case
@@ -177,38 +175,6 @@ def test_modules_run_only_under_the_models_lock_and_on_its_threads(
             handle.remove()
     assert run >= {name for name, _ in case.loaded.model.named_modules() if name.endswith((".mlp", "act_fn"))}
     assert not bare
-
-
-def test_explaining_experts_beside_a_recording_leaves_it_whole(mixture: Case, store: RunStore) -> None:
-    first = mixture.trace(store)
-    expected = {point: first.read(f"{point}.1", copies=True) for point in ("expert_weights", "mlp_out")}
-    stopped = threading.Event()
-    failures: list[BaseException] = []
-
-    def keep_explaining() -> None:
-        try:
-            while not stopped.is_set():
-                explain(first, "mlp_out.1", [7, 3])
-        except BaseException as exc:
-            failures.append(exc)
-
-    threads = [threading.Thread(target=keep_explaining) for _ in range(2)]
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)  # threads change places in the middle of a forward
-    for thread in threads:
-        thread.start()
-    try:
-        for _ in range(80):
-            trace = mixture.trace(store)
-            for point, values in expected.items():
-                np.testing.assert_array_equal(trace.read(f"{point}.1"), values)
-            store.delete(trace.id)
-    finally:
-        sys.setswitchinterval(interval)
-        stopped.set()
-        for thread in threads:
-            thread.join(60)
-    assert not failures
 
 
 def test_half_a_site_is_not_kept() -> None:
