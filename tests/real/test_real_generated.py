@@ -100,6 +100,19 @@ def test_written_rows_are_what_their_own_operands_make(
         assert torch.equal(recorded, sites["resid_pre"])
 
 
+@pytest.mark.xfail(strict=False, reason="made again in one forward, whose sums have another order")
+def test_rows_whose_memory_was_given_up_come_back_to_the_bit(
+    model: glassformer.Model, plain: Any, token_ids: list[int]
+) -> None:
+    trace = model.trace(token_ids=token_ids, max_new_tokens=WRITTEN, temperature=0)
+    addresses = [f"resid_pre.{block}" for block in range(plain.config.num_hidden_layers)]
+    before = {address: trace.numpy(address) for address in [*addresses, "lm_head"]}
+    assert trace.live is not None
+    assert trace.live.give_up()
+    for address, cells in before.items():
+        np.testing.assert_array_equal(trace.numpy(address), cells, err_msg=address)
+
+
 def test_what_was_written_is_likely(model: glassformer.Model, plain: Any, token_ids: list[int]) -> None:
     """Each token is the plain model's best, or one that its rounding can't tell from the best."""
     trace = model.trace(token_ids=token_ids, max_new_tokens=WRITTEN, temperature=0)

@@ -1,6 +1,8 @@
 """What the real model writes over HTTP against transformers' own `generate()`."""
 
+import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,14 @@ from transformers import AutoTokenizer
 
 pytestmark = pytest.mark.real
 
-QUESTION = [{"role": "user", "content": "What is the capital of Spain? Answer with one word."}]
+# Each with its answer: such as the model is sure of.
+QUESTIONS = {
+    "What is the capital of Spain? Answer with one word.": "Madrid",
+    "What is the capital of Japan?": "Tokyo",
+}
 # How much nearer than the second the best token must be, in roundings of the format, that every sum agrees on it.
 CLEAR = 8
+WRITTEN = 24
 
 
 @pytest.fixture(scope="session")
@@ -44,29 +51,48 @@ def generate(plain: Any, ids: list[int], count: int) -> tuple[list[int], bool]:
     return out.sequences[0, len(ids) :].tolist(), clear
 
 
-@pytest.mark.parametrize("streams", [False, True])
-def test_a_question_is_answered_as_generate_does(
-    client: httpx.Client, plain: Any, folder: Path, streams: bool
-) -> None:
+def expect(plain: Any, folder: Path, question: str) -> tuple[str, int, int]:
+    """The answer of `generate()`, and how many tokens were read and written."""
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    text = tokenizer.apply_chat_template(QUESTION, tokenize=False, add_generation_prompt=True)
+    messages = [{"role": "user", "content": question}]
+    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-    written, is_clear = generate(plain, ids, 32)
-    expected = tokenizer.decode(written, skip_special_tokens=True)
+    written, is_clear = generate(plain, ids, WRITTEN)
+    answer = tokenizer.decode(written, skip_special_tokens=True)
     assert is_clear
-    assert "Madrid" in expected
-    body = {"model": folder.name, "messages": QUESTION, "max_tokens": 32, "temperature": 0, "stream": streams}
-    answer = client.post("/v1/chat/completions", json=body)
+    assert QUESTIONS[question] in answer
+    return answer, len(ids), len(written)
+
+
+def ask(client: httpx.Client, folder: Path, question: str, *, streams: bool = False) -> httpx.Response:
+    messages = [{"role": "user", "content": question}]
+    body = {"model": folder.name, "messages": messages, "max_tokens": WRITTEN, "temperature": 0}
+    answer = client.post("/v1/chat/completions", json={**body, "stream": streams})
     assert answer.status_code == 200, answer.text
-    if streams:
-        events = [
-            line.removeprefix("data: ") for line in answer.text.splitlines() if line.startswith("data: {")
-        ]
-        pieces = [httpx.Response(200, text=event).json()["choices"] for event in events]
-        said = "".join(piece[0]["delta"].get("content") or "" for piece in pieces if piece)
-    else:
-        found = answer.json()
-        said = found["choices"][0]["message"]["content"]
-        assert found["usage"]["prompt_tokens"] == len(ids)
-        assert found["usage"]["completion_tokens"] == len(written)
-    assert said == expected
+    return answer
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_a_question_is_answered_as_generate_does(
+    client: httpx.Client, plain: Any, folder: Path, question: str
+) -> None:
+    expected, read, written = expect(plain, folder, question)
+    found = ask(client, folder, question).json()
+    assert found["choices"][0]["message"]["content"] == expected
+    assert (found["usage"]["prompt_tokens"], found["usage"]["completion_tokens"]) == (read, written)
+    told = ask(client, folder, question, streams=True).text
+    lines = [line.removeprefix("data: ") for line in told.splitlines() if line.startswith("data: {")]
+    choices = [choice for line in lines for choice in json.loads(line)["choices"]]
+    assert "".join(choice["delta"].get("content") or "" for choice in choices) == expected
+
+
+def test_those_who_ask_at_once_are_answered_as_each_alone(
+    client: httpx.Client, plain: Any, folder: Path
+) -> None:
+    """Eight texts that share their forwards and attend together."""
+    expected = {question: expect(plain, folder, question)[0] for question in QUESTIONS}
+    asked = [*QUESTIONS] * 4
+    with ThreadPoolExecutor(len(asked)) as pool:
+        answers = [*pool.map(lambda question: ask(client, folder, question).json(), asked)]
+    for question, answer in zip(asked, answers, strict=True):
+        assert answer["choices"][0]["message"]["content"] == expected[question]
