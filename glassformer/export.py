@@ -24,14 +24,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
-from glassformer.engine.decoding import decode
 from glassformer.engine.distribution import describe
-from glassformer.engine.generation_request import GenerationRequest
 from glassformer.errors import BadValue, ModelFailed
 from glassformer.loading.loaded import LoadedModel
-from glassformer.protocol.messages import ModelSummary, Sampling, Step
+from glassformer.protocol.messages import ModelSummary, Sampling, TraceRequest
 from glassformer.protocol.parse import parse
 from glassformer.registry.registry import open_registry
+from glassformer.run.record import open_run
+from glassformer.run.record import record as record_run
 from glassformer.run.run import Run
 from glassformer.run.run_state import describe_state, describe_step
 from glassformer.run.run_store import RunStore
@@ -83,14 +83,10 @@ def run_export(
 
 @dataclass(frozen=True, slots=True)
 class Exportable:
-    """A finished recording with what its server would know of it."""
+    """A finished run, and the model as a server would list it."""
 
-    trace: Run
-    prompt: str
-    steps: list[Step]
-    sampling: Sampling
+    run: Run
     model: ModelSummary
-    finish_reason: Literal["stop", "length", "context"] | None = None
 
 
 def record(
@@ -99,16 +95,10 @@ def record(
     """Run `prompt` and keep everything the page shows of it. Raises BadValue, TooLong or ModelFailed."""
     if not prompt:
         raise BadValue("prompt must not be empty.", field="prompt")
-    token_ids = loaded.encode(prompt)
-    trace = RunStore(BUDGET_BYTES).create(loaded, token_ids, len(token_ids), prompt=prompt)
-    steps: list[Step] = []
-    finish_reason = None
-    request = GenerationRequest(token_ids, sampling, max_new_tokens=max_new_tokens)
-    for token in decode(loaded, request, watcher=trace.recording):
-        trace.append_token(token.token_id)
-        finish_reason = token.finish_reason or finish_reason
-        steps.append(describe_step(loaded, token))
-    return Exportable(trace, prompt, steps, sampling, model, finish_reason)
+    body = TraceRequest(
+        model_id=loaded.model_id, prompt=prompt, max_new_tokens=max_new_tokens, sampling=sampling
+    )
+    return Exportable(record_run(open_run(RunStore(BUDGET_BYTES), loaded, body)), model)
 
 
 def export(
@@ -123,12 +113,12 @@ def export(
     place.check()
     if not (PAGE / "index.html").is_file():
         raise ModelFailed("The page has not been built; `make page` builds it.", field=None)
-    stores = {"recording.zarr": exportable.trace.zarr_store().settle()}
-    whole = weight_store(exportable.trace.loaded)
+    stores = {"recording.zarr": exportable.run.zarr_store().settle()}
+    whole = weight_store(exportable.run.loaded)
     if weights == "auto":
         weights = "full" if whole.nbytes <= WHOLE_WEIGHT_BYTES else "coarse"
     if weights != "none":
-        stores["weights.zarr"] = whole if weights == "full" else coarse_weight_store(exportable.trace.loaded)
+        stores["weights.zarr"] = whole if weights == "full" else coarse_weight_store(exportable.run.loaded)
     check_size(stores, largest_bytes)
     with place.filling() as folder:
         write_page(folder)
@@ -163,38 +153,32 @@ def write_page(folder: Path) -> None:
 
 def write_answers(exportable: Exportable, folder: Path, weights: WeightDetail) -> None:
     """What the page would ask a server, as files."""
-    trace = exportable.trace
-    anatomy = trace.loaded.anatomy
+    run = exportable.run
+    anatomy = run.loaded.anatomy
     assert anatomy is not None
     document = {
         "model": exportable.model.model_dump(mode="json"),
-        "prompt": exportable.prompt,
-        "recording": describe_state(
-            trace,
-            status="done",
-            sampling=exportable.sampling,
-            finish_reason=exportable.finish_reason or "length",
-            tokens=trace.loaded.tokens(trace.token_ids),
-        ).model_dump(mode="json"),
-        "steps": [step.model_dump(mode="json") for step in exportable.steps],
+        "prompt": run.prompt,
+        "recording": describe_state(run, tokens=run.tell_tokens(len(run.token_ids))).model_dump(mode="json"),
+        "steps": [describe_step(run.loaded, token).model_dump(mode="json") for token in run.steps],
         "weights": weights,
     }
     (folder / "anatomy.json").write_text(anatomy.model_dump_json(), encoding="utf-8")
     (folder / "recording.json").write_text(json.dumps(document), encoding="utf-8")
-    (folder / "rotary.json").write_text(json.dumps(collect_rotary(trace)), encoding="utf-8")
+    (folder / "rotary.json").write_text(json.dumps(collect_rotary(run)), encoding="utf-8")
     distributions = folder / "distributions"
     distributions.mkdir()
-    for pos in range(trace.positions):
+    for pos in range(run.positions):
         (distributions / f"{pos}.json").write_text(describe_position(exportable, pos), encoding="utf-8")
 
 
-def collect_rotary(trace: Run) -> dict[str, Any]:
+def collect_rotary(run: Run) -> dict[str, Any]:
     """The tables by which each block turns queries and keys, [pos, width]; blocks that share one name it once."""
     blocks: list[int | None] = []
     tables: list[dict[str, Any]] = []
-    assert trace.loaded.anatomy is not None
-    for block in trace.loaded.anatomy.blocks:
-        rotary = trace.block_sites(block.index).rotary
+    assert run.loaded.anatomy is not None
+    for block in run.loaded.anatomy.blocks:
+        rotary = run.block_sites(block.index).rotary
         if rotary is None:
             blocks.append(None)
             continue
@@ -207,13 +191,13 @@ def collect_rotary(trace: Run) -> dict[str, Any]:
 
 def describe_position(exportable: Exportable, pos: int) -> str:
     """The distribution after one position as it was drawn from, in JSON."""
-    trace = exportable.trace
+    run = exportable.run
     return describe(
-        trace.read_logits(pos),
-        trace.token_ids,
-        exportable.sampling,
-        loaded=trace.loaded,
+        run.read_logits(pos),
+        run.token_ids,
+        run.sampling,
+        loaded=run.loaded,
         pos=pos,
-        prompt_count=trace.prompt_count,
+        prompt_count=run.prompt_count,
         limit=LISTED_CANDIDATES,
     ).model_dump_json()

@@ -104,13 +104,16 @@ class Settings(BaseSettings):
 
     # --- limits ----------------------------------------------------------------------------------
     trace_bytes: int = Field(
-        default=512 * 2**20, ge=2**20, description="Memory for recordings; the oldest are given up first."
+        default=2**30,
+        ge=2**20,
+        description="Memory for recordings, those under way with their keys and values, and for what models have read "
+        "before; what was looked at longest ago is given up first, and a recording that cannot fit is refused.",
     )
     max_traces: int = Field(
         default=64,
         ge=1,
         le=512,
-        description="Recordings kept at the same time; the oldest are given up first.",
+        description="Recordings kept at the same time; those looked at longest ago are given up first.",
     )
     max_new_tokens: int = Field(default=16_384, ge=1, description="Largest `max_new_tokens` of one request.")
     max_prompt_tokens: int = Field(
@@ -125,8 +128,8 @@ class Settings(BaseSettings):
     prefix_bytes: int = Field(
         default=512 * 2**20,
         ge=0,
-        description="Memory of one model for what it has read before, so that a prompt that goes on from there "
-        "computes only what is new; 0 keeps nothing.",
+        description="The most of `trace_bytes` that one model may take for what it has read before, so that a prompt "
+        "that goes on from there computes only what is new; 0 keeps nothing.",
     )
     max_body_bytes: int = Field(default=2 * 2**20, ge=1024, description="Largest request body.")
     max_header_bytes: int = Field(default=32 * 1024, ge=1024, description="Largest sum of request headers.")

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     import pandas
     import xarray
 
-    from glassformer.engine.generation_request import DecodedToken
     from glassformer.run.run import Run
 
 LENS_TOP = 5
@@ -40,12 +39,8 @@ def require_xarray() -> None:
 class Trace:
     """What a model did with some tokens: `t["attn_probs.3"]`, `t.explain(...)`, `t.logit_lens()`, `t.show()`."""
 
-    def __init__(
-        self, source: Source, *, steps: Sequence[DecodedToken] = (), sampling: Sampling | None = None
-    ) -> None:
+    def __init__(self, source: Source) -> None:
         self._source = source
-        self._steps = list(steps)
-        self._sampling = sampling or Sampling()
         self.token_ids: list[int] = source.token_ids
         self.tokens: list[str] = source.tokens
         """The text of each token as it reads in the middle of a text."""
@@ -145,7 +140,7 @@ class Trace:
 
         live = self._require_live("distribution")
         place = pos + self.positions if pos < 0 else pos
-        drawn = parse(Sampling, {**self._sampling.model_dump(), **sampling})
+        drawn = parse(Sampling, {**live.sampling.model_dump(), **sampling})
         found = describe(
             live.read_logits(place),
             self.token_ids,
@@ -222,7 +217,7 @@ class Trace:
         """The address of the page on this recording; starts a server on this machine if none runs yet."""
         from glassformer.notebook.page_server import serve_page
 
-        return serve_page(self._require_live("show"), self._steps, self._sampling)
+        return serve_page(self._require_live("show"))
 
     def show(self, *, height: int = FRAME_HEIGHT_PX) -> None:
         """The real page on this recording, inside the notebook; outside of one, in the browser."""

@@ -65,9 +65,7 @@ class Model:
         `sampling` are the fields of `Sampling`: temperature (0 is greedy), top_k, top_p, repetition_penalty, seed...
         `interventions` come from `change`. Raises BadValue and TooLong, naming the field.
         """
-        from glassformer.engine.decoding import decode
-        from glassformer.engine.generation_request import DecodedToken, GenerationRequest
-        from glassformer.run.run_request import check_request, encode_request
+        from glassformer.run.record import open_run, record
 
         body = parse(
             TraceRequest,
@@ -82,31 +80,13 @@ class Model:
                 "sampling": sampling,
             },
         )
-        check_request(body)
-        ids, _ = encode_request(body, self.loaded)
-        live = SESSION.store.create(
-            self.loaded,
-            ids,
-            len(ids),
-            interventions=body.interventions,
-            prompt=body.prompt,
-            messages=body.messages,
-        )
-        request = GenerationRequest(
-            ids, body.sampling, max_new_tokens=body.max_new_tokens, stop=tuple(body.stop)
-        )
-        steps: list[DecodedToken] = []
-        live.is_running = True
+        live = open_run(SESSION.store, self.loaded, body)
         try:
-            for token in decode(self.loaded, request, watcher=live.watcher):
-                live.append_token(token.token_id)
-                steps.append(token)
+            record(live)
         except BaseException:
             SESSION.store.delete(live.id)
             raise
-        finally:
-            live.is_running = False
-        handle = Trace(LiveSource(live), steps=steps, sampling=body.sampling)
+        handle = Trace(LiveSource(live))
         SESSION.forget_with(handle, live)
         return handle
 

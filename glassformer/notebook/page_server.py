@@ -10,7 +10,7 @@ import logging
 import sys
 import threading
 import webbrowser
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,8 +18,6 @@ from glassformer.errors import StartError
 from glassformer.notebook.session import SESSION
 
 if TYPE_CHECKING:
-    from glassformer.engine.generation_request import DecodedToken
-    from glassformer.protocol.messages import Sampling
     from glassformer.run.run import Run
     from glassformer.server.services import Services
 
@@ -52,6 +50,8 @@ class PageServer:
         self._server = build_server(settings, on_ready=self._answers.set)
         app: Any = self._server.config.app
         self.services: Services = app.state.services
+        # One owner: what the page looks at and what it records lies beside the handles' own.
+        self.services.use_store(SESSION.store)
 
     @cached_property
     def _loop(self) -> asyncio.AbstractEventLoop:
@@ -75,16 +75,15 @@ class PageServer:
 
         return asyncio.run_coroutine_threadsafe(run(), self._loop).result(START_SECS)
 
-    def add(self, live: Run, steps: Sequence[DecodedToken], sampling: Sampling) -> str:
-        """Have the page's server know a recording and how it was drawn; the address of the page on it."""
+    def add(self, live: Run) -> str:
+        """Have the page's server tell of a recording; the address of the page on it."""
         services, loaded = self.services, live.loaded
         services.registry.adopt(SESSION.source_of(loaded), loaded)
 
         def replay() -> None:
-            if live.id not in services.runs:
+            if live.id not in services.feeds:
                 SESSION.keep_shown(live)
-                services.store.keep_trace(live)
-                services.open_feed(live).replay(steps, sampling)
+                services.open_feed(live).replay()
 
         self.call(replay)
         return f"http://127.0.0.1:{self._listener.getsockname()[1]}/llm?trace={live.id}"
@@ -101,7 +100,7 @@ _server: PageServer | None = None
 _starting = threading.Lock()
 
 
-def serve_page(live: Run, steps: Sequence[DecodedToken], sampling: Sampling) -> str:
+def serve_page(live: Run) -> str:
     """The address of the page on a recording; the first call starts the server. Raises StartError."""
     global _server  # noqa: PLW0603  # one for the process
     with _starting:
@@ -109,7 +108,7 @@ def serve_page(live: Run, steps: Sequence[DecodedToken], sampling: Sampling) -> 
             started = PageServer(live.loaded.model_id)
             started.services.registry.adopt(SESSION.source_of(live.loaded), live.loaded)
             _server = started
-        return _server.add(live, steps, sampling)
+        return _server.add(live)
 
 
 def display_page(url: str, *, height_px: int) -> None:

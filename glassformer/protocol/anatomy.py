@@ -27,7 +27,7 @@ Axis = Literal[
     "row",
     "column",
 ]
-Provenance = Literal["recorded", "captured", "recomputed"]
+Provenance = Literal["recorded", "captured", "recomputed", "rebuilt"]
 CheckStatus = Literal["unchecked", "exact", "close", "undecided", "refused"]
 Role = Literal[
     "token_embedding",

@@ -304,6 +304,11 @@ class TraceState(Message):
     batched_difference: float | None = Field(
         None, description="largest difference between the residuals decoded and those of one whole forward"
     )
+    rebuilt_difference: float | None = Field(
+        default_factory=lambda: None,
+        description="largest difference met where rows were made again from token ids and came out otherwise, in the "
+        "cells that are kept to compare with; null where all are as first recorded",
+    )
     interventions: list[Intervention] = Field(default_factory=list)
     sampling: Sampling = Field(default_factory=Sampling, description="how what is written is drawn")
     adopted: list[Adopted] = Field(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -31,6 +32,8 @@ class Entry:
     progress: LoadProgress
     listeners: list[Listener] = field(default_factory=list)
     leases: int = 0
+    # Those who look at what it has computed, and would have to wait for it if it went.
+    lookers: int = 0
     used_at_secs: float = 0.0
     # Where its weights lie or will, and how many bytes are set aside for them; 0 until that is known.
     kind: str = ""
@@ -41,6 +44,11 @@ class Entry:
     # Why it could not be replaced by itself loaded in another way, the last time that was tried.
     refusal: str | None = None
     aftercare: Aftercare | None = None
+
+    def count(self, who: Literal["leases", "lookers"], change: int) -> None:
+        """One more or less of those who need it, now."""
+        setattr(self, who, getattr(self, who) + change)
+        self.used_at_secs = time.monotonic()
 
     @property
     def loaded(self) -> LoadedModel | None:
@@ -55,13 +63,16 @@ class Entry:
 
 
 def choose_idle(entries: Iterable[Entry], kind: str, *, kept: Collection[str]) -> Entry | None:
-    """The model on a kind of device that is longest unused, if one may go; those of the ids `kept` may not."""
+    """The model on a kind of device that is longest unused, if one may go; those of the ids `kept` may not.
+
+    One that somebody looks at goes after all others.
+    """
     idle = [
         entry
         for entry in entries
         if entry.loaded and entry.kind == kind and not entry.leases and entry.source.model_id not in kept
     ]
-    return min(idle, key=lambda entry: entry.used_at_secs, default=None)
+    return min(idle, key=lambda entry: (entry.lookers > 0, entry.used_at_secs), default=None)
 
 
 def summarise(source: ModelSource, entry: Entry | None, *, is_tried: bool, is_pinned: bool) -> ModelSummary:

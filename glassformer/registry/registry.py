@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -380,21 +380,26 @@ class Registry:
 
     # --- using -----------------------------------------------------------------------------------
 
-    @contextmanager
-    def use(self, loaded: LoadedModel) -> Iterator[LoadedModel]:
+    def use(self, loaded: LoadedModel) -> AbstractContextManager[None]:
         """Keep `loaded` in memory meanwhile. Raises InUse where it has just been unloaded."""
+        return self._count(loaded, "leases")
+
+    def looking(self, loaded: LoadedModel) -> AbstractContextManager[None]:
+        """Somebody looks at what `loaded` computed: of the models that nothing uses it goes last. Raises as `use`."""
+        return self._count(loaded, "lookers")
+
+    @contextmanager
+    def _count(self, loaded: LoadedModel, who: Literal["leases", "lookers"]) -> Iterator[None]:
         with self._lock:
             entry = self._entries.get(loaded.model_id)
             if entry is None or entry.loaded is not loaded:
                 raise InUse("The model has just been unloaded; ask again.", field="model_id")
-            entry.leases += 1
-            entry.used_at_secs = time.monotonic()
+            entry.count(who, 1)
         try:
-            yield loaded
+            yield
         finally:
             with self._lock:
-                entry.leases -= 1
-                entry.used_at_secs = time.monotonic()
+                entry.count(who, -1)
 
     def unload(self, model_id: str) -> None:
         """Give the model's memory back; nothing happens where it is not loaded.
@@ -412,7 +417,7 @@ class Registry:
                 raise InUse("The model is being loaded.", field="model_id")
             if entry.leases:
                 raise InUse("Something that is running uses the model.", field="model_id")
-            if self._is_pinned(entry):
+            if canonical in self._pinned:
                 raise InUse("The model is pinned; unpin it before unloading it.", field="model_id")
             del self._entries[canonical]
         self._let_go(entry)
@@ -422,9 +427,6 @@ class Registry:
         canonical = self.catalog.find(model_id).model_id
         with self._lock:
             (self._pinned.add if pinned else self._pinned.discard)(canonical)
-
-    def _is_pinned(self, entry: Entry) -> bool:
-        return entry.source.model_id in self._pinned
 
     def close(self, wait_secs: float = 0.0) -> None:
         """End for good what is done for models behind those who use them; waits so long for all, or not at all."""

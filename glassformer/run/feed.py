@@ -10,17 +10,18 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, Protocol
 
 from glassformer.engine.engine import Engine, Session
-from glassformer.engine.generation_request import DecodedToken, GenerationRequest
+from glassformer.engine.generation_request import DecodedToken
 from glassformer.engine.sequence import TokenSequence
 from glassformer.errors import GlassformerError, error_body
-from glassformer.protocol.messages import Sampling, TraceFinish, TraceState, TraceStatus
+from glassformer.loading.loaded import LoadedModel
+from glassformer.protocol.messages import TraceState
 from glassformer.run.recording import Send
 from glassformer.run.run import Run
 from glassformer.run.run_state import describe_state, describe_step
@@ -45,33 +46,27 @@ class Told:
 
 
 class RunFeed:
-    """One generation that records itself into `trace`, and those who follow it.
+    """One run, and those who follow it.
 
-    `patience_secs` is how long a run goes on that nobody follows or asks about. `on_token` hears of each token;
-    `on_forget` that nothing is to be kept of it, from any thread.
+    `patience_secs` is how long a run goes on that nobody follows or asks about. `on_token` hears of each token.
     """
 
     def __init__(
         self,
-        trace: Run,
+        run: Run,
         *,
         in_thread: InThread,
         patience_secs: float,
         on_token: Callable[[], None] = lambda: None,
-        on_forget: Callable[[], None] = lambda: None,
     ) -> None:
-        self.trace = trace
-        self.created_at_secs = time.monotonic()
-        self.sampling = Sampling()
-        self.status: TraceStatus = "queued"
-        self.finish_reason: TraceFinish | None = None
-        self.error: str | None = None
+        self.run = run
         self.session: Session | None = None
+        # Until the end is told: the run itself lets the model go sooner.
+        self._loaded: LoadedModel | None = run.loaded
         self._loop = asyncio.get_running_loop()
         self._in_thread = in_thread
         self._patience_secs = patience_secs
         self._on_token = on_token
-        self._forget_run = on_forget
         # A state names every token, so it is written out for each reader, in a thread, and kept without them.
         self._events: list[Told | Callable[[], Told]] = []
         self._changed = asyncio.Event()
@@ -81,50 +76,37 @@ class RunFeed:
         self._readers = 0
         self._asked_at_secs = self._loop.time()
         self._patience: asyncio.TimerHandle | None = None
-        self._on_forget: dict[Callable[[], None], Callable[[], None]] = {}
+        self._on_leave: dict[Callable[[], None], Callable[[], None]] = {}
 
     @property
     def is_over(self) -> bool:
         return self._is_over
 
-    async def start(
-        self, request: GenerationRequest, *, use: AbstractContextManager[Any], engine: Callable[[], Engine]
-    ) -> None:
-        """Queue the run of `request` in the model's `engine`; `use` keeps the model in memory until its end.
-
-        Raises BadValue, TooMany or InUse; the recording is then forgotten.
-        """
-        self.sampling = request.sampling
-        lease = ExitStack()
-        self.trace.is_running = True
+    async def start(self, engine: Callable[[], Engine]) -> None:
+        """Queue the run in its model's `engine`. Raises BadValue, TooMany or InUse; nothing runs then."""
+        run = self.run
+        assert run.request is not None
         try:
             # In a thread: a constraint's grammar can take a while.
-            sequence = await self._in_thread(
-                TokenSequence, self.trace.loaded, request, watcher=self.trace.watcher
-            )
+            sequence = await self._in_thread(TokenSequence, run.loaded, run.request, watcher=run.watcher)
             session = Session(
                 sequence,
                 on_begin=lambda: self._post(self._begin),
                 on_step=self._take,
-                on_end=lambda error: self._end(error, lease),
+                on_end=self._end,
             )
-            lease.enter_context(use)
+            run.hold_model()
             engine().submit(session)
         except BaseException:  # a client that leaves meanwhile too
-            self.trace.is_running = False
-            lease.close()
-            self.forget()
+            run.release()
             raise
         self.session = session
         self._stop_unless_wanted()
 
-    def replay(self, tokens: Sequence[DecodedToken], sampling: Sampling) -> None:
-        """Tell of a trace that was recorded elsewhere: what it wrote and how that was drawn. On the loop's thread."""
-        self.sampling = sampling
-        self.status, self.finish_reason = "done", "length"
-        for token in tokens:
-            self._tell("step", describe_step(self.trace.loaded, token).model_dump_json())
-            self.finish_reason = token.finish_reason or self.finish_reason
+    def replay(self) -> None:
+        """Tell of a run that was recorded elsewhere: what it wrote. On the loop's thread."""
+        for token in self.run.steps:
+            self._tell_token(token)
         self._tell_state()
         self._close()
 
@@ -140,12 +122,13 @@ class RunFeed:
     @contextmanager
     def read(self) -> Iterator[None]:
         """Somebody follows the recording for as long as this lasts. On the event loop's thread."""
-        self._readers += 1
-        try:
-            yield
-        finally:
-            self._readers -= 1
-            self.note_question()
+        with self.run.followed():
+            self._readers += 1
+            try:
+                yield
+            finally:
+                self._readers -= 1
+                self.note_question()
 
     def _stop_unless_wanted(self) -> None:
         """Stop the run once nobody has followed it or asked about it for as long as a request may take."""
@@ -156,52 +139,46 @@ class RunFeed:
         if left_secs > 0:
             self._patience = self._loop.call_later(left_secs, self._stop_unless_wanted)
             return
-        log.info("the recording %s, which nobody waits for, is stopped", self.trace.id)
+        log.info("the recording %s, which nobody waits for, is stopped", self.run.id)
         self.stop()
 
-    def forget(self) -> None:
-        """Stop, and give the recording up. Any thread; harmless when done twice."""
+    def leave(self) -> None:
+        """Stop, and let everybody go who follows: the recording has been deleted. Any thread."""
         self.stop()
-        self._forget_run()
-        self._post(self._leave)
+        self._post(self._let_go)
 
     def check_sites(self, addresses: list[str]) -> None:
         """Have sites checked that have not been; for a thread."""
         for address in addresses:
-            self.trace.find_site(address)
+            self.run.find_site(address)
 
     def subscribe(
-        self, addresses: list[str], send: Send, *, on_forget: Callable[[], None]
+        self, addresses: list[str], send: Send, *, on_leave: Callable[[], None]
     ) -> Callable[[], None]:
-        """Live frames of `addresses` until the function returned is called; `on_forget` when the recording goes first.
+        """Live frames of `addresses` until the function returned is called; `on_leave` when the recording goes first.
 
-        Raises UnknownAddress. On the event loop's thread, as `on_forget` is; `send` is called from the model's.
+        Raises UnknownAddress. On the event loop's thread, as `on_leave` is; `send` is called from the model's.
         """
-        end = self.trace.subscribe(addresses, send)
-        self._on_forget[end] = on_forget
-        self._readers += 1
+        following = ExitStack()
+        end = self.run.subscribe(addresses, send)
+        following.enter_context(self.read())
+        self._on_leave[end] = on_leave
 
         def unsubscribe() -> None:
             end()
-            if end in self._on_forget:
-                self._readers -= 1
-                self.note_question()
-            self._on_forget.pop(end, None)
+            following.close()
+            self._on_leave.pop(end, None)
 
         return unsubscribe
 
     # --- what happens on the model's thread ------------------------------------------------------
 
     def _take(self, token: DecodedToken) -> None:
-        # Here, so that the event loop finds it decoded and never waits for a tokenizer.
-        self.trace.loaded.token(token.token_id)
-        # Before the next forward, so that a position always has its token.
-        self.trace.append_token(token.token_id)
+        self.run.take(token)
         self._post(self._tell_step, token)
 
-    def _end(self, error: BaseException | None, lease: ExitStack) -> None:
-        lease.close()
-        self.trace.is_running = False
+    def _end(self, error: BaseException | None) -> None:
+        self.run.release()
         self._post(self._finish, error)
 
     def _post(self, call: object, *args: object) -> None:
@@ -213,36 +190,28 @@ class RunFeed:
     # --- what happens on the event loop's thread -------------------------------------------------
 
     def _begin(self) -> None:
-        self.status = "running"
+        self.run.status = "running"
         self._tell_state()
 
     def _tell_step(self, token: DecodedToken) -> None:
         # The prompt is recorded, or rows that were told of are others now.
-        if not self._stepped_at_secs or self.trace.recording.rewritten > self._told_rewritten:
+        if not self._stepped_at_secs or self.run.recording.rewritten > self._told_rewritten:
             self._tell_state()
         self._stepped_at_secs.append(time.monotonic())
         self._on_token()
-        if token.finish_reason is not None:
-            self.finish_reason = token.finish_reason
-        self._tell("step", describe_step(self.trace.loaded, token).model_dump_json())
+        self._tell_token(token)
+
+    def _tell_token(self, token: DecodedToken) -> None:
+        if self._loaded is not None:
+            self._tell("step", describe_step(self._loaded, token).model_dump_json())
 
     def _finish(self, error: BaseException | None) -> None:
+        session = self.session
+        self.run.end(error, is_cancelled=session is not None and session.sequence.cancelled.is_set())
         if error is not None:
-            self.status = "failed"
-            body = error_body(error)
-            self.error = body["error"]
             if not isinstance(error, GlassformerError):
-                log.error("the run %s failed", self.trace.id, exc_info=error)
-            self._tell("error", json.dumps(body))
-        elif (
-            self.finish_reason is None
-            and self.session is not None
-            and self.session.sequence.cancelled.is_set()
-        ):
-            self.status, self.finish_reason = "stopped", "cancelled"
-        else:
-            self.status = "done"
-            self.finish_reason = self.finish_reason or "length"
+                log.error("the run %s failed", self.run.id, exc_info=error)
+            self._tell("error", json.dumps(error_body(error)))
         self._tell_state()
         self._close()
 
@@ -250,16 +219,17 @@ class RunFeed:
         if self._patience is not None:
             self._patience.cancel()  # else it would hold the recording's memory
         self._is_over = True
+        self._loaded = None
         self._wake()
 
-    def _leave(self) -> None:
+    def _let_go(self) -> None:
         """After this no reader and no page holds the recording."""
         self._close()
-        for call in list(self._on_forget.values()):
+        for call in list(self._on_leave.values()):
             call()
 
     def _tell_state(self) -> None:
-        outline, count = self._outline(), len(self.trace.token_ids)
+        outline, count = self._outline(), len(self.run.token_ids)
         self._told_rewritten = outline.rewritten
         self._events.append(partial(self._write_state, outline, count, len(self._events)))
         self._wake()
@@ -280,22 +250,14 @@ class RunFeed:
 
     def state(self) -> TraceState:
         """The state now; it names every token, so the event loop leaves it to a thread. Any thread."""
-        return self._fill(self._outline(), len(self.trace.token_ids))
+        return self._fill(self._outline(), len(self.run.token_ids))
 
     def _outline(self) -> TraceState:
         """The state without its tokens."""
-        return describe_state(
-            self.trace,
-            status=self.status,
-            sampling=self.sampling,
-            finish_reason=self.finish_reason,
-            error=self.error,
-            tokens_per_sec=self.tokens_per_sec(),
-        )
+        return describe_state(self.run, tokens_per_sec=self.tokens_per_sec())
 
     def _fill(self, outline: TraceState, count: int) -> TraceState:
-        tokens = self.trace.loaded.tokens(self.trace.token_ids[:count])
-        return outline.model_copy(update={"tokens": tokens})
+        return outline.model_copy(update={"tokens": self.run.tell_tokens(count)})
 
     def tokens_per_sec(self) -> float | None:
         """Generated tokens a second, the prompt's forward left out."""

@@ -19,6 +19,7 @@ from torch import Tensor
 from glassformer.capture.capture import Capture
 from glassformer.errors import BadValue, ModelFailed
 from glassformer.protocol.frames import encode_frame
+from glassformer.run.witness import Witness
 from glassformer.structure.structure import Structure
 
 # Positions a new buffer holds; it doubles from there, so a step copies nothing most of the time.
@@ -27,6 +28,9 @@ FIRST_CAPACITY = 64
 # Rows up to which a forward is shown live. A longer piece of a prompt is read from the recording afterwards: its
 # attention patterns alone, heads x rows x keys for every block, would stall everybody.
 SHOWN_ROWS = 16
+
+# A buffer that is filled to no more than this is made smaller when its run is over: that takes a copy.
+TRIMMED_SHARE = 0.9
 
 # Recordings remembered that one begins with: texts that are drawn again and again would make an endless list.
 MOST_ANCESTORS = 16
@@ -46,24 +50,32 @@ class Recording:
     """The residuals of one sequence, Float[Tensor, "block_and_end pos d_model"], growing as the model runs.
 
     `ancestors` are the recordings it begins with, nearest first: their ids, and how many positions are theirs.
-    `rewritten` counts how often rows that were recorded already were replaced.
+    `rewritten` counts how often rows that were recorded already were replaced. `most_positions` is how many there will
+    be at most, where that is known: then the buffer is made once. `path` are the forwards that made the rows, each as
+    its first position and the one after its last; `rebuilt_difference` by how much rows that were made again along it
+    differ from those first recorded, None where none does.
     """
 
     is_alone = False
 
-    def __init__(self, structure: Structure, trace_id: str) -> None:
-        self._structure = structure
+    def __init__(self, structure: Structure, trace_id: str, most_positions: int | None = None) -> None:
+        self._structure: Structure | None = structure
         self._trace_id = trace_id
+        self._most_positions = most_positions
         self._residuals: Tensor | None = None
+        self._witness: Witness | None = None
         self._subscriptions: list[Subscription] = []
         self.ancestors: tuple[tuple[str, int], ...] = ()
+        self.path: list[tuple[int, int]] = []
         self.positions = 0
         self.rewritten = 0
+        self.rebuilt_difference: float | None = None
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the residual buffer."""
-        return 0 if self._residuals is None else self._residuals.nbytes
+        """Bytes of the residual buffer, and of what is kept of one that was given up."""
+        residuals, witness = self._residuals, self._witness
+        return (0 if residuals is None else residuals.nbytes) + (0 if witness is None else witness.nbytes)
 
     def residual(self, block: int, stop: int | None = None) -> Tensor:
         """What block `block` read at positions up to `stop`, [pos, d_model]; `block` = number of blocks: the end."""
@@ -73,11 +85,44 @@ class Recording:
 
     def clear(self) -> None:
         """Give the memory up; the recording can be made again from its token ids."""
+        held = self._residuals
+        if held is not None and self.positions:
+            self._witness = Witness(held[:, : self.positions])
         self._residuals = None
 
     def take_over(self, again: Recording) -> None:
-        """Hold what another recording of the same tokens holds."""
-        self._residuals = again._residuals
+        """Hold what another recording of the same tokens holds, and say how that differs from what was held before."""
+        if self._residuals is not None:  # another was quicker
+            return
+        residuals, witness = again._residuals, self._witness
+        if residuals is not None and witness is not None:
+            found = witness.compare(residuals[:, : self.positions])
+            if found.changed_rows:
+                self.rebuilt_difference = max(self.rebuilt_difference or 0.0, found.largest_difference)
+                self.ancestors = ()
+                self.rewritten += 1
+        self.path = list(again.path)
+        self._residuals, self._witness = residuals, None
+
+    def trim(self) -> None:
+        """Give back what the buffer holds beyond the last position."""
+        held = self._residuals
+        if held is not None and self.positions and self.positions <= TRIMMED_SHARE * held.shape[1]:
+            self._residuals = held[:, : self.positions].clone()
+
+    def disown(self, run_id: str) -> None:
+        """Say no more that the first rows are those of another recording, which has others now."""
+        self.ancestors = tuple(one for one in self.ancestors if one[0] != run_id)
+
+    def count_blocks(self) -> int | None:
+        """How many blocks the recorded model has; None while nothing is known of it."""
+        if self._residuals is not None:
+            return len(self._residuals) - 1
+        return None if self._witness is None else self._witness.boundaries - 1
+
+    def bind(self, structure: Structure | None) -> None:
+        """Listen to another loading of the same model from now on, or to none while it is not in memory."""
+        self._structure = structure
 
     @property
     def is_held(self) -> bool:
@@ -109,6 +154,7 @@ class Recording:
             held[first : first + len(residuals), start:stop] = seen
 
         replaces = start < self.positions
+        assert self._structure is not None  # who runs a model holds it
         try:
             with self._structure.residuals.listening(take):
                 yield
@@ -116,6 +162,9 @@ class Recording:
             # After the rows: who hears of it reads again, and must not meet the old ones. A forward that fails midway
             # has replaced some.
             self.rewritten += replaces
+        while self.path and self.path[-1][1] > start:
+            self.path.pop()
+        self.path.append((start, stop))
         self.positions = max(self.positions, stop)
 
     def see(self, capture: Capture | None, rows: slice, logits: Tensor) -> None:
@@ -152,6 +201,8 @@ class Recording:
         if residuals is None or self.positions:
             return False
         self._ensure(count, residuals.shape[-1])[:, :count] = residuals[:, :count]
+        self.path = [(start, min(stop, count)) for start, stop in other.path if start < count]
+        self.rebuilt_difference = other.rebuilt_difference
         further = ((ancestor, min(own, count)) for ancestor, own in other.ancestors)
         self.ancestors = ((other._trace_id, count), *further)[:MOST_ANCESTORS]
         self.positions = count
@@ -162,7 +213,9 @@ class Recording:
         held = self._residuals
         if held is not None and held.shape[1] >= positions:
             return held
-        capacity = max(FIRST_CAPACITY, positions, 0 if held is None else 2 * held.shape[1])
+        doubled = max(FIRST_CAPACITY, 0 if held is None else 2 * held.shape[1])
+        capacity = max(positions, doubled if self._most_positions is None else self._most_positions)
+        assert self._structure is not None
         # Residuals leave the accelerator: its memory is for the model.
         grown = torch.empty(len(self._structure.blocks) + 1, capacity, width, dtype=torch.float32)
         if held is not None:

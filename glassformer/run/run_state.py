@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from glassformer.protocol.messages import Adopted, Sampling, Step, Token, TraceFinish, TraceState, TraceStatus
+from glassformer.protocol.messages import Adopted, Step, Token, TraceState
 
 if TYPE_CHECKING:
     from glassformer.engine.generation_request import DecodedToken
@@ -26,34 +27,32 @@ def describe_step(loaded: LoadedModel, token: DecodedToken) -> Step:
 
 
 def describe_state(
-    trace: Run,
-    *,
-    status: TraceStatus,
-    sampling: Sampling,
-    finish_reason: TraceFinish | None = None,
-    error: str | None = None,
-    tokens: Sequence[Token] = (),
-    tokens_per_sec: float | None = None,
+    run: Run, *, tokens: Sequence[Token] = (), tokens_per_sec: float | None = None
 ) -> TraceState:
-    """A recording as it is now, with the `tokens` given: there may be very many. `sampling` is how they are drawn."""
+    """A run as it is now, with the `tokens` given: there may be very many."""
+    recording = run.recording
     return TraceState(
-        id=trace.id,
-        model_id=trace.loaded.model_id,
-        status=status,
-        finish_reason=finish_reason,
-        error=error,
+        id=run.id,
+        model_id=run.model_id,
+        status=run.status,
+        finish_reason=run.finish_reason,
+        error=run.error,
         tokens=list(tokens),
-        prompt=trace.prompt,
-        messages=trace.messages,
-        prompt_count=trace.prompt_count,
-        positions=trace.positions,
-        rewritten=trace.recording.rewritten,
+        prompt=run.prompt,
+        messages=run.messages,
+        prompt_count=run.prompt_count,
+        positions=run.positions,
+        rewritten=recording.rewritten,
         tokens_per_sec=tokens_per_sec,
-        bytes=trace.nbytes,
-        batched_difference=trace.batched_difference,
-        interventions=list(trace.interventions),
-        sampling=sampling,
-        adopted=[
-            Adopted(trace_id=trace_id, positions=count) for trace_id, count in trace.recording.ancestors
-        ],
+        bytes=run.nbytes,
+        batched_difference=run.batched_difference,
+        rebuilt_difference=finite(recording.rebuilt_difference),
+        interventions=list(run.interventions),
+        sampling=run.sampling,
+        adopted=[Adopted(trace_id=run_id, positions=count) for run_id, count in recording.ancestors],
     )
+
+
+def finite(difference: float | None) -> float | None:
+    """A difference as a message takes it; one that is not finite is the largest there is."""
+    return None if difference is None else min(difference, sys.float_info.max)

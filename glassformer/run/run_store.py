@@ -1,6 +1,7 @@
-"""All recordings of a server under one byte budget: the least recently used give their residuals up first.
+"""All runs of a server, running and resting, under one byte budget.
 
-What is given up is run again from its token ids when someone asks, so nothing is lost but time.
+What was looked at longest ago gives its rows up first. What is given up is run again from its token ids when someone
+asks, so nothing is lost but time. A run that may come to take more than there is is refused before it starts.
 """
 
 from __future__ import annotations
@@ -8,28 +9,46 @@ from __future__ import annotations
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from glassformer.budget import Budget, ByteCache
+from glassformer.engine.generation_request import GenerationRequest
 from glassformer.errors import UnknownTrace
 from glassformer.loading.loaded import LoadedModel
 from glassformer.protocol.messages import ChatMessage, Intervention
+from glassformer.run.admission import admit, estimate_run
 from glassformer.run.materialise import BlockSites
-from glassformer.run.run import Run
+from glassformer.run.recorded import Recorded
+from glassformer.run.run import Models, Run, count_positions
 
-# Share of the budget that materialised blocks may hold; the rest is for residuals.
-SITES_SHARE = 0.5
-# Traces remembered at all; one whose residuals are gone still holds its tokens and steps.
-MAX_TRACES = 512
+# Runs remembered at all, where nobody says; one whose residuals are gone still holds its tokens and steps.
+MOST_RUNS = 512
 
 
 class RunStore:
-    """Traces by id, and the cache of their materialised blocks. Safe to use from several threads."""
+    """Runs by id, and the blocks of them that were run again. Safe to use from several threads.
 
-    def __init__(self, budget_bytes: int) -> None:
-        self._budget_bytes = budget_bytes
-        self._traces: OrderedDict[str, Run] = OrderedDict()
-        self._sites: OrderedDict[tuple[str, int], BlockSites] = OrderedDict()
+    `budget` may be shared with what engines keep. `models` keeps a run's model in memory, where nobody else does.
+    """
+
+    def __init__(
+        self, budget: Budget | int, *, most_runs: int = MOST_RUNS, models: Models | None = None
+    ) -> None:
+        self.budget = Budget(budget) if isinstance(budget, int) else budget
+        self.on_forget: list[Callable[[Run], None]] = []
+        """Called with each run that is deleted, by whoever deletes it."""
+        self._most_runs = most_runs
+        self._models = models
+        # Looked at longest ago first.
+        self._runs: OrderedDict[str, Run] = OrderedDict()
+        # The one that is being looked at stays, however large.
+        self._sites: ByteCache[tuple[str, int], BlockSites] = ByteCache(
+            self.budget, lambda sites: sites.nbytes, keeps_newest=True
+        )
         self._lock = threading.RLock()
+
+    def __len__(self) -> int:
+        return len(self._runs)
 
     def create(
         self,
@@ -37,85 +56,108 @@ class RunStore:
         token_ids: list[int],
         prompt_count: int,
         *,
+        request: GenerationRequest | None = None,
         interventions: Sequence[Intervention] = (),
         prompt: str | None = None,
         messages: Sequence[ChatMessage] | None = None,
     ) -> Run:
-        """A new, empty trace of `token_ids`; the run fills it. Raises BadValue as `Run` does."""
-        trace = Run(
+        """A new, empty run of `token_ids`. With a `request` it counts as running, and its memory is set aside.
+
+        Raises BadValue as `Run` does and for one that is too large, and NoRoom while others hold the memory it needs.
+        """
+        run = Run(
             secrets.token_hex(8),
             loaded,
             token_ids,
             prompt_count,
             self,
+            request=request,
             interventions=interventions,
             prompt=prompt,
             messages=messages,
+            models=self._models,
         )
-        self.keep_trace(trace)
-        return trace
-
-    def keep_trace(self, trace: Run) -> None:
-        """Count a trace among those of this store, which may have been made by another one."""
         with self._lock:
-            self._traces[trace.id] = trace
-            idle = [held.id for held in self._traces.values() if not held.is_running and held is not trace]
-            for oldest in idle[: max(0, len(self._traces) - MAX_TRACES)]:
-                self.delete(oldest)
-        self._shrink(keep=trace.id)
+            if request is not None:
+                self._admit(run, request)
+            self._runs[run.id] = run
+            self.budget.hold(run)
+        self._forget_oldest(keep=run)
+        return run
 
-    def get(self, trace_id: str) -> Run:
-        """The trace of that id, now the most recently used. Raises UnknownTrace."""
+    def _admit(self, run: Run, request: GenerationRequest) -> None:
+        positions = count_positions(run.loaded, request)
+        needed_bytes = estimate_run(run.loaded, positions)
+        admit(
+            needed_bytes,
+            positions,
+            limit_bytes=self.budget.limit_bytes,
+            running_bytes=sum(held.nbytes for held in self._runs.values() if held.is_running),
+            prompt_positions=len(request.token_ids),
+        )
+        run.reserved_bytes = needed_bytes
+        run.is_running = True
+
+    def _forget_oldest(self, keep: Run) -> None:
+        """Delete runs that are over, until there are no more than allowed."""
         with self._lock:
-            trace = self._traces.get(trace_id)
-            if trace is None:
-                raise UnknownTrace(trace_id)
-            self._traces.move_to_end(trace_id)
-        self._shrink(keep=trace_id)
-        return trace
+            resting = [run for run in self._runs.values() if run is not keep and not run.is_running]
+            resting.sort(key=lambda run: run.is_looked_at)
+            surplus = resting[: max(0, len(self._runs) - self._most_runs)]
+        for run in surplus:
+            self.delete(run.id)
+
+    def get(self, run_id: str) -> Run:
+        """The run of that id, looked at now. Raises UnknownTrace."""
+        with self._lock:
+            run = self._runs.get(run_id)
+            if run is None:
+                raise UnknownTrace(run_id[:64])
+            self._runs.move_to_end(run_id)
+            self.budget.hold(run)
+        return run
 
     def list(self) -> list[Run]:
-        """All traces, least recently used first."""
+        """All runs, looked at longest ago first."""
         with self._lock:
-            return [*self._traces.values()]
+            return [*self._runs.values()]
 
-    def delete(self, trace_id: str) -> None:
-        """Forget a trace and everything of it. Raises UnknownTrace."""
+    def delete(self, run_id: str) -> None:
+        """Forget a run and everything of it. Raises UnknownTrace."""
         with self._lock:
-            if self._traces.pop(trace_id, None) is None:
-                raise UnknownTrace(trace_id)
-            for key in [key for key in self._sites if key[0] == trace_id]:
-                del self._sites[key]
+            run = self._runs.pop(run_id, None)
+        if run is None:
+            raise UnknownTrace(run_id[:64])
+        run.is_forgotten = True
+        self.budget.drop(run)
+        self.drop_blocks(run_id)
+        for tell in list(self.on_forget):
+            tell(run)
 
-    # --- the cache of materialised blocks ------------------------------------------------------------
+    # --- what recordings ask for -----------------------------------------------------------------------
 
-    def find(self, trace_id: str, block: int, positions: int) -> BlockSites | None:
+    def find(self, run_id: str, block: int, positions: int) -> BlockSites | None:
         """A block's sites for at least `positions` positions, if still there."""
-        with self._lock:
-            sites = self._sites.get((trace_id, block))
-            if sites is None or sites.positions < positions:
-                return None
-            self._sites.move_to_end((trace_id, block))
-            return sites
+        sites = self._sites.find((run_id, block))
+        return None if sites is None or sites.positions < positions else sites
 
-    def keep(self, trace_id: str, block: int, sites: BlockSites) -> None:
-        """Keep a block's sites; the least recently used go when the share is full."""
-        with self._lock:
-            if trace_id not in self._traces:
-                return
-            self._sites[trace_id, block] = sites
-            self._sites.move_to_end((trace_id, block))
-            total = sum(held.nbytes for held in self._sites.values())
-            while total > self._budget_bytes * SITES_SHARE and len(self._sites) > 1:
-                _, dropped = self._sites.popitem(last=False)
-                total -= dropped.nbytes
+    def keep(self, run_id: str, block: int, sites: BlockSites) -> None:
+        """Keep a block's sites; what was looked at longest ago goes."""
+        if run_id in self._runs:
+            self._sites.keep((run_id, block), sites)
 
-    def _shrink(self, keep: str) -> None:
-        with self._lock:
-            total = sum(trace.nbytes for trace in self._traces.values())
-            for trace in [*self._traces.values()]:
-                if total <= self._budget_bytes * (1 - SITES_SHARE):
-                    return
-                held = trace.nbytes
-                if trace.id != keep and trace.give_up():
-                    total -= held
+    def drop_blocks(self, run_id: str) -> None:
+        """Keep no block of a run any more."""
+        for key, _ in self._sites.items():
+            if key[0] == run_id:
+                self._sites.drop(key)
+
+    def make_room(self, recorded: Recorded, needed_bytes: int) -> None:
+        """Have others give their memory up for one that is made again."""
+        run = self._runs.get(recorded.id)
+        self.budget.make_room(needed_bytes, keep=run)
+
+    def note_change(self, run_id: str) -> None:
+        """The rows of a run are not those any more that others have begun with."""
+        for run in self.list():
+            run.recording.disown(run_id)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated, ParamSpec, TypeVar
 
 import anyio
@@ -17,7 +17,8 @@ from anyio import to_thread
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
-from glassformer.errors import Stopping, TooMany
+from glassformer.budget import Budget
+from glassformer.errors import Stopping, TooMany, UnknownTrace
 from glassformer.registry.registry import open_registry
 from glassformer.server.aside import run_aside
 from glassformer.server.metrics import Metrics
@@ -26,7 +27,9 @@ from glassformer.settings import Settings
 if TYPE_CHECKING:
     from glassformer.engine.engine import Engine
     from glassformer.loading.loaded import LoadedModel
+    from glassformer.protocol.messages import TraceRequest
     from glassformer.run.feed import RunFeed
+    from glassformer.run.record import Check
     from glassformer.run.run import Run
     from glassformer.run.run_store import RunStore
 
@@ -47,8 +50,9 @@ class Services:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.metrics = Metrics()
-        self.registry = open_registry(settings, on_unload=self.forget_model, checks_later=True)
-        self.runs: dict[str, RunFeed] = {}
+        self.registry = open_registry(settings, on_unload=self.let_model_go, checks_later=True)
+        self.budget = Budget(settings.trace_bytes)
+        self.feeds: dict[str, RunFeed] = {}
         self.closing = asyncio.Event()
         self._engines: dict[LoadedModel, Engine] = {}
         self._store: RunStore | None = None
@@ -75,6 +79,7 @@ class Services:
                 max_running=self.settings.max_running,
                 max_waiting=self.settings.max_waiting,
                 prefix_bytes=self.settings.prefix_bytes,
+                budget=self.budget,
             )
             self._engines[loaded] = found
         return found
@@ -84,40 +89,89 @@ class Services:
 
     @property
     def store(self) -> RunStore:
-        """The recordings. Imports torch at the first use. Any thread."""
+        """The runs. Imports torch at the first use. Any thread."""
         with self._store_lock:
             if self._store is None:
                 from glassformer.run.run_store import RunStore
 
-                self._store = RunStore(self.settings.trace_bytes)
+                self._store = RunStore(self.budget, most_runs=self.settings.max_traces, models=self.registry)
+                self._store.on_forget.append(self._close_feed)
             return self._store
+
+    def use_store(self, store: RunStore) -> None:
+        """Share the runs of somebody else in this process. Before the first run."""
+        with self._store_lock:
+            self._store, self.budget = store, store.budget
+            store.on_forget.append(self._close_feed)
 
     def open_feed(self, run: Run) -> RunFeed:
         """What is told of a run, kept for as long as its recording. On the event loop's thread."""
         from glassformer.run.feed import RunFeed
 
-        feed = RunFeed(
+        feed = self.feeds[run.id] = RunFeed(
             run,
             in_thread=self.quick,
             patience_secs=self.settings.request_timeout_secs,
             on_token=self.metrics.tokens.labels("generated").inc,
-            on_forget=lambda: self._forget_run(run.id),
         )
-        self.runs[run.id] = feed
         return feed
 
-    def _forget_run(self, run_id: str) -> None:
-        self.runs.pop(run_id, None)
-        if any(held.id == run_id for held in self.store.list()):
-            self.store.delete(run_id)
+    async def start_run(self, loaded: LoadedModel, body: TraceRequest, check: Check) -> RunFeed:
+        """Queue a run of what a request asks for. Whatever is refused, or left by its client meanwhile, leaves nothing.
 
-    def forget_model(self, loaded: LoadedModel) -> None:
-        """Drop what keeps an unloaded model in memory. Called from the thread that unloads it."""
+        Raises as `open_run` and `RunFeed.start`.
+        """
+        from glassformer.run.record import open_run
+
+        opened: list[Run] = []
+        try:
+            await self.quick(lambda: opened.append(open_run(self.store, loaded, body, check=check)))
+            feed = self.open_feed(opened[0])
+            await feed.start(lambda: self.engine(loaded))
+        except BaseException:
+            for run in opened:
+                with suppress(UnknownTrace):
+                    self.store.delete(run.id)
+            raise
+        return feed
+
+    def _close_feed(self, run: Run) -> None:
+        feed = self.feeds.pop(run.id, None)
+        if feed is not None:
+            feed.leave()
+
+    def let_model_go(self, loaded: LoadedModel) -> None:
+        """Drop what keeps an unloaded model in memory; its recordings stay. Called from the thread that unloads it."""
         engine = self._engines.pop(loaded, None)
         if engine is not None:
             engine.close()
-        for run in [run for run in list(self.runs.values()) if run.trace.loaded is loaded]:
-            run.forget()
+        if self._store is not None:
+            for run in self._store.list():
+                if run.is_of(loaded):
+                    run.leave_model()
+
+    def forget_runs(self, model_id: str) -> None:
+        """Delete the recordings of a model that is not wanted any more. For a thread."""
+        if self._store is not None:
+            for run in self._store.list():
+                if run.model_id == model_id and not run.has_model:
+                    with suppress(UnknownTrace):  # another was quicker
+                        self._store.delete(run.id)
+
+    async def ask(self, run: Run, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Answer a question about a run in a thread of its own; model and rows are there meanwhile.
+
+        The model is loaded again where it had to make room. Raises as `load` and `Run.looking`.
+        """
+        if not run.has_model:
+            loaded = await self.load(run.model_id)
+            await self.read(run.meet_model, loaded)
+
+        def answer() -> T:
+            with run.looking():
+                return call(*args, **kwargs)
+
+        return await self.read(answer)
 
     async def quick(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run something short that may block in a thread."""

@@ -47,18 +47,15 @@ class ArrayView:
 
 @dataclass(frozen=True, slots=True)
 class ZarrReply:
-    """The bytes of a key, a strong ETag over them, and whether they can never change."""
+    """The bytes of a key, and a strong ETag over them, which changes whenever they do."""
 
     body: bytes
     etag: str
-    immutable: bool
     media_type: str
 
 
 class ZarrStore:
     """The keys of a set of arrays; `growing` says whether arrays may still get more rows.
-
-    `lasting` says whether the rows of a growing one stay what they are.
 
     `coarse` keeps chunks of coarse levels, which cost a pass over the cells below them. Safe to ask from several
     threads as long as the arrays are.
@@ -70,13 +67,11 @@ class ZarrStore:
         attributes: Mapping[str, Any],
         *,
         growing: bool,
-        lasting: bool = True,
         coarse: ByteCache[str, bytes] | None = None,
     ) -> None:
         self._arrays = arrays
         self._attributes = dict(attributes)
         self._growing = growing
-        self._lasting = lasting
         self._coarse = coarse
         self._root: ZarrReply | None = None
 
@@ -149,8 +144,7 @@ class ZarrStore:
             body = whole.tobytes()
             if kept is not None:
                 kept.keep(key, body)
-        settled = not self._growing or (self._lasting and self._is_full(view, level, starts))
-        return _reply(body, BYTES_TYPE, immutable=settled)
+        return _reply(body, BYTES_TYPE)
 
     def _sides(self, view: ArrayView, level: int) -> list[tuple[int, int]]:
         """The length of each axis of a level, with that of its chunks."""
@@ -165,18 +159,6 @@ class ZarrStore:
         return tuple(
             limit if self._growing and axis in GROWING else max(1, min(limit, size))
             for limit, size, axis in zip(limits, shape, view.axes, strict=True)
-        )
-
-    def _is_full(self, view: ArrayView, level: int, starts: list[int]) -> bool:
-        """Whether all cells behind a chunk are there (on an axis of keys, later rows cannot change earlier ones).
-
-        Counted at level 0: the last row of a level may pool fewer cells than it will.
-        """
-        sides, pooled = self._chunk_shape(view, level), range(len(view.shape) - 2, len(view.shape))
-        return all(
-            (start + side) * (2**level if axis in pooled else 1) <= view.shape[axis]
-            for axis, (start, side) in enumerate(zip(starts, sides, strict=True))
-            if view.axes[axis] in GROWING
         )
 
     def _describe_root(self) -> str:
@@ -196,7 +178,7 @@ class ZarrStore:
         return array_text(view.shape, self._chunk_shape(view, level), view.axes, level, pooling, shared)
 
     def _json(self, text: str) -> ZarrReply:
-        return _reply(text.encode(), JSON_TYPE, immutable=not self._growing)
+        return _reply(text.encode(), JSON_TYPE)
 
 
 def _level_names(view: ArrayView) -> list[tuple[str, int, Pooling]]:
@@ -217,6 +199,6 @@ def _group_attributes(view: ArrayView) -> dict[str, Any]:
     }
 
 
-def _reply(body: bytes, media_type: str, *, immutable: bool) -> ZarrReply:
+def _reply(body: bytes, media_type: str) -> ZarrReply:
     etag = f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
-    return ZarrReply(body=body, etag=etag, immutable=immutable, media_type=media_type)
+    return ZarrReply(body=body, etag=etag, media_type=media_type)

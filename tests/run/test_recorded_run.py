@@ -110,10 +110,11 @@ def test_live_frames_hold_the_newest_rows(llama: Case, store: RunStore, close: C
 
 def test_evicted_residuals_are_made_again(llama: Case, close: Close) -> None:
     first = llama.trace(RunStore(2**30))
-    store = RunStore(2 * first.nbytes)
+    store = RunStore(3 * first.nbytes // 2)
     trace, other = llama.trace(store), llama.trace(store)
     store.get(other.id)
-    assert trace.nbytes == 0
+    assert not trace.recording.is_held
+    assert trace.nbytes < first.nbytes // 4
     close(trace.read("resid_pre.2"), llama.reference.hidden_states[2])
     close(trace.read("attn_probs.2"), llama.reference.attentions[2])
 

@@ -95,7 +95,7 @@ def test_a_page_that_leaves_is_forgotten(
     subscribe(socket, trace_id, ADDRESSES)
     assert isinstance(socket.recv(10), bytes)
     socket.close()
-    recording = running.services.runs[trace_id].trace.recording
+    recording = running.services.store.get(trace_id).recording
     for _ in range(200):
         if not recording._subscriptions:
             break
@@ -138,7 +138,7 @@ def test_a_deleted_recording_is_held_by_no_page(model_dir: Path) -> None:
     with serving(model_dir) as running, running.client() as client:
         trace_id = start(client, 3)
         client.get(f"/api/traces/{trace_id}/events")
-        held = weakref.ref(running.services.runs[trace_id].trace.recording)
+        held = weakref.ref(running.services.store.get(trace_id).recording)
         address = running.url.replace("http", "ws") + "/api/live"
         with connect(address, proxy=None) as socket:
             subscribe(socket, trace_id, ADDRESSES)

@@ -36,6 +36,6 @@ async def metrics(services: ServicesOf) -> Response:
     held = services.metrics
     held.generations.set(services.count_generations())
     held.models.set(services.registry.count_ready())
-    held.recordings.set(len(services.runs))
-    held.recording_bytes.set(sum(run.trace.nbytes for run in services.runs.values()))
+    held.recordings.set(len(services.feeds))
+    held.recording_bytes.set(sum(feed.run.nbytes for feed in services.feeds.values()))
     return Response(generate_latest(held.registry), media_type=CONTENT_TYPE_LATEST)

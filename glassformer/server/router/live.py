@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from glassformer.errors import BadValue, GlassformerError, error_body
 from glassformer.protocol.messages import Subscribe
 from glassformer.server.error_answer import describe_validation
-from glassformer.server.router.traces import find_run
+from glassformer.server.router.traces import find_feed
 from glassformer.server.services import Services, find_services
 
 router = APIRouter()
@@ -85,14 +85,14 @@ class LivePage:
         message = Subscribe.model_validate_json(text)
         if len(message.addresses) > MOST_ADDRESSES:
             raise BadValue(f"At most {MOST_ADDRESSES} addresses at a time.", field="addresses")
-        run = find_run(self.services, message.trace_id)
+        feed = find_feed(self.services, message.trace_id)
         # What has not been checked is checked first, which takes as long as a block's forward.
-        await self.services.read(run.check_sites, message.addresses)
-        run = find_run(self.services, message.trace_id)  # it may have been given up meanwhile
+        await self.services.ask(feed.run, feed.check_sites, message.addresses)
+        feed = find_feed(self.services, message.trace_id)  # it may have been deleted meanwhile
         renewed = None
         if message.addresses:
-            renewed = run.subscribe(
-                message.addresses, self.take, on_forget=lambda: self.drop(message.trace_id)
+            renewed = feed.subscribe(
+                message.addresses, self.take, on_leave=lambda: self.drop(message.trace_id)
             )
         self.drop(message.trace_id)
         if renewed is not None:

@@ -111,6 +111,7 @@ async def follow_load(model_id: str, services: ServicesOf) -> EventStream:
 async def unload_model(model_id: str, services: ServicesOf) -> Response:
     """Give the model's memory back; nothing happens where it is not loaded."""
     await services.quick(services.registry.unload, model_id)
+    await services.quick(services.forget_runs, model_id)
     return Response(status_code=204)
 
 

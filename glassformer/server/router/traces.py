@@ -20,13 +20,14 @@ from glassformer.protocol.messages import (
     TraceRequest,
     TraceState,
 )
-from glassformer.run.run_request import check_request, encode_request
+from glassformer.run.run_request import check_request
 from glassformer.server.framing import event
 from glassformer.server.services import Services, ServicesOf
 from glassformer.server.stream import EventStream
 
 if TYPE_CHECKING:
     from glassformer.run.feed import RunFeed, Told
+    from glassformer.run.run import Run
     from glassformer.tiles.level import Array
 
 # Cells of one answer of rows: 16 MiB.
@@ -35,14 +36,14 @@ MOST_CELLS = 2**22
 router = APIRouter(prefix="/api/traces", tags=["recordings"])
 
 
-def find_run(services: Services, trace_id: str) -> RunFeed:
-    """The run of a recording. Raises UnknownTrace."""
-    run = services.runs.get(trace_id)
-    if run is None:
+def find_feed(services: Services, trace_id: str) -> RunFeed:
+    """What is told of a recording; it counts as looked at. Raises UnknownTrace."""
+    feed = services.feeds.get(trace_id)
+    if feed is None:
         raise UnknownTrace(trace_id[:64])
-    services.store.get(trace_id)  # counts as used, so that its memory is given up last
-    run.note_question()
-    return run
+    services.store.get(trace_id)
+    feed.note_question()
+    return feed
 
 
 @router.post("", status_code=201, response_model=TraceState)
@@ -50,33 +51,17 @@ async def create_trace(body: TraceRequest, services: ServicesOf) -> Response:
     """Record a prompt, and what the model writes after it. Answers at once; the run goes on behind it."""
     check_request(body)
     loaded = await services.load(body.model_id)
-    from glassformer.engine.generation_request import GenerationRequest
     from glassformer.server.generation import check_count
     from glassformer.server.generation import check_request as check_length
 
     check_count(services, body.max_new_tokens)
-    token_ids, field = await services.quick(encode_request, body, loaded)
-    check_length(services, loaded, token_ids, field=field)
     # Where nobody has looked into the model yet this runs it, which takes longer than anything quick may.
     await services.read(loaded.read_anatomy)
-    trace = await services.quick(
-        services.store.create,
-        loaded,
-        token_ids,
-        len(token_ids),
-        interventions=body.interventions,
-        prompt=body.prompt,
-        messages=body.messages,
+    feed = await services.start_run(
+        loaded, body, lambda ids, field: check_length(services, loaded, ids, field=field)
     )
-    await services.quick(lambda: trace.prompt)  # here, so that the event loop never waits for a tokenizer
-    run = services.open_feed(trace)
-    request = GenerationRequest(
-        token_ids, body.sampling, max_new_tokens=body.max_new_tokens, stop=tuple(body.stop)
-    )
-    await run.start(request, use=services.registry.use(loaded), engine=lambda: services.engine(loaded))
-    make_room(services)  # only now: a request that is refused costs nobody a recording
-    services.metrics.tokens.labels("prompt").inc(len(token_ids))
-    return await answer(services, run.state, status_code=201)
+    services.metrics.tokens.labels("prompt").inc(feed.run.prompt_count)
+    return await answer(services, feed.state, status_code=201)
 
 
 async def answer(
@@ -87,35 +72,29 @@ async def answer(
     return Response(text, status_code, media_type="application/json")
 
 
-def make_room(services: Services) -> None:
-    """Give up the oldest recordings that are over, until there are no more than the settings allow."""
-    over = sorted((run for run in services.runs.values() if run.is_over), key=lambda run: run.created_at_secs)
-    for run in over[: max(0, len(services.runs) - services.settings.max_traces)]:
-        run.forget()
-
-
 @router.get("", response_model=TraceList)
 async def list_traces(services: ServicesOf) -> Response:
-    runs = list(services.runs.values())
-    return await answer(services, lambda: TraceList(traces=[run.state() for run in runs]))
+    feeds = list(services.feeds.values())
+    return await answer(services, lambda: TraceList(traces=[feed.state() for feed in feeds]))
 
 
 @router.get("/{trace_id}", response_model=TraceState)
 async def read_trace(trace_id: str, services: ServicesOf) -> Response:
-    return await answer(services, find_run(services, trace_id).state)
+    return await answer(services, find_feed(services, trace_id).state)
 
 
 @router.post("/{trace_id}/stop", response_model=TraceState)
 async def stop_trace(trace_id: str, services: ServicesOf) -> Response:
     """End the generation within one step; what was recorded stays."""
-    run = find_run(services, trace_id)
-    run.stop()
-    return await answer(services, run.state)
+    feed = find_feed(services, trace_id)
+    feed.stop()
+    return await answer(services, feed.state)
 
 
 @router.delete("/{trace_id}", status_code=204)
 async def delete_trace(trace_id: str, services: ServicesOf) -> Response:
-    find_run(services, trace_id).forget()
+    find_feed(services, trace_id)
+    services.store.delete(trace_id)
     return Response(status_code=204)
 
 
@@ -124,13 +103,13 @@ async def follow_trace(
     trace_id: str, services: ServicesOf, last_event_id: Annotated[str | None, Header()] = None
 ) -> EventStream:
     """`state`, `step` and `error` events; resumes after `Last-Event-ID`."""
-    run = find_run(services, trace_id)
+    feed = find_feed(services, trace_id)
     after = (
         int(last_event_id) if last_event_id and last_event_id.isdecimal() and len(last_event_id) < 10 else -1
     )
     async with AsyncExitStack() as stack:
         stack.enter_context(services.connection())
-        return EventStream(services, frame_events(run.events(after)), stack.pop_all())
+        return EventStream(services, frame_events(feed.events(after)), stack.pop_all())
 
 
 async def frame_events(told: AsyncIterator[Told]) -> AsyncIterator[str]:
@@ -157,7 +136,7 @@ async def read_distribution(
 
     What is left out is as the recording was made with, its bias, forced tokens and constraint too.
     """
-    run = find_run(services, trace_id)
+    run = find_feed(services, trace_id).run
     changes = {
         "temperature": temperature,
         "top_k": top_k,
@@ -171,20 +150,19 @@ async def read_distribution(
     sampling = run.sampling.model_copy(
         update={name: value for name, value in changes.items() if value is not None}
     )
-    return await services.read(describe_distribution, run, pos, sampling, limit)
+    return await services.ask(run, describe_distribution, run, pos, sampling, limit)
 
 
-def describe_distribution(run: RunFeed, pos: int, sampling: Sampling, limit: int) -> Distribution:
+def describe_distribution(run: Run, pos: int, sampling: Sampling, limit: int) -> Distribution:
     from glassformer.engine.distribution import describe
 
-    trace = run.trace
     return describe(
-        trace.read_logits(pos),
-        list(trace.token_ids),
+        run.read_logits(pos),
+        list(run.token_ids),
         sampling,
-        loaded=trace.loaded,
+        loaded=run.loaded,
         pos=pos,
-        prompt_count=trace.prompt_count,
+        prompt_count=run.prompt_count,
         limit=limit,
     )
 
@@ -201,8 +179,8 @@ async def explain_cell(
     """What one cell was computed from, and the same computed again."""
     from glassformer.explain.explain import explain
 
-    run = find_run(services, trace_id)
-    return await services.read(explain, run.trace, address, [int(part) for part in index.split(",")])
+    run = find_feed(services, trace_id).run
+    return await services.ask(run, explain, run, address, [int(part) for part in index.split(",")])
 
 
 @router.get("/{trace_id}/rows", response_class=Response)
@@ -215,19 +193,19 @@ async def read_rows(
     level: Annotated[int, Query(ge=0, le=32)] = 0,
 ) -> Response:
     """Rows of sites as a live frame has them: what a page lacks that knows the rest."""
-    run = find_run(services, trace_id)
-    frame = await services.read(encode_rows, run, address, start, stop, level)
+    run = find_feed(services, trace_id).run
+    frame = await services.ask(run, encode_rows, run, address, start, stop, level)
     return Response(frame, media_type="application/octet-stream", headers={"Cache-Control": "no-store"})
 
 
-def encode_rows(run: RunFeed, addresses: list[str], start: int, stop: int, level: int) -> bytes:
+def encode_rows(run: Run, addresses: list[str], start: int, stop: int, level: int) -> bytes:
     from glassformer.protocol.frames import encode_frame
 
     rows: dict[str, Array] = {}
     for address in dict.fromkeys(addresses):
         room = MOST_CELLS - sum(read.size for read in rows.values())
-        rows[address] = run.trace.read_rows(address, start, stop, level, most_cells=room)
-    return encode_frame(run.trace.id, start, stop, rows)
+        rows[address] = run.read_rows(address, start, stop, level, most_cells=room)
+    return encode_frame(run.id, start, stop, rows)
 
 
 @router.get("/{trace_id}/lens", response_model=Lens)
@@ -242,8 +220,8 @@ async def read_lens(
     ] = None,
 ) -> Response:
     """The logit lens: what the model would write after each block. Nothing is run for it but the head."""
-    run = find_run(services, trace_id)
+    run = find_feed(services, trace_id).run
     from glassformer.explain.lens import describe_lens
 
-    text = await services.read(lambda: describe_lens(run.trace, address, pos, count, top).model_dump_json())
+    text = await services.ask(run, lambda: describe_lens(run, address, pos, count, top).model_dump_json())
     return Response(text, media_type="application/json")

@@ -9,7 +9,7 @@ from anyio import to_thread
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from glassformer.server.router.traces import find_run
+from glassformer.server.router.traces import find_feed
 from glassformer.server.services import ServicesOf
 
 if TYPE_CHECKING:
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 router = APIRouter(prefix="/api", tags=["zarr"])
 
-# Private: with API keys, no shared cache may answer in the server's place.
-IMMUTABLE = "private, max-age=31536000, immutable"
-REVALIDATED = "private, no-cache"
+# Private: with API keys, no shared cache may answer in the server's place. And asked for again: a recording may have to
+# be made again, with other last digits, and a model be trained again under the same name; the ETag is another then.
+CACHING = "private, no-cache"
 # A metadata document packs to a tenth, the NaN that pads a growing recording's chunks to nothing, in half a
 # millisecond; weights are as good as random and would take twenty times as long for a few per cent.
 SMALLEST_PACKED_BYTES = 1024
@@ -30,9 +30,9 @@ PACK_LEVEL = 1
 @router.get("/traces/{trace_id}/zarr/{key:path}", response_class=Response)
 async def read_recording_key(trace_id: str, key: str, request: Request, services: ServicesOf) -> Response:
     """A metadata document or a chunk of a recording."""
-    run = find_run(services, trace_id)
-    reply = await services.read(run.trace.zarr_get, key)
-    return await answer(request, reply, is_immutable=reply.immutable, is_packable=True)
+    run = find_feed(services, trace_id).run
+    reply = await services.ask(run, run.zarr_get, key)
+    return await answer(request, reply, is_packable=True)
 
 
 @router.head("/models/{model_id:path}/zarr/{key:path}", response_class=Response, include_in_schema=False)
@@ -42,16 +42,14 @@ async def read_weight_key(model_id: str, key: str, request: Request, services: S
     loaded = await services.load(model_id)
     from glassformer.run.weights import weight_zarr_get
 
-    # A folder can be trained again under the same name, so even complete chunks are asked for again (and answered 304).
     reply = await services.read(weight_zarr_get, loaded, key)
-    return await answer(request, reply, is_immutable=False, is_packable=key.endswith(".json"))
+    return await answer(request, reply, is_packable=key.endswith(".json"))
 
 
-async def answer(request: Request, reply: ZarrReply, *, is_immutable: bool, is_packable: bool) -> Response:
+async def answer(request: Request, reply: ZarrReply, *, is_packable: bool) -> Response:
     """The reply with its headers, or 304 where the client has it already."""
     etag = reply.etag if reply.etag.startswith('"') else f'"{reply.etag}"'
-    cache = IMMUTABLE if is_immutable else REVALIDATED
-    headers = {"ETag": etag, "Cache-Control": cache, "Vary": "Accept-Encoding"}
+    headers = {"ETag": etag, "Cache-Control": CACHING, "Vary": "Accept-Encoding"}
     known = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
     if etag in known or "*" in known:
         return Response(status_code=304, headers=headers)

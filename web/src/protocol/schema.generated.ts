@@ -370,7 +370,7 @@ export interface components {
              * Provenance
              * @enum {string}
              */
-            provenance: "recorded" | "captured" | "recomputed";
+            provenance: "recorded" | "captured" | "recomputed" | "rebuilt";
             /** Recomputed */
             recomputed: number | null;
             /**
@@ -829,7 +829,7 @@ export interface components {
              * Provenance
              * @enum {string}
              */
-            provenance: "recorded" | "captured" | "recomputed";
+            provenance: "recorded" | "captured" | "recomputed" | "rebuilt";
             /**
              * Scale
              * @default diverging
@@ -1111,6 +1111,11 @@ export interface components {
             prompt?: string;
             /** Prompt Count */
             prompt_count: number;
+            /**
+             * Rebuilt Difference
+             * @description largest difference met where rows were made again from token ids and came out otherwise, in the cells that are kept to compare with; null where all are as first recorded
+             */
+            rebuilt_difference?: number | null;
             /**
              * Rewritten
              * @description how often all rows recorded so far were replaced, because the model read its text anew
