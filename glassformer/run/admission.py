@@ -40,7 +40,13 @@ def estimate_run(loaded: LoadedModel, positions: int) -> int:
 
 
 def admit(
-    needed_bytes: int, positions: int, *, limit_bytes: int, running_bytes: int, prompt_positions: int
+    needed_bytes: int,
+    positions: int,
+    *,
+    limit_bytes: int,
+    running_bytes: int,
+    prompt_positions: int,
+    prompt_field: str,
 ) -> None:
     """Refuse a run that cannot fit beside what is running. Raises BadValue, or NoRoom where it may fit later."""
     needed = f"A recording of up to {positions:,} positions takes up to {format_bytes(needed_bytes)}"
@@ -50,7 +56,7 @@ def admit(
         raise BadValue(
             f"{needed}, more than {limit}; "
             + ("give it a shorter prompt." if is_prompt else "let it write fewer tokens."),
-            field="prompt" if is_prompt else "max_new_tokens",
+            field=prompt_field if is_prompt else "max_new_tokens",
         )
     if needed_bytes + running_bytes > limit_bytes:
         raise NoRoom(

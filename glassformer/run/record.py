@@ -33,6 +33,7 @@ def open_run(
         request=GenerationRequest(
             token_ids, body.sampling, max_new_tokens=body.max_new_tokens, stop=tuple(body.stop)
         ),
+        prompt_field=field,
         interventions=body.interventions,
         prompt=body.prompt,
         messages=body.messages,

@@ -57,11 +57,14 @@ class RunStore:
         prompt_count: int,
         *,
         request: GenerationRequest | None = None,
+        prompt_field: str = "prompt",
         interventions: Sequence[Intervention] = (),
         prompt: str | None = None,
         messages: Sequence[ChatMessage] | None = None,
     ) -> Run:
         """A new, empty run of `token_ids`. With a `request` it counts as running, and its memory is set aside.
+
+        `prompt_field` is what is blamed for a prompt that is too long.
 
         Raises BadValue as `Run` does and for one that is too large, and NoRoom while others hold the memory it needs.
         """
@@ -79,13 +82,13 @@ class RunStore:
         )
         with self._lock:
             if request is not None:
-                self._admit(run, request)
+                self._admit(run, request, prompt_field)
             self._runs[run.id] = run
             self.budget.hold(run)
         self._forget_oldest(keep=run)
         return run
 
-    def _admit(self, run: Run, request: GenerationRequest) -> None:
+    def _admit(self, run: Run, request: GenerationRequest, prompt_field: str) -> None:
         positions = count_positions(run.loaded, request)
         needed_bytes = estimate_run(run.loaded, positions)
         admit(
@@ -94,6 +97,7 @@ class RunStore:
             limit_bytes=self.budget.limit_bytes,
             running_bytes=sum(held.nbytes for held in self._runs.values() if held.is_running),
             prompt_positions=len(request.token_ids),
+            prompt_field=prompt_field,
         )
         run.reserved_bytes = needed_bytes
         run.is_running = True

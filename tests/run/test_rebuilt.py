@@ -184,7 +184,7 @@ def test_what_cannot_fit_is_refused_in_numbers_before_it_starts(llama: LoadedMod
     assert caught.value.field == "max_new_tokens"
     with pytest.raises(BadValue, match="shorter prompt") as caught:
         write(store, llama, 110, 5)
-    assert caught.value.field == "prompt"
+    assert caught.value.field == "token_ids"
     # A request that is refused costs nobody anything.
     assert resting.recording.is_held
     assert store.list() == [resting]
