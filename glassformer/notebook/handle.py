@@ -126,7 +126,8 @@ class Trace:
         site = self._require_site(address)
         live = self._require_live("explain")
         place = find_place(site, self._source.shape(site), index, axes)
-        return Explained.model_validate(explain(live, address, place).model_dump())
+        with live.looking():
+            return Explained.model_validate(explain(live, address, place).model_dump())
 
     def distribution(self, pos: int = -1, *, top: int = 10, **sampling: Any) -> pandas.DataFrame:
         """What could follow position `pos`, best first, before and after the filters that `sampling` sets.
@@ -187,7 +188,8 @@ class Trace:
             self._require_site(address)
         if top is None:
             return lens_logits(live, self.tokens, addresses)
-        return lens_dataset(live, self.tokens, addresses, top)
+        with live.looking():
+            return lens_dataset(live, self.tokens, addresses, top)
 
     # --- keeping and showing -----------------------------------------------------------------------
 

@@ -211,6 +211,7 @@ class Recorded:
         before = self.recording.rewritten
         self.recording.take_over(again)
         if self.recording.rewritten != before:
+            self.batched_difference = None
             self._keeper.drop_blocks(self.id)
             self._keeper.note_change(self.id)
 

@@ -179,20 +179,21 @@ class Run(Recorded):
         return self._loaded is loaded
 
     def leave_model(self) -> None:
-        """Let go of a model that is being unloaded; what is recorded stays."""
+        """Let go of a model that is being unloaded, and of the rows: it may be another one when it comes back."""
         if self._loaded is not None:
             self.tell_tokens(len(self.token_ids))
             self._prompt = self.prompt
         self._loaded = None
         self._store = None
+        self.recording.clear()
         self.recording.bind(None)
         self.watcher = self.recording
         self._keeper.drop_blocks(self.id)
 
     def meet_model(self, loaded: LoadedModel) -> None:
-        """Go on with the model as it is in memory now, perhaps in another format: then its rows are made again.
+        """Go on with the model as it is in memory now, perhaps in another format.
 
-        Where that cannot be, every question is told why.
+        The rows are made again when somebody asks; where that cannot be, every question is told why.
         """
         with self._making:
             if self._loaded is not None:
@@ -210,8 +211,7 @@ class Run(Recorded):
                 )
             self.recording.bind(loaded.structure)
             self.watcher = self._watch_with(self.recording)
-            if describe_format(loaded) != self._format and self._fault is None:
-                self.recording.clear()
+            if self._fault is None:
                 self._format = describe_format(loaded)
 
     def _check_fit(self, structure: Structure) -> None:

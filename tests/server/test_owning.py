@@ -260,3 +260,21 @@ def test_the_model_of_a_recording_that_is_looked_at_goes_last(tmp_path: Path) ->
                 "available",
                 "ready",
             ]
+
+
+def test_a_model_that_was_trained_again_meanwhile_is_found_out(tmp_path: Path) -> None:
+    """In the same format, under the same name: its rows are others, and say so."""
+    root = make_models(tmp_path)
+    sizes = [(root / name / "model.safetensors").stat().st_size for name in ("llama", "gpt2")]
+    with serving(root, model_bytes=max(sizes) + 10_000) as running, running.client() as client:
+        state = record(client)
+        assert record(client, model_id="gpt2")["status"] == "done"
+        assert not running.services.store.get(state["id"]).has_model
+        model = read_model(root / "llama")
+        with torch.no_grad():
+            model.model.layers[0].mlp.down_proj.weight.mul_(1.5)
+        model.save_pretrained(root / "llama")
+        found = read_residual(client, state["id"])[: len(IDS)]
+        expected = hidden_states(root / "llama", IDS, torch.float32)[1]
+        np.testing.assert_allclose(found, expected, atol=1e-4, rtol=1e-4)
+        assert read_state(client, state["id"])["rebuilt_difference"] > 0
