@@ -29,9 +29,10 @@ from glassformer.compute.attention_call import AttentionCall
 from glassformer.compute.block_trace import BlockTrace, NotTraceable, trace_block
 from glassformer.compute.hooking import hook_input
 from glassformer.compute.key_value import KeyValueStore, PackedSpan
+from glassformer.compute.likeness import is_rounding, measure_change
 from glassformer.compute.linear import WORTH, copy_for_sums, is_plain_linear, list_shortened
 from glassformer.compute.packed_row import find_packing
-from glassformer.compute.packing import compute_packed, is_small
+from glassformer.compute.packing import compute_packed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -168,7 +169,7 @@ def try_compiled(
     faults = [forward.fault for forward in compiled if forward.fault is not None]
     if faults:
         return faults[0]
-    if not is_small(float((found - plain).abs().max()), float(plain.abs().max()), model.dtype):
+    if not is_rounding(measure_change(found, plain), model.dtype):
         return "its logits change"
     if secs > WORTH * plain_secs:
         return "it is no quicker"

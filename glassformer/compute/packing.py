@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import math
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from functools import cache
@@ -25,6 +26,7 @@ from glassformer.compute.hooking import hook_input, hook_output
 from glassformer.compute.key_value import KeyValueStore, PackedSpan
 from glassformer.compute.key_value_batch import BatchedRows, KeyValueBatches
 from glassformer.compute.library import find_cache_name
+from glassformer.compute.likeness import is_rounding, measure_change
 from glassformer.compute.packed_row import Pattern, packing
 from glassformer.compute.position_limit import list_limits
 
@@ -36,8 +38,6 @@ log = logging.getLogger(__name__)
 # Rotary frequencies of these kinds depend on the longest position in a forward, so a long sequence would turn the
 # queries and keys of the short ones beside it (transformers documentation, "Utilities for Rotary Embedding").
 LENGTH_DEPENDENT_ROPES = frozenset({"dynamic", "longrope"})
-# Largest difference a packed row may make to logits, as a share of their largest magnitude.
-TOLERANCE = {torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 5e-2}
 # The texts that are tried, by the rows they have in each of some forwards: pieces of prompts and single tokens.
 PROBES = ((4, 6, 1, 0), (6, 1, 1, 1), (2, 5, 1, 1), (1, 1, 1, 1))
 # Up to here a probe is as long as such a number; beyond, it only stands at positions as far on.
@@ -107,22 +107,15 @@ def try_packing(model: PreTrainedModel, *, vocab: int, context: int) -> str | No
     fault = find_cache_fault(model, context=context)
     if fault is not None:
         return fault
-    difference, scale = measure_packing(model, vocab=vocab, lengths=find_lengths(model.config, context))
-    if not is_small(difference, scale, model.dtype):
-        return f"a packed forward changes its logits by {difference:.2g}"
+    change = measure_packing(model, vocab=vocab, lengths=find_lengths(model.config, context))
+    if not is_rounding(change, model.dtype):
+        return f"a packed forward changes its logits by {change:.2g} of their size"
     return None
 
 
-def is_small(difference: float, scale: float, dtype: torch.dtype) -> bool:
-    """Whether logits that differ by `difference`, the largest of them `scale`, are the same but for rounding."""
-    return difference <= TOLERANCE.get(dtype, 5e-2) * max(scale, 1.0)
-
-
 @torch.inference_mode()
-def measure_packing(
-    model: PreTrainedModel, *, vocab: int, lengths: Collection[int] = ()
-) -> tuple[float, float]:
-    """The largest difference that packing makes to the logits of some probes, and the logits' largest magnitude.
+def measure_packing(model: PreTrainedModel, *, vocab: int, lengths: Collection[int] = ()) -> float:
+    """How much packing changes the logits of some probes (`likeness.measure_change`).
 
     The probes are computed alone, then together; `lengths` say where else they have to be than at the beginning.
     """
@@ -134,7 +127,7 @@ def measure_packing(
     ]
     stores, batches = [KeyValueStore() for _ in probes], KeyValueBatches()
     seen = [0] * len(probes)
-    difference = 0.0
+    changes: list[float] = []
     for counts in zip(*(counts for counts, _ in placed), strict=True):
         ids: list[int] = []
         positions: list[int] = []
@@ -150,8 +143,8 @@ def measure_packing(
         logits = compute_packed(model, ids, positions, spans, range(len(ids)), together).float()
         for span in spans:
             rows = expected[stores.index(span.store)][span.start : span.stop]
-            difference = max(difference, float((logits[span.rows] - rows).abs().max()))
-    return difference, max(float(rows.abs().max()) for rows in expected)
+            changes.append(measure_change(logits[span.rows], rows))
+    return math.nan if any(map(math.isnan, changes)) else max(changes)
 
 
 def place_probes(lengths: Collection[int]) -> list[tuple[tuple[int, ...], int]]:

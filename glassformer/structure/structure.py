@@ -142,14 +142,15 @@ class Structure:
         return self._head_counts.get(block) or (self.arch.n_heads, self.arch.kv_heads_for_layer(block))
 
     def note_stream(self, block: int, dtype: torch.dtype) -> None:
-        """Keep the format in which a block was seen to be handed the stream; the end of the model counts as one more.
+        """Keep the format in which a block was seen to be handed the stream, where it is not the model's own.
 
-        Some families keep the stream in float32 from their first block on, whatever the embeddings come in.
+        Some families keep the stream in float32 from their first block on. The end of the model counts as one more block.
         """
-        self._streams[block] = dtype
+        if dtype != self.model.dtype:
+            self._streams[block] = dtype
 
     def stream_format(self, block: int) -> torch.dtype | None:
-        """The format in which a block is handed the stream; None where that has not been seen."""
+        """The format in which a block is handed the stream; None where it is the model's, as far as seen."""
         return self._streams.get(block)
 
     def note_heads(self, block: int, heads: int, kv_heads: int) -> None:

@@ -17,7 +17,7 @@ from building import build
 from test_engine import GREEDY, start
 
 from glassformer.capture.capture import Capture
-from glassformer.compute import compiled, linear, packing, product
+from glassformer.compute import compiled, likeness, linear, product
 from glassformer.compute.attention import install
 from glassformer.compute.compiled import Code, CompiledForward, install_compiled
 from glassformer.compute.key_value import KeyValueStore, PackedSpan
@@ -281,7 +281,7 @@ def test_what_gains_nothing_or_changes_logits_is_left_as_it_was(
     worth: float, tolerance: float, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(compiled, "WORTH", worth)
-    monkeypatch.setitem(packing.TOLERANCE, torch.float32, tolerance)
+    monkeypatch.setitem(likeness.SHARES, torch.float32, tolerance)
     model = build("llama").eval().requires_grad_(False)
     install(model)
     fault, _ = install_compiled(model, list(model.model.layers), vocab=64, context=128)

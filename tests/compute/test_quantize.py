@@ -13,7 +13,8 @@ from transformers import AutoModelForCausalLM
 
 from glassformer.compute import linear
 from glassformer.compute.key_value import KeyValueStore, PackedSpan
-from glassformer.compute.packing import compute_packed, is_small
+from glassformer.compute.likeness import is_rounding, measure_change
+from glassformer.compute.packing import compute_packed
 from glassformer.compute.quantize import check_quantised, find_method, read_whole
 from glassformer.errors import ModelRefused
 from glassformer.files.catalog import Catalog, ModelSource
@@ -114,7 +115,7 @@ def test_int8_weights_write_together_and_stay_uncompiled(
         expected = loaded.model(torch.tensor([ids])).logits[0].float()
         span = PackedSpan(slice(0, len(ids)), 0, KeyValueStore())
         found = compute_packed(loaded.model, ids, range(len(ids)), [span], range(len(ids))).float()
-    assert is_small(float((found - expected).abs().max()), float(expected.abs().max()), loaded.dtype)
+    assert is_rounding(measure_change(found, expected), loaded.dtype)
 
 
 def test_a_model_without_linear_maps_says_so(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ from glassformer.run.run_store import RunStore
 POSITIONS = 20
 # Cells of each point that are explained.
 CELLS = 3
-# Rounding of float32 sums, relative to the largest magnitude of the tensor.
+# Rounding of float32 sums, relative to a cell and the middling one of its row.
 TOLERANCE = 1e-4
 LOGIT_TOLERANCE = 1e-3
 
@@ -297,19 +297,20 @@ def find_fault(loaded: LoadedModel, trace: Run, site: Site, index: list[int], va
     slip = find_slip(explanation, partial(loaded.structure.activate, site.block or 0))
     if slip is not None or explanation.value is None:
         return slip and f"does not add up: {slip}"
-    size = max(float(values[tuple(index)].abs()), float(values.nan_to_num(neginf=0.0).abs().max()) * 0.1)
+    row = values[tuple(index[:-1])].double().nan_to_num(neginf=0.0).abs()
+    size = max(float(row[index[-1]]), float(row.median()))
     if explanation.difference is None or explanation.difference > 1e-3 * size:
         return f"is explained as {explanation.recomputed}, not {explanation.value}"
     return None
 
 
 def is_close(ours: Tensor, theirs: Tensor, tolerance: float = TOLERANCE) -> bool:
-    """Equal but for rounding; the same cells are masked."""
+    """Equal but for rounding, each cell by its own size and the middling one of its row; the same cells are masked."""
     if ours.shape != theirs.shape:
         return False
     a, b = ours.double(), theirs.double()
     if not torch.equal(torch.isfinite(a), torch.isfinite(b)):
         return False
     a, b = (torch.nan_to_num(x, nan=0.0, posinf=0.0, neginf=0.0) for x in (a, b))
-    size = max(float(b.abs().max()), 1e-3)
-    return float((a - b).abs().max()) <= tolerance * size
+    middling = b.abs().median(-1, keepdim=True).values.clamp(min=1e-3)
+    return bool(((a - b).abs() <= tolerance * (b.abs() + middling)).all())
