@@ -1,5 +1,6 @@
 """Every kind of site of the real model against plain hooks on transformers' own modules, cell by cell."""
 
+import re
 from typing import Any
 
 import plain_llama
@@ -9,9 +10,27 @@ from llama_bounds import check, expect
 from torch import Tensor
 
 import glassformer
+from glassformer.protocol.anatomy import Site
 
 pytestmark = pytest.mark.real
 
+EQUATIONS = {
+    "attn_in": r"\hat{x} = \frac{x}{\operatorname{rms}(x)} \odot \gamma",
+    "q": r"q = R_{\theta}\left(W_{\mathrm{q}}\,\hat{x}\right)",
+    "k": r"k = R_{\theta}\left(W_{\mathrm{k}}\,\hat{x}\right)",
+    "v": r"v = W_{\mathrm{v}}\,\hat{x}",
+    "attn_scores": r"s = \begin{cases}0.125\,\left(q \cdot k\right) & j \le i \\ -\infty & \text{otherwise}\end{cases}",
+    "attn_probs": r"a = \operatorname{softmax}_j\left(s\right)",
+    "z": r"z = \sum_j a_{j}\,v_{j}",
+    "attn_out": r"o = W_{\mathrm{o}}\,z",
+    "resid_mid": r"x' = x + o",
+    "mlp_in": r"\hat{x}' = \frac{x'}{\operatorname{rms}(x')} \odot \gamma",
+    "mlp_pre": r"g = W_{\mathrm{gate}}\,\hat{x}'",
+    "mlp_pre_linear": r"u = W_{\mathrm{up}}\,\hat{x}'",
+    "mlp_act": r"h = \operatorname{SiLU}\left(g\right) \odot u",
+    "mlp_out": r"m = W_{\mathrm{down}}\,h",
+    "resid_post": r"x'' = x' + m",
+}
 FORMED = ("attn_scores", "attn_probs")
 
 
@@ -32,14 +51,12 @@ def test_sites_equal_plain_hooks_to_the_bit(
     expected = plain_llama.run(plain, token_ids, blocks)
     trace = model.trace(token_ids=token_ids)
     for address, cells in expected.items():
-        if address in trace:
-            assert torch.equal(read(trace, address), cells.float()), address
+        assert torch.equal(read(trace, address), cells.float()), address
     for number in blocks:
         operands = {p: expected[f"{p}.{number}"] for p in plain_llama.POINTS}
         for point in FORMED:
             address = f"{point}.{number}"
-            if address in trace:
-                check_formed(read(trace, address), point, operands, plain, address)
+            check_formed(read(trace, address), point, operands, plain, address)
     assert torch.equal(read(trace, "lm_head"), run_head(plain, expected["final_norm"]).float())
 
 
@@ -52,7 +69,7 @@ def test_sites_are_what_the_block_makes_of_what_was_recorded(
         recorded = read(trace, f"resid_pre.{number}")
         expected = plain_llama.run_block(plain, number, recorded)
         for address, cells in expected.items():
-            if address in trace and not address.startswith("resid_post"):
+            if not address.startswith("resid_post"):
                 assert torch.equal(read(trace, address), cells.float()), address
 
 
@@ -97,19 +114,22 @@ def test_bounds_hold_for_transformers_itself_and_tell_wrong_equations(
                 check(cells, expected[point], point)
 
 
-@pytest.mark.parametrize(
-    "dtype",
-    [
-        "float32",
-        pytest.param(
-            "bfloat16", marks=pytest.mark.xfail(strict=False, reason="16 bits round more than is allowed")
-        ),
-    ],
-    indirect=True,
-)
-def test_no_right_equation_is_refused(model: glassformer.Model) -> None:
+def test_every_equation_stands_and_is_the_models(model: glassformer.Model) -> None:
+    """None is refused or left undecided, also in 16 bits, and those of all blocks are the same."""
     checks = model.checks()
-    assert checks[checks["status"] == "refused"]["reason"].to_dict() == {}
+    doubtful = checks[~checks["status"].isin(["exact", "close"])]
+    assert doubtful.set_index("address")["reason"].to_dict() == {}
+    first, *others = model.anatomy.blocks
+    told = {site.point: say_without_block(site) for site in first.sites}
+    assert told == {**EQUATIONS, "resid_pre": "x = e"}
+    for block in others:
+        told = {site.point: say_without_block(site) for site in block.sites}
+        assert told == {**EQUATIONS, "resid_pre": "x = x''"}
+
+
+def say_without_block(site: Site) -> str:
+    assert site.equation is not None
+    return re.sub(r"\^\{\(\d+\)\}", "", site.equation.latex)
 
 
 def run_head(plain: Any, rows: Tensor) -> Tensor:
