@@ -144,7 +144,7 @@ class Structure:
     def note_stream(self, block: int, dtype: torch.dtype) -> None:
         """Keep the format in which a block was seen to be handed the stream, where it is not the model's own.
 
-        Some families keep the stream in float32 from their first block on. The end of the model counts as one more block.
+        Some families keep the stream in float32 from their first block on. The model's end counts as one block more.
         """
         if dtype != self.model.dtype:
             self._streams[block] = dtype
