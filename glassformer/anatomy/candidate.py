@@ -75,6 +75,10 @@ class Candidates:
             if place not in held:
                 yield one
 
+    def count_held(self, point: str) -> int:
+        """How many of those that are proposed first held at another block."""
+        return len(self._held.get(point, ()))
+
     def confirm(self, address: str, chosen: Equation | None) -> None:
         """Remember which of those proposed last was found to hold."""
         if chosen is not None:

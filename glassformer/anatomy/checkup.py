@@ -248,8 +248,11 @@ class Checkup:
             findings[before] = Finding(status.status == "exact", None, status)
         selfcheck = SelfCheck(measurement)
         for address in addresses:
-            found = selfcheck.check(address, self._candidates.propose(*split_address(address)))
-            self._candidates.confirm(address, found.proposed)
+            point, block = split_address(address)
+            held = self._candidates.count_held(point)
+            found = selfcheck.check(address, self._candidates.propose(point, block), held)
+            if found.check.status != "undecided":
+                self._candidates.confirm(address, found.proposed)
             findings[address] = found
         settled = settle(findings, hands_patterns=structure.untapped is not None)
         if part < len(structure.blocks):

@@ -6,8 +6,10 @@ pass for rounding beside those is everything for the others.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,6 +19,8 @@ from glassformer.protocol.anatomy import Check, WorstCell
 # How far a value may be from what its equation gives, in bounds of its own error: the furthest cell, and the root mean
 # square of all. What rounds as is supposed here stays below 1 and 0.5 (docs/decisions/0016).
 MOST, MOST_RMS = 2.0, 0.7
+# Where nothing is rounded any difference is too much.
+LEAST_BOUND = 1e-300
 # What two runs of the same may differ by in a cell, as a share of its size and of the middling one of its row.
 SHARES = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 5e-3, torch.bfloat16: 4e-2}
 
@@ -26,23 +30,29 @@ def judge(actual: Tensor, expected: Bounded) -> Check:
     value, error = expected.value, expected.error
     if actual.shape != value.shape:
         return _refuse_shape(actual, value)
-    wide = actual.to(value.dtype)
-    finite = torch.isfinite(value)
-    # A NaN equals nothing, so it is refused in whichever it stands.
-    if not torch.equal(finite, torch.isfinite(wide)) or not torch.equal(wide[~finite], value[~finite]):
-        return Check(status="refused", reason="its equation is finite in other cells than the model's values")
-    difference = (wide - value).abs().masked_fill(~finite, 0.0)
-    shares = torch.where(difference == 0, torch.zeros_like(difference), difference / error)
-    if not shares.numel():
+    if not actual.numel():
         return Check(status="exact", max_abs_difference=0.0)
+    difference = (actual.to(value.dtype) - value).abs()
+    largest, count = float(difference.max()), difference.numel()
+    if not math.isfinite(largest):
+        finite = torch.isfinite(value)
+        # A NaN equals nothing, so it is refused in whichever it stands.
+        if not torch.equal(finite, torch.isfinite(actual)) or not torch.equal(
+            actual[~finite].to(value.dtype), value[~finite]
+        ):
+            reason = "its equation is finite in other cells than the model's values"
+            return Check(status="refused", reason=reason)
+        difference = difference.masked_fill(~finite, 0.0)
+        largest, count = float(difference.max()), int(finite.sum())
+    shares = (difference / error.clamp(min=LEAST_BOUND)).reshape(-1)
     place = int(shares.argmax())
     worst = WorstCell(
-        index=[int(i) for i in torch.unravel_index(torch.tensor(place), shares.shape)],
+        index=[int(i) for i in np.unravel_index(place, tuple(value.shape))],
         difference=float(difference.reshape(-1)[place]),
         bound=float(error.reshape(-1)[place]),
     )
-    most, mean = float(shares.reshape(-1)[place]), measure_rms(shares[finite])
-    found = Check(status="close", max_abs_difference=float(difference.max()), worst=worst)
+    most, mean = float(shares[place]), float(shares.norm()) / math.sqrt(max(count, 1))
+    found = Check(status="close", max_abs_difference=largest, worst=worst)
     if most <= MOST and mean <= MOST_RMS:
         return found
     reason = (
@@ -52,11 +62,6 @@ def judge(actual: Tensor, expected: Bounded) -> Check:
         else f"its equation differs from the model in most cells, by {mean:.2g} of what rounding explains"
     )
     return found.model_copy(update={"status": "refused", "reason": reason})
-
-
-def measure_rms(numbers: Tensor) -> float:
-    """Root mean square; 0 for none."""
-    return float(numbers.double().pow(2).mean().sqrt()) if numbers.numel() else 0.0
 
 
 def is_same_bits(actual: Tensor, expected: Tensor) -> bool:

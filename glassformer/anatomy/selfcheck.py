@@ -21,7 +21,14 @@ from glassformer.compute.shortage import is_shortage
 from glassformer.errors import UnknownAddress
 from glassformer.operation.bounded import Bounded, Rounding
 from glassformer.operation.closed_set import compute_bound, compute_whole
-from glassformer.operation.equation import close_factor, find_open, flatten_sums, put_in, without_constants
+from glassformer.operation.equation import (
+    close_factor,
+    find_open,
+    flatten_sums,
+    has_constants,
+    put_in,
+    without_constants,
+)
 from glassformer.operation.operands import Operands
 from glassformer.protocol.address import split_address
 from glassformer.protocol.anatomy import Check, Equation
@@ -61,8 +68,11 @@ class SelfCheck:
         self._patterns: dict[str, Equation] = {}
         self._known: dict[str, Equation] = {}
 
-    def check(self, address: str, candidates: Iterable[Equation]) -> Finding:
-        """The candidate that gives what the model computed, and how well; or the reason for refusing."""
+    def check(self, address: str, candidates: Iterable[Equation], held: int = 0) -> Finding:
+        """The candidate that gives what the model computed, and how well; or the reason for refusing.
+
+        The first `held` were found at other blocks, and told apart from others there.
+        """
         measured = self._measurement
         if address in measured.refusals:
             return Finding(False, None, Check(status="refused", reason=measured.refusals[address]))
@@ -83,7 +93,7 @@ class SelfCheck:
             log.debug("running block %s further on failed", address, exc_info=exc)
             reason = f"what its config says changes further on cannot be tried ({type(exc).__name__})"
             return Finding(True, None, Check(status="refused", reason=reason))
-        passed, refused = self._hold_all(address, actual, candidates, fars)
+        passed, refused = self._hold_all(address, actual, candidates, fars, held)
         if not passed:
             return Finding(True, None, refused)
         chosen, check = self._choose(address, actual, self._drop_alike(passed))
@@ -93,17 +103,17 @@ class SelfCheck:
         return Finding(True, chosen.equation, check, chosen.proposed)
 
     def _hold_all(
-        self, address: str, actual: Tensor, candidates: Iterable[Equation], fars: list[Far]
+        self, address: str, actual: Tensor, candidates: Iterable[Equation], fars: list[Far], held: int
     ) -> tuple[list[Passed], Check]:
         """The candidates that hold, and what the nearest other one gave.
 
-        After one that gives the same bits only those are tried that differ from it in their constants: in 16 bits they
-        may give the same as well.
+        After one that tells much (the same bits, or any that holds in float32) only those are tried that differ from it
+        in their constants, which may do as well.
         """
         passed: list[Passed] = []
         shape: str | None = None
         closest = Check(status="refused", reason="no equation is known for it")
-        for proposed in candidates:
+        for place, proposed in enumerate(candidates):
             if shape is not None and without_constants(proposed) != shape:
                 continue
             try:
@@ -128,14 +138,18 @@ class SelfCheck:
                     closest = check
                 continue
             passed.append(Passed(proposed, equation, check))
-            if check.status == "exact":
-                if not self._measurement.is_narrow:
-                    break
-                shape = shape or without_constants(proposed)
+            if self._measurement.is_narrow and check.status != "exact":
+                continue
+            is_sure = not self._measurement.is_narrow and (check.status == "exact" or place < held)
+            if is_sure or not has_constants(proposed):
+                break
+            shape = shape or without_constants(proposed)
         return passed, closest
 
     def _drop_alike(self, passed: list[Passed]) -> list[Passed]:
         """Without those that say the same as one before, once a sum that has an address is written out."""
+        if len(passed) == 1:
+            return passed
         sums = {address: known for address, known in self._known.items() if known.operation == "add"}
         kept: dict[str, Passed] = {}
         for one in passed:

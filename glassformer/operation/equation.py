@@ -76,3 +76,12 @@ def without_constants(equation: Equation) -> str:
         for given in equation.inputs
     ]
     return f"{equation.operation}({', '.join(parts)})"
+
+
+def has_constants(equation: Equation) -> bool:
+    """Whether another equation may differ from it in its constants alone."""
+    nested = (has_constants(given.equation) for given in equation.inputs if isinstance(given, EquationInput))
+    return equation.operation in ADJUSTABLE or any(nested)
+
+
+ADJUSTABLE = frozenset({"norm", "scale", "rotary", "softcap", "mask", "activation", "route"})
