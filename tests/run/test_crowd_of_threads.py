@@ -16,9 +16,11 @@ from tracing import Case
 
 from glassformer.engine.decoding import decode
 from glassformer.engine.generation_request import GenerationRequest
+from glassformer.errors import UnknownTrace
 from glassformer.explain.explain import explain
 from glassformer.protocol.frames import decode_frame
-from glassformer.protocol.messages import Intervention, Sampling
+from glassformer.protocol.messages import Intervention, Sampling, TraceRequest
+from glassformer.run.record import open_run, record
 from glassformer.run.run import Run
 from glassformer.run.run_store import RunStore
 
@@ -64,28 +66,29 @@ def changing_places() -> Iterator[None]:
         sys.setswitchinterval(interval)
 
 
+def ask(case: Case, count: int, **fields: Any) -> TraceRequest:
+    """A request to record the first `count` tokens."""
+    sampling = Sampling(temperature=0)
+    ids = case.token_ids[:count]
+    return TraceRequest(model_id=case.loaded.model_id, token_ids=ids, sampling=sampling, **fields)
+
+
 def write(
     case: Case, store: RunStore, show: Callable[[Run], None] = lambda run: None
 ) -> tuple[list[dict[str, np.ndarray[Any, Any]]], Run]:
     """A text that is written while somebody watches: the frames and the run, which `show` is given before it begins."""
-    prompt = case.token_ids[:9]
-    run = store.create(case.loaded, prompt, len(prompt))
+    run = open_run(store, case.loaded, ask(case, 9, max_new_tokens=WRITTEN))
     frames: list[dict[str, np.ndarray[Any, Any]]] = []
     addresses = [f"{point}.{block}" for point in LIVE_POINTS for block in (0, 1)]
-    show(run)
     run.subscribe(addresses, lambda frame: frames.append(decode_frame(frame)[1]))
-    request = GenerationRequest(prompt, Sampling(temperature=0), max_new_tokens=WRITTEN)
-    for token in decode(case.loaded, request, watcher=run.watcher):
-        run.append_token(token.token_id)
+    show(run)
+    record(run)
     return frames, run
 
 
 def change(case: Case, store: RunStore) -> np.ndarray[Any, Any]:
     """A site of a run that is interfered with."""
-    ids = case.token_ids[:12]
-    run = store.create(case.loaded, ids, len(ids), interventions=[CHANGE])
-    for _ in decode(case.loaded, GenerationRequest(ids, Sampling(), max_new_tokens=0), watcher=run.watcher):
-        pass
+    run = record(open_run(store, case.loaded, ask(case, 12, interventions=[CHANGE])))
     found = run.read("mlp_in.1", copies=True)
     store.delete(run.id)
     return found
@@ -173,7 +176,10 @@ def test_a_crowd_of_threads_sees_what_each_would_see_alone(
         if run is None or not run.positions:
             return
         address = chance.choice([*alone.grown])
-        found, expected = run.read(address, copies=True), alone.grown[address]
+        try:
+            found, expected = run.read(address, copies=True), alone.grown[address]
+        except UnknownTrace:
+            return  # deleted meanwhile
         check(found, expected[tuple(slice(size) for size in found.shape)], f"growing {address}")
 
     def generate_again(_: random.Random) -> None:
