@@ -139,13 +139,18 @@ def attend_packed(
     if not fused:
         for batch in packed.batches:
             batch.refuse()
-    is_plain = fused and find_watch() is None
-    batches = packed.batches if is_plain else ()
+    # Who watches is told, and changes nothing: what a model writes must not depend on whether somebody looks.
+    watch = find_watch()
+    batches = packed.batches if fused else ()
     mixed = []
     for batch in batches:
         keys, values = batch.extend(call, key, value)
         added = pattern.mask_batch(batch, query.dtype)
         mixed.append(batch.scatter(attend_rows(batch.gather(query), keys, values, added, scaling)))
+        if watch is not None:
+            for slot, span in zip(batch.slots, batch.spans, strict=True):
+                seen = (query[0, :, span.rows], keys[slot, :, : span.stop], values[slot, :, : span.stop])
+                watch(describe_call(module, *seen, pattern.mask(span), scaling, kwargs, span.rows.start))
     for span in packed.apart if batches else packed.spans:
         queries, new_keys, new_values = (
             (query, key, value)
@@ -154,13 +159,15 @@ def attend_packed(
         )
         keys, values = span.store.extend(call, span.start, new_keys, new_values)
         mask = pattern.mask(span)
-        if is_plain and queries.shape[2] == 1:
+        first_row = span.rows.start
+        if fused and queries.shape[2] == 1:
+            if watch is not None:
+                seen = (queries[0], keys[0], values[0])
+                watch(describe_call(module, *seen, mask, scaling, kwargs, first_row))
             mixed.append(attend_rows(queries, keys, values, mask, scaling))
         else:
             mixed.append(
-                attend_alone(
-                    module, queries, keys, values, mask, scaling, first_row=span.rows.start, **kwargs
-                )
+                attend_alone(module, queries, keys, values, mask, scaling, first_row=first_row, **kwargs)
             )
     joined = torch.cat(mixed, dim=1) if len(mixed) > 1 else mixed[0]
     return (joined if not batches or packed.order is None else joined.index_select(1, packed.order)), None
@@ -232,24 +239,38 @@ def attend_alone(
     watch = find_watch()
     fused = is_fused(kwargs)
     if watch is not None or not fused:
-        call = AttentionCall(
-            module=module,
-            query=query[0],
-            key=key[0],
-            value=value[0],
-            mask=None if mask is None else mask[0],
-            scaling=query.shape[-1] ** -0.5 if scaling is None else scaling,
-            softcap=kwargs.get("softcap"),
-            sinks=kwargs.get("s_aux"),
-            first_row=first_row,
-            given=kwargs,
-        )
+        call = describe_call(module, query[0], key[0], value[0], mask, scaling, kwargs, first_row)
         if watch is not None:
             watch(call)
         if not fused:
             groups = query.shape[1] // key.shape[1]
             return (call.probabilities() @ call.value.repeat_interleave(groups, dim=0)).transpose(0, 1)[None]
     return sdpa_attention_forward(module, query, key, value, mask, scaling=scaling, **kwargs)[0]
+
+
+def describe_call(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    scaling: float | None,
+    given: dict[str, Any],
+    first_row: int,
+) -> AttentionCall:
+    """What attention is asked for one sequence: `query`, `key`, `value` without the batch axis, `mask` with it."""
+    return AttentionCall(
+        module=module,
+        query=query,
+        key=key,
+        value=value,
+        mask=None if mask is None else mask[0],
+        scaling=query.shape[-1] ** -0.5 if scaling is None else scaling,
+        softcap=given.get("softcap"),
+        sinks=given.get("s_aux"),
+        first_row=first_row,
+        given=given,
+    )
 
 
 def is_fused(kwargs: dict[str, Any]) -> bool:

