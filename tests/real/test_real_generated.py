@@ -24,7 +24,7 @@ WRITTEN = 24
 # How far rounding of float32 has grown in thirty blocks: measured, 9e-5.
 NEAR = 1e-3
 PATTERNS = ("attn_scores", "attn_probs")
-# Without these nobody watches attention, which then goes a quicker way for one row at a time.
+# What whoever watches attention is told; without it queries, keys and values are taken from what attention read.
 ATTENTION = ("q", "k", "v", *PATTERNS)
 
 Frames = list[dict[str, Tensor]]
