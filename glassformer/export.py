@@ -19,10 +19,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
+
+from torch import Tensor
 
 from glassformer.engine.distribution import describe
 from glassformer.errors import BadValue, ModelFailed
@@ -173,16 +175,20 @@ def write_answers(exportable: Exportable, folder: Path, weights: WeightDetail) -
 
 
 def collect_rotary(run: Run) -> dict[str, Any]:
-    """The tables by which each block turns queries and keys, [pos, width]; blocks that share one name it once."""
+    """The tables by which each block turns queries and keys, [pos, width]."""
+    assert run.loaded.anatomy is not None
+    return describe_rotary([run.block_sites(block.index).rotary for block in run.loaded.anatomy.blocks])
+
+
+def describe_rotary(rotary: Sequence[tuple[Tensor, Tensor] | None]) -> dict[str, Any]:
+    """The cosine and sine tables of each block, [pos, width], where it has any; equal ones stand there once."""
     blocks: list[int | None] = []
     tables: list[dict[str, Any]] = []
-    assert run.loaded.anatomy is not None
-    for block in run.loaded.anatomy.blocks:
-        rotary = run.block_sites(block.index).rotary
-        if rotary is None:
+    for each in rotary:
+        if each is None:
             blocks.append(None)
             continue
-        table = {"cos": rotary[0].tolist(), "sin": rotary[1].tolist()}
+        table = {"cos": each[0].tolist(), "sin": each[1].tolist()}
         if table not in tables:
             tables.append(table)
         blocks.append(tables.index(table))

@@ -49,6 +49,13 @@ def explain_cell(trace: Trace, site: Site, index: list[int]) -> Explanation:
     """`explain` for an index that is in range; knows nothing of what was changed in the run."""
     value = trace.value(site.address, index)
     cell = compute_cell(site.equation, RunOperands(trace), index) if site.equation is not None else None
+    return describe_cell(site, index, value, cell, trace.loaded.dtype)
+
+
+def describe_cell(
+    site: Site, index: list[int], value: float, cell: Cell | None, dtype: torch.dtype
+) -> Explanation:
+    """The message on a cell that is `value` in a run in `dtype`, and that its equation makes `cell`."""
     listed, rest = list_terms(cell) if cell else ([], [])
     finite = math.isfinite(value)
     recomputed = cell.value if cell is not None and math.isfinite(cell.value) else None
@@ -68,7 +75,7 @@ def explain_cell(trace: Trace, site: Site, index: list[int]) -> Explanation:
         rest_count=len(rest),
         rest_sum=rest_sum if math.isfinite(rest_sum) else None,
         result=cell.result if cell and cell.result else TOTAL,
-        note=note if finite or note else describe_overflow(trace, value),
+        note=note if finite or note else describe_overflow(value, dtype),
     )
 
 
@@ -85,8 +92,7 @@ def list_terms(cell: Cell) -> tuple[list[Addend], list[Addend]]:
     return [*terms[:kept], *late], [term for term in terms[kept:] if term.label != own]
 
 
-def describe_overflow(trace: Trace, value: float) -> str:
+def describe_overflow(value: float, dtype: torch.dtype) -> str:
     """What to say of a cell that is infinite or not a number."""
     what = "not a number (NaN)" if math.isnan(value) else "minus infinity" if value < 0 else "infinity"
-    dtype = trace.loaded.dtype
     return f"This cell is {what}: {advise(dtype)}." if dtype == torch.float16 else f"This cell is {what}."
