@@ -40,7 +40,8 @@ class Operation(ABC):
     def row(self, inputs: Inputs, index: list[int]) -> Tensor:
         """All cells along the last axis at `index`, which leaves that axis out; float64."""
         width = len(inputs.row(0, index))
-        return torch.tensor([self.cell(inputs, [*index, j]).value for j in range(width)]).double()
+        values = [self.cell(inputs, [*index, j]).value for j in range(width)]
+        return torch.tensor(values, dtype=torch.float64)
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,7 @@ class Norm(Operation):
             terms += scaled([centre], gain / size, *factors, over=over, operands=operands)
         value = (inner.value - mean) * gain / size
         if inputs.count > 2:
-            bias = cell_of(*inputs.read(2, [feature]), label="norm bias")
+            bias = cell_of(*inputs.read(2, _place_of(inputs, 2, index, feature)), label="norm bias")
             terms += bias.terms
             value += bias.value
             latex += f" + {bracket(bias.latex)}"
@@ -146,8 +146,13 @@ def _explain_gain(inputs: Inputs, index: list[int], feature: int) -> tuple[float
     """A norm's gain at one feature: its value, its cell and its formula; one, where it has none."""
     if inputs.count < 2:
         return 1.0, [], []
-    has_heads = inputs.operands.weight(weight_of(inputs.given(1)).name).dim() == 2
-    operand, value = inputs.read(1, [index[0], feature] if has_heads else [feature])
+    operand, value = inputs.read(1, _place_of(inputs, 1, index, feature))
     offset = float(inputs.attributes.get("offset", 0.0))
     factor: Part = SumPart(parts=[named(offset, "offset"), FIRST]) if offset else FIRST
     return value + offset, [operand], [factor]
+
+
+def _place_of(inputs: Inputs, at: int, index: list[int], feature: int) -> list[int]:
+    """Where a gain or shift stands for one feature; they may be by heads, [head, d_head]."""
+    by_heads = inputs.operands.weight(weight_of(inputs.given(at)).name).dim() == 2
+    return [index[0], feature] if by_heads else [feature]

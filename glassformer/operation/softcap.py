@@ -12,7 +12,7 @@ from glassformer.operation.bounded import SUM_UNIT, Bounded, Rounding
 from glassformer.operation.cell import Cell
 from glassformer.operation.formula import TOTAL, named, product
 from glassformer.operation.inputs import Inputs, Operation
-from glassformer.operation.term import number
+from glassformer.operation.term import number, significant
 from glassformer.protocol.explanation import FunctionPart
 
 
@@ -37,7 +37,7 @@ class Softcap(Operation):
         below = rf"\frac{{{number(inner.value)}}}{{{number(cap)}}}"
         latex = rf"{number(value)} = {number(cap)}\tanh\left({below}\right)"
         bent = FunctionPart(function="tanh", of=product([inner.result or TOTAL], [limit]))
-        note = f"The terms sum to {inner.value:.4g}, before the soft cap."
+        note = f"The terms sum to {significant(inner.value)}, before the soft cap."
         return Cell(value, inner.terms, latex, note, product([limit, bent]))
 
     def latex(self, parts: list[str], attributes: dict[str, Any]) -> str:

@@ -115,6 +115,11 @@ def number(value: float) -> str:
         return r"\mathrm{NaN}"
     if not math.isfinite(value):
         return r"-\infty" if value < 0 else r"\infty"
-    text = f"{value:.4g}"
+    text = significant(value)
     mantissa, e, exponent = text.partition("e")
     return rf"{mantissa} \cdot 10^{{{int(exponent)}}}" if e else text
+
+
+def significant(value: float) -> str:
+    """Four significant digits; a zero has no sign."""
+    return f"{value or 0.0:.4g}"

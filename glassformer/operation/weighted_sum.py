@@ -49,7 +49,9 @@ class WeightedSum(Operation):
                 ),
                 PAIR,
             )
-            for j in range(pos + 1)
+            for j in range(len(weights))
+            # Later keys are only seen where the model's own mask lets them be.
+            if j <= pos or float(weights[j]) != 0.0
         ]
         total = add_up(products)
         return Cell(total, terms, rf"{number(total)} = \sum_j a_j v_j")
