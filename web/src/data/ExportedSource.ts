@@ -9,7 +9,7 @@ import type {
 } from "../protocol/schema.generated";
 import { isAbort } from "./fetchFromServer";
 import { MatrixReader, MissingError } from "./MatrixReader";
-import type { CellReference, Source, StoreAddress } from "./Source";
+import type { CellReference, Selection, Source, StoreAddress } from "./Source";
 
 /** `data/recording.json` of an export; written by `glassformer/export.py`. */
 export interface ExportedRecording {
@@ -75,13 +75,13 @@ export class ExportedSource implements Source {
     if (!site) throw new Error(`There is no site ${cell.address}.`);
     const { positions, model_id: modelId, id: traceId } = recording;
     const waiting = signal ?? new AbortController().signal;
-    const read = async (store: StoreAddress, name: string, selection: (number | null)[]) => {
+    const read = async (store: StoreAddress, name: string, selection: Selection) => {
       const values = this.holds(store) ? await this.#reader.readCells(store, name, selection, waiting) : null;
       if (!values) throw new NotFollowedError(name);
       return values;
     };
     try {
-      return await explainCell(anatomy, site, [...cell.index], {
+      const explanation = await explainCell(anatomy, site, [...cell.index], {
         tokenIds: recording.tokens.map((token) => token.id),
         positions,
         readSite: (name, selection) => read({ kind: "recording", traceId, positions }, name, selection),
@@ -92,6 +92,7 @@ export class ExportedSource implements Source {
           return table == null ? null : (tables[table] ?? null);
         },
       });
+      return { ...explanation, batched_difference: recording.batched_difference };
     } catch (error) {
       if (!(error instanceof NotFollowedError)) throw error;
       throw new Error(this.#weights === "full" ? NEEDS_MODEL : NEEDS_WEIGHTS, { cause: error });

@@ -4,7 +4,7 @@ import type { Matrix } from "../layout/Matrix";
 import { ByteLru } from "./ByteLru";
 import { RecordedRows, type Rows } from "./RecordedRows";
 import { MOST_CELLS, RowsBatch } from "./RowsBatch";
-import type { StoreAddress, StoreSource } from "./Source";
+import type { Selection, StoreAddress, StoreSource } from "./Source";
 
 export interface MatrixAddress {
   store: StoreAddress;
@@ -116,11 +116,11 @@ export class MatrixReader {
     return values?.[0] ?? null;
   }
 
-  /** Cells of level 0 along the axes where `selection` is null, by the chunks they stand in. */
+  /** Cells of level 0, by the chunks they stand in: at an index, in a range, or along a whole axis (null). */
   async readCells(
     store: StoreAddress,
     name: string,
-    selection: (number | null)[],
+    selection: Selection,
     signal: AbortSignal,
   ): Promise<Float32Array | null> {
     const { group: root, chunks } = await this.#open(store);
@@ -129,7 +129,10 @@ export class MatrixReader {
     const array = await zarr.open.v3(group.resolve("0"), { kind: "array", signal });
     if (!array.is("float32")) throw new TypeError(`${name} is not stored as float32`);
     chunks.expect(array.path, array.chunks);
-    const found = (await zarr.get(array, selection, { signal })) as number | zarr.Chunk<"float32">;
+    const slices = selection.map((at) =>
+      at !== null && typeof at === "object" ? zarr.slice(at.start, at.stop) : at,
+    );
+    const found = (await zarr.get(array, slices, { signal })) as number | zarr.Chunk<"float32">;
     return typeof found === "number" ? Float32Array.of(found) : found.data;
   }
 

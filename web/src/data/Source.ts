@@ -19,6 +19,9 @@ export interface RowsReference {
   level: number;
 }
 
+/** What of an array is read: an index along each axis, a range, or null for all of it. */
+export type Selection = (number | null | { start: number; stop: number })[];
+
 /** Where Zarr stores are, and how one of their keys is fetched. */
 export interface StoreSource {
   /** Whether there is such a store at all: an export may leave the weights out. */

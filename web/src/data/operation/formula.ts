@@ -1,4 +1,4 @@
-import type { NumberPart, Operand, Part, ProductPart, Term } from "../protocol/formulaParts";
+import type { NumberPart, Part, ProductPart } from "../../protocol/formulaParts";
 
 /** Small formulas of an explanation, made as `glassformer/operation/formula.py` makes them. */
 
@@ -9,7 +9,7 @@ export const PAIR = product([FIRST, { kind: "operand", at: 1 }]);
 
 /** A number that is not a cell of any tensor, with a name to show for it. */
 export function named(value: number, name: string): NumberPart {
-  return { kind: "number", value: Number.isFinite(value) ? value : null, name };
+  return { kind: "number", value: finite(value), name };
 }
 
 export function product(parts: Part[], divisors: Part[] = []): ProductPart {
@@ -28,7 +28,7 @@ export function times(formula: Part, factors: Part[], over: Part[] = []): Produc
 }
 
 /** A sum of two formulas. A first factor that both share, with equal divisors, is taken out of the sum. */
-function plus(first: Part, second: Part): Part {
+export function plus(first: Part, second: Part): Part {
   const apart: Part = { kind: "sum", parts: [first, second] };
   if (first.kind !== "product" || second.kind !== "product") return apart;
   const [shared] = first.parts;
@@ -61,7 +61,8 @@ function replaced(formula: Part, leaf: (part: Part) => Part): Part {
   }
 }
 
-function moved(formula: Part, places: number[]): Part {
+/** The formula whose operand `at` has become operand `places[at]`. */
+export function moved(formula: Part, places: number[]): Part {
   return replaced(formula, (part) =>
     part.kind === "operand" ? { kind: "operand", at: places[part.at] ?? part.at } : part,
   );
@@ -72,73 +73,31 @@ export function withTotal(formula: Part, total: Part): Part {
   return replaced(formula, (part) => (part.kind === "total" ? total : part));
 }
 
-/** Terms of a sum after multiplying it by `factor`, which is `parts` over `over`; `operands` are theirs. */
-export function scaled(
-  terms: Term[],
-  factor: number,
-  parts: Part[],
-  over: Part[] = [],
-  operands: Operand[] = [],
-): Term[] {
-  return terms.map((term) => {
-    const places = operands.map((_, at) => term.operands.length + at);
-    const move = (part: Part) => moved(part, places);
-    return {
-      label: term.label,
-      contribution: finite(contributionOf(term) * factor),
-      operands: [...term.operands, ...operands],
-      formula: times(term.formula, parts.map(move), over.map(move)),
-    };
-  });
-}
-
-/** Terms of two sums over the same things, added label by label; the labels of each are distinct. */
-export function merged(first: Term[], second: Term[]): Term[] {
-  const all = new Map(first.map((term) => [term.label, term]));
-  for (const term of second) {
-    const held = all.get(term.label);
-    all.set(term.label, held ? added(held, term) : term);
+/** The sum, rounded once (Shewchuk 1997): parts that do not overlap hold it exactly. Infinite or NaN where they are. */
+export function addUp(values: ArrayLike<number>): number {
+  let plain = 0;
+  const parts: number[] = [];
+  for (let at = 0; at < values.length; at += 1) {
+    let value = values[at] as number;
+    plain += value;
+    let kept = 0;
+    for (const part of parts) {
+      const [large, small] = Math.abs(value) < Math.abs(part) ? [part, value] : [value, part];
+      const sum = large + small;
+      const lost = small - (sum - large);
+      if (lost !== 0) parts[kept++] = lost;
+      value = sum;
+    }
+    parts.length = kept;
+    parts.push(value);
   }
-  return [...all.values()];
-}
-
-function added(held: Term, term: Term): Term {
-  const operands = [...held.operands];
-  const places = term.operands.map((operand) => {
-    const known = operands.findIndex((each) => isSame(each, operand));
-    return known >= 0 ? known : operands.push(operand) - 1;
-  });
-  return {
-    label: held.label,
-    contribution: finite(contributionOf(held) + contributionOf(term)),
-    operands,
-    formula: plus(held.formula, moved(term.formula, places)),
-  };
-}
-
-/** The same terms with distinct labels: where two would be equal, each is followed by the name of its last operand. */
-export function distinct(terms: Term[]): Term[] {
-  const counts = new Map<string, number>();
-  for (const { label } of terms) counts.set(label, (counts.get(label) ?? 0) + 1);
-  if (counts.size === terms.length) return terms;
-  const taken = new Map<string, number>();
-  return terms.map((term) => {
-    const name = term.operands.at(-1)?.name;
-    const label = (counts.get(term.label) ?? 0) > 1 && name ? `${term.label} of ${name}` : term.label;
-    const count = (taken.get(label) ?? 0) + 1;
-    taken.set(label, count);
-    return { ...term, label: count === 1 ? label : `${label} (${count})` };
-  });
-}
-
-export function contributionOf(term: Term): number {
-  return term.contribution ?? Number.NaN;
+  return Number.isFinite(plain) ? parts.reduceRight((sum, part) => sum + part, 0) : plain;
 }
 
 export function finite(value: number): number | null {
   return Number.isFinite(value) ? value : null;
 }
 
-function isSame(first: unknown, second: unknown): boolean {
+export function isSame(first: unknown, second: unknown): boolean {
   return JSON.stringify(first) === JSON.stringify(second);
 }
