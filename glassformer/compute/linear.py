@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeGuard
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +39,9 @@ MANY_ROWS = 64
 HOPELESS = 2.0
 # A way other than the library's own must be this much quicker.
 WORTH = 0.95
+
+# Models that have shortcuts now. Asked for in each step, which is no time to look through all modules.
+_quickened: WeakSet[nn.Module] = WeakSet()
 
 
 def install_products(
@@ -66,9 +70,21 @@ def install_products(
                 shortcuts.append((linear, Shortcut(weight, linear.bias, spread(chosen, weight))))
         taken += sum(count_copied(way, weights) for way in set(chosen.values()))
         named[kept_in] = {count: way.__name__ for count, way in chosen.items()}
+    put_in(model, shortcuts)
+    return named, taken
+
+
+def put_in(model: nn.Module, shortcuts: Sequence[tuple[nn.Linear | Conv1D, Shortcut]]) -> None:
+    """Have linear layers of `model` computed by their shortcuts from now on."""
     for linear, shortcut in shortcuts:
         linear.forward = shortcut.compute  # type: ignore[method-assign]
-    return named, taken
+    if shortcuts:
+        _quickened.add(model)
+
+
+def is_quickened(model: nn.Module) -> bool:
+    """Whether a model's packed steps multiply otherwise than its own code, which can change last digits."""
+    return model in _quickened
 
 
 def group_linears(model: nn.Module) -> dict[str, list[nn.Linear | Conv1D]]:
@@ -90,6 +106,7 @@ def remove_products(model: nn.Module) -> None:
     """Give the linear layers of `model` their own code back, and the memory of the copies."""
     for linear in list_shortened(model).values():
         del linear.forward
+    _quickened.discard(model)
 
 
 def list_shortened(module: nn.Module) -> dict[str, nn.Linear | Conv1D]:

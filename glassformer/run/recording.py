@@ -10,13 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from glassformer.capture.capture import Capture
+from glassformer.compute.attention import find_watch
+from glassformer.compute.linear import is_quickened
+from glassformer.compute.packed_row import find_packing
 from glassformer.errors import BadValue, ModelFailed
 from glassformer.protocol.frames import encode_frame
 from glassformer.run.witness import Witness
@@ -46,14 +49,36 @@ class Subscription:
     send: Send
 
 
+class Piece(NamedTuple):
+    """A forward that made rows: its first position, and the one after its last, with all that their bits depend on.
+
+    `before` and `after` are the rows of others that stood on either side, whose number, not whose values, decides how
+    a product is summed; `dropped` are rows of its own that came after, where it began with another's. `together` is how
+    many texts attended in one operation, it among them, up to position `longest`; none where it attended alone.
+    `threads` shared the work. `is_quick` says that products were quicker ones than the model's own, `is_watched` that
+    somebody looked into attention.
+    """
+
+    start: int
+    stop: int
+    before: int = 0
+    after: int = 0
+    dropped: int = 0
+    together: int = 0
+    longest: int = 0
+    threads: int = 0
+    is_quick: bool = False
+    is_watched: bool = False
+
+
 class Recording:
     """The residuals of one sequence, Float[Tensor, "block_and_end pos d_model"], growing as the model runs.
 
     `ancestors` are the recordings it begins with, nearest first: their ids, and how many positions are theirs.
     `rewritten` counts how often rows that were recorded already were replaced. `most_positions` is how many there will
-    be at most, where that is known: then the buffer is made once. `path` are the forwards that made the rows, each as
-    its first position and the one after its last; `rebuilt_difference` by how much rows that were made again along it
-    differ from those first recorded, None where none does.
+    be at most, where that is known: then the buffer is made once. `path` are the forwards that made the rows;
+    `rebuilt_difference` is by how much rows that were made again along it differ from those first recorded, None where
+    none does.
     """
 
     is_alone = False
@@ -66,7 +91,7 @@ class Recording:
         self._witness: Witness | None = None
         self._subscriptions: list[Subscription] = []
         self.ancestors: tuple[tuple[str, int], ...] = ()
-        self.path: list[tuple[int, int]] = []
+        self.path: list[Piece] = []
         self.positions = 0
         self.rewritten = 0
         self.rebuilt_difference: float | None = None
@@ -146,15 +171,20 @@ class Recording:
         a forward without those rows.
         """
 
+        piece = Piece(start, stop)
+
         def take(first: int, residuals: Tensor) -> None:
             seen = residuals[:, rows]
             if seen.shape[1] != stop - start:
                 raise ModelFailed(f"A forward of {residuals.shape[1]} rows cannot be recorded as {rows}.")
+            nonlocal piece
+            piece = describe_piece(start, stop, rows, residuals.shape[1])
             held = self._ensure(stop, residuals.shape[-1])
             held[first : first + len(residuals), start:stop] = seen
 
         replaces = start < self.positions
         assert self._structure is not None  # who runs a model holds it
+        is_quick = is_quickened(self._structure.model)
         try:
             with self._structure.residuals.listening(take):
                 yield
@@ -162,9 +192,9 @@ class Recording:
             # After the rows: who hears of it reads again, and must not meet the old ones. A forward that fails midway
             # has replaced some.
             self.rewritten += replaces
-        while self.path and self.path[-1][1] > start:
+        while self.path and self.path[-1].stop > start:
             self.path.pop()
-        self.path.append((start, stop))
+        self.path.append(piece._replace(is_quick=is_quick))
         self.positions = max(self.positions, stop)
 
     def see(self, capture: Capture | None, rows: slice, logits: Tensor) -> None:
@@ -201,7 +231,7 @@ class Recording:
         if residuals is None or self.positions:
             return False
         self._ensure(count, residuals.shape[-1])[:, :count] = residuals[:, :count]
-        self.path = [(start, min(stop, count)) for start, stop in other.path if start < count]
+        self.path = [cut(piece, count) for piece in other.path if piece.start < count]
         self.rebuilt_difference = other.rebuilt_difference
         further = ((ancestor, min(own, count)) for ancestor, own in other.ancestors)
         self.ancestors = ((other._trace_id, count), *further)[:MOST_ANCESTORS]
@@ -222,6 +252,31 @@ class Recording:
             grown[:, : held.shape[1]] = held
         self._residuals = grown
         return grown
+
+
+def describe_piece(start: int, stop: int, rows: slice, count: int) -> Piece:
+    """The forward that this thread runs now, of `count` rows, of which `rows` are the run's positions."""
+    packed = find_packing()
+    together = longest = 0
+    for batch in () if packed is None else packed.batches:
+        if any(span.rows.start == rows.start for span in batch.spans):
+            together, longest = len(batch.spans), batch.longest
+    return Piece(
+        start,
+        stop,
+        rows.start,
+        count - rows.stop,
+        together=together,
+        longest=longest,
+        threads=torch.get_num_threads(),
+        is_watched=find_watch() is not None,
+    )
+
+
+def cut(piece: Piece, stop: int) -> Piece:
+    """A piece of which the rows from position `stop` on are another's."""
+    surplus = max(0, piece.stop - stop)
+    return piece._replace(stop=piece.stop - surplus, dropped=piece.dropped + surplus)
 
 
 def to_numpy(tensor: Tensor) -> np.ndarray[Any, Any]:

@@ -2,6 +2,7 @@
 
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from building import build, make_prompt
 from tiny import make_tokenizer
 
 from glassformer.budget import Budget
+from glassformer.compute.linear import Shortcut, put_in
+from glassformer.engine.decoding import decode
 from glassformer.engine.engine import Engine, Session
 from glassformer.engine.generation_request import GenerationRequest
 from glassformer.engine.sequence import TokenSequence
@@ -115,8 +118,101 @@ def test_an_intervened_run_comes_back_with_its_changes(llama: LoadedModel) -> No
     assert not np.array_equal(plain.read("resid_post.1")[8:12], before["resid_post.1"][8:12])
 
 
+def test_rows_from_before_a_model_was_quickened_come_back_as_they_were() -> None:
+    """Its quick products round otherwise: here they sum halves of the features, from the middle of the run on."""
+    loaded = load("llama", torch.bfloat16)
+
+    def in_halves(weight: Tensor) -> Callable[[Tensor], Tensor]:
+        half = weight.shape[1] // 2
+        return lambda given: given[:, :half] @ weight[:, :half].T + given[:, half:] @ weight[:, half:].T
+
+    def quicken() -> None:
+        linears = [one for one in loaded.model.modules() if isinstance(one, torch.nn.Linear)]
+        weights = [linear.weight.detach() for linear in linears]
+        put_in(
+            loaded.model,
+            [
+                (linear, Shortcut(weight, linear.bias, [in_halves(weight)] * 2))
+                for linear, weight in zip(linears, weights, strict=True)
+            ],
+        )
+
+    store = RunStore(PLENTY)
+    body = TraceRequest(
+        model_id="llama", token_ids=make_prompt(20).tolist(), max_new_tokens=12, sampling=GREEDY
+    )
+    run = open_run(store, loaded, body)
+    assert run.request is not None
+    for token in decode(loaded, run.request, watcher=run.watcher):
+        run.take(token)
+        if len(run.steps) == 6:
+            quicken()
+    run.release()
+    run.end()
+    assert {piece.is_quick for piece in run.recording.path} == {False, True}
+    before = [run.recording.residual(block).clone() for block in range(len(loaded.structure.blocks) + 1)]
+    assert run.give_up()
+    run.read("resid_pre.1")
+    for block, rows in enumerate(before):
+        assert torch.equal(run.recording.residual(block), rows)
+    # They do round otherwise.
+    later = write(store, loaded, 20, 12)
+    assert not torch.equal(later.recording.residual(2, 20), before[2][:20])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_rows_made_in_company_come_back_to_the_bit(dtype: torch.dtype) -> None:
+    """Six at once, of which five attend together in the end, one of them looked at; prompts are read beside them."""
+    loaded = load("llama", dtype)
+    engine = Engine(loaded, max_running=8, max_waiting=8)
+    store = RunStore(PLENTY)
+    runs: list[Run] = []
+    ended: list[threading.Event] = []
+    begin = threading.Event()
+    for which in range(6):
+        body = TraceRequest(
+            model_id="llama",
+            token_ids=make_prompt(12 + 3 * which).tolist(),
+            max_new_tokens=24,
+            sampling=GREEDY,
+            interventions=[Intervention(address="mlp_out.1", operation="zero")] if which == 3 else [],
+        )
+        run = open_run(store, loaded, body)
+        assert run.request is not None
+        sequence = TokenSequence(loaded, run.request, watcher=run.watcher)
+        runs.append(run)
+        ended.append(threading.Event())
+        # The first lets no step begin before all of them are there.
+        wait = begin.wait if which == 0 else lambda: None
+        session = Session(
+            sequence,
+            run.take,
+            lambda _, over=ended[-1]: over.set(),
+            on_begin=lambda wait=wait: (wait(), None)[1],
+        )
+        engine.submit(session)
+    runs[1].subscribe(["attn_probs.0", "q.1"], lambda frame: None)
+    begin.set()
+    assert all(over.wait(60) for over in ended)
+    engine.close()
+    pieces = [piece for run in runs for piece in run.recording.path]
+    assert any(piece.together >= 4 for piece in pieces)
+    assert any(piece.before for piece in pieces)
+    assert any(piece.after for piece in pieces)
+    assert any(piece.is_watched for piece in pieces)
+    for run in runs:
+        run.release()
+        run.end()
+        before = [run.recording.residual(block).clone() for block in range(len(loaded.structure.blocks) + 1)]
+        assert run.give_up()
+        run.read("resid_pre.1")
+        for block, rows in enumerate(before):
+            assert torch.equal(run.recording.residual(block), rows)
+        assert describe_state(run).rebuilt_difference is None
+
+
 def test_rows_that_come_back_otherwise_say_so(llama: LoadedModel) -> None:
-    """As when the model has found a quicker way to multiply since; here one of its weights is nudged."""
+    """As of a mixture of experts in company; here a weight is nudged."""
     run = write(RunStore(PLENTY), llama, 20, 6)
     before = {
         block: run.recording.residual(block).clone() for block in range(len(llama.structure.blocks) + 1)
