@@ -26,11 +26,11 @@ class Holding(Protocol):
         """Whether somebody looks at it: then it goes after all others."""
 
     def give_up(self) -> bool:
-        """Give its bytes back; False where that cannot be now. Called with the budget's lock held, and never waits."""
+        """Give its bytes back; False where that cannot be now, or was done already. Any thread."""
 
 
 class Budget:
-    """At most `limit_bytes` for all that is held, as far as what is held can go."""
+    """At most `limit_bytes` for all that is held, as far as what is held can go, and once what makes way has gone."""
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
@@ -67,17 +67,20 @@ class Budget:
         that were looked at longest ago.
         """
         with self.lock:
-            left_bytes = self.limit_bytes - self.held_bytes - needed_bytes
+            left_bytes = self._count_left(needed_bytes)
             if left_bytes >= 0:
                 return left_bytes
-            for holding in sorted(self._holdings.values(), key=lambda held: held.is_looked_at):
-                held_bytes = holding.nbytes
-                if holding is keep or not held_bytes or not holding.give_up():
-                    continue
-                left_bytes += held_bytes - (holding.nbytes if id(holding) in self._holdings else 0)
+            candidates = sorted(self._holdings.values(), key=lambda held: held.is_looked_at)
+        for holding in candidates:
+            # Not with the lock held: it can take a while, and others only want to know what there is.
+            if holding is not keep and holding.nbytes and holding.give_up():
+                left_bytes = self._count_left(needed_bytes)
                 if left_bytes >= 0:
                     break
-            return left_bytes
+        return left_bytes
+
+    def _count_left(self, needed_bytes: int) -> int:
+        return self.limit_bytes - self.held_bytes - needed_bytes
 
 
 class ByteCache(Generic[K, V]):
@@ -132,9 +135,9 @@ class ByteCache(Generic[K, V]):
                     if self.nbytes <= self._most_bytes or other is kept:
                         break
                     other.give_up()
-            self._budget.hold(kept)
-            if not self._keeps_newest and self._budget.make_room(keep=kept) < 0:
-                kept.give_up()
+            self._budget.look_at(kept)
+        if self._budget.make_room(keep=kept) < 0 and not self._keeps_newest:
+            kept.give_up()
 
     def drop(self, key: K) -> None:
         """Keep nothing under `key`."""
@@ -142,6 +145,14 @@ class ByteCache(Generic[K, V]):
             kept = self._kept.pop(key, None)
             if kept is not None:
                 self._budget.drop(kept)
+
+    def let_go(self, kept: Kept[K, V]) -> bool:
+        """Keep a value no longer; False where it had gone."""
+        with self._budget.lock:
+            if self._kept.get(kept.key) is not kept:
+                return False
+            self.drop(kept.key)
+            return True
 
     def items(self) -> list[tuple[K, V]]:
         """All that is kept, looked at longest ago first."""
@@ -162,9 +173,8 @@ class Kept(Generic[K, V]):
     def __init__(self, cache: ByteCache[K, V], key: K, value: V, nbytes: int) -> None:
         self.value = value
         self.nbytes = nbytes
+        self.key = key
         self._cache = cache
-        self._key = key
 
     def give_up(self) -> bool:
-        self._cache.drop(self._key)
-        return True
+        return self._cache.let_go(self)

@@ -95,7 +95,8 @@ def test_threads_that_ask_at_once_never_hold_too_much() -> None:
         for _ in range(500):
             cache.keep(draw.randrange(30), bytes(draw.randrange(1, 90)))
             cache.find(draw.randrange(30))
-            if budget.held_bytes > 500:
+            # What comes in is held beside what makes way for it, until that has gone.
+            if budget.held_bytes > 500 + 4 * 90:
                 over.append(budget.held_bytes)
 
     threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(4)]
@@ -104,4 +105,4 @@ def test_threads_that_ask_at_once_never_hold_too_much() -> None:
     for thread in threads:
         thread.join()
     assert over == []
-    assert budget.held_bytes == cache.nbytes
+    assert budget.held_bytes == cache.nbytes <= 500

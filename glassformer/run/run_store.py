@@ -84,7 +84,8 @@ class RunStore:
             if request is not None:
                 self._admit(run, request, prompt_field)
             self._runs[run.id] = run
-            self.budget.hold(run)
+            self.budget.look_at(run)
+        self.budget.make_room(keep=run)
         self._forget_oldest(keep=run)
         return run
 
@@ -118,7 +119,7 @@ class RunStore:
             if run is None:
                 raise UnknownTrace(run_id[:64])
             self._runs.move_to_end(run_id)
-            self.budget.hold(run)
+            self.budget.look_at(run)
         return run
 
     def list(self) -> list[Run]:

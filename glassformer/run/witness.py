@@ -32,7 +32,7 @@ class Witness:
         """Of `residuals`, Float[Tensor, "block_and_end pos d_model"] in float32."""
         width = residuals.shape[-1]
         half = max(1, min(MOST_CELLS, width // 16) // 2)
-        largest = residuals.abs().amax(dim=(0, 1)).topk(half).indices
+        largest = torch.maximum(residuals.amax((0, 1)), -residuals.amin((0, 1))).topk(half).indices
         spread = torch.arange(0, width, max(1, width // half))[:half]
         self._features: Tensor = torch.unique(torch.cat([largest, spread]))
         self._cells = residuals[..., self._features]
@@ -64,7 +64,10 @@ class Witness:
 
 def fingerprint(residuals: Tensor) -> Tensor:
     """For each row a number that any other bit in it changes, [block_and_end, pos]."""
+    # Two cells at a time, where rows are cut into such.
+    kind = torch.int64 if residuals.shape[-1] % 2 == 0 else torch.int32
+    words = [block.contiguous().view(kind) for block in residuals]
     generator = torch.Generator().manual_seed(0)
     # Odd, so that no bit is lost; products and sums wrap around.
-    weights = torch.randint(-(2**62), 2**62, residuals.shape[-1:], generator=generator) * 2 + 1
-    return torch.stack([(block.contiguous().view(torch.int32) * weights).sum(-1) for block in residuals])
+    weights = torch.randint(-(2**62), 2**62, words[0].shape[-1:], generator=generator) * 2 + 1
+    return torch.stack([(block * weights).sum(-1) for block in words])
