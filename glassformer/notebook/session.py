@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 import threading
 import weakref
 from contextlib import suppress
@@ -46,7 +47,8 @@ class NotebookSession:
     def store(self) -> RunStore:
         from glassformer.run.run_store import RunStore
 
-        return RunStore(self.settings.trace_bytes)
+        # As many as there are handles: each goes with its own.
+        return RunStore(self.settings.trace_bytes, most_runs=sys.maxsize)
 
     def load(self, model: str | Path, *, device: str | None, dtype: str | None) -> LoadedModel:
         """See `glassformer.load`."""

@@ -48,10 +48,10 @@ def measure_attention(loaded: LoadedModel) -> dict[str, float]:
 def measure_reruns(loaded: LoadedModel) -> dict[int, float]:
     """For each block, how far running it alone from its recorded input is from the recorded run."""
     ids = make_check_prompt(loaded.vocab, loaded.context, loaded.device).tolist()
-    trace = RunStore(BUDGET_BYTES).create(loaded, ids, len(ids))
-    for _ in decode(loaded, GenerationRequest(ids, max_new_tokens=0), watcher=trace.watcher):
+    run = RunStore(BUDGET_BYTES).create(loaded, ids, len(ids))
+    for _ in decode(loaded, GenerationRequest(ids, max_new_tokens=0), watcher=run.watcher):
         pass
-    return {block: trace.block_sites(block).difference for block in range(len(loaded.structure.blocks))}
+    return {block: run.block_sites(block).difference for block in range(len(loaded.structure.blocks))}
 
 
 def difference(first: Tensor, second: Tensor) -> float:

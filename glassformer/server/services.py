@@ -18,7 +18,7 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from glassformer.budget import Budget
-from glassformer.errors import Stopping, TooMany, UnknownTrace
+from glassformer.errors import GlassformerError, Stopping, TooMany, UnknownTrace
 from glassformer.registry.registry import open_registry
 from glassformer.server.aside import run_aside
 from glassformer.server.metrics import Metrics
@@ -152,6 +152,8 @@ class Services:
 
     def forget_runs(self, model_id: str) -> None:
         """Delete the recordings of a model that is not wanted any more. For a thread."""
+        with suppress(GlassformerError):  # a model that is not offered any more has one name only
+            model_id = self.registry.catalog.find(model_id).model_id
         if self._store is not None:
             for run in self._store.list():
                 if run.model_id == model_id and not run.has_model:
