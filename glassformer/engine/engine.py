@@ -56,6 +56,25 @@ class Session:
         self.sequence.cancelled.set()
 
 
+class UnderWay:
+    """The keys and values of generations under way, as a budget sees them: they are needed, and cannot go.
+
+    Those of recorded runs are left to these, whose bytes are set aside before they start.
+    """
+
+    is_looked_at = True
+
+    def __init__(self, stores: dict[TokenSequence, KeyValueStore]) -> None:
+        self._stores = stores
+
+    @property
+    def nbytes(self) -> int:
+        return sum(store.nbytes for sequence, store in list(self._stores.items()) if sequence.watcher is None)
+
+    def give_up(self) -> bool:
+        return False
+
+
 class Engine:
     """Runs up to `max_running` sessions together while `max_waiting` more wait, first come first served."""
 
@@ -81,7 +100,9 @@ class Engine:
         self._packed = PackedForward(loaded)
         self._stores: dict[TokenSequence, KeyValueStore] = {}
         self._solos: dict[TokenSequence, SoloForward] = {}
-        self._prefixes = PrefixCache(prefix_bytes, budget)
+        self._budget = budget or Budget(prefix_bytes)
+        self._prefixes = PrefixCache(prefix_bytes, self._budget)
+        self._under_way = UnderWay(self._stores)
         self._pace = Pace()
 
     def __len__(self) -> int:
@@ -95,6 +116,7 @@ class Engine:
                 raise Stopping
             if len(self) >= self.max_running + self.max_waiting:
                 raise TooMany("Too many generations are waiting for this model.", retry_after_secs=2)
+            self._budget.look_at(self._under_way)
             if self._thread is None:
                 name = f"engine {self.loaded.model_id}"
                 thread = threading.Thread(target=self._work, name=name, daemon=True)
@@ -110,8 +132,12 @@ class Engine:
             for session in (*self._running, *self._waiting):
                 session.cancel()
             if self._thread is None:
-                self._prefixes.clear()
+                self._let_memory_go()
             self._changed.notify()
+
+    def _let_memory_go(self) -> None:
+        self._prefixes.clear()
+        self._budget.drop(self._under_way)
 
     def join(self, timeout_secs: float) -> None:
         """Wait, once closed, for the thread to end: a process that ends while it computes does not end well."""
@@ -126,7 +152,7 @@ class Engine:
             with self._changed:
                 while not self._running and not self._waiting:
                     if self._closed:
-                        self._prefixes.clear()
+                        self._let_memory_go()
                         return
                     notified = self._changed.wait(IDLE_SECS)
                     if not notified and not self._waiting and not self._closed:

@@ -21,7 +21,10 @@ def estimate_recording(loaded: LoadedModel, positions: int) -> int:
 
 
 def estimate_key_values(loaded: LoadedModel, positions: int) -> int:
-    """Bytes of what attention remembers of so many positions: k and v as the anatomy has them, else two residuals."""
+    """Bytes of what attention remembers of so many positions: k and v as the anatomy has them, else two residuals.
+
+    Twice, for its buffers double when they are full.
+    """
     anatomy, item_bytes = loaded.anatomy, loaded.dtype.itemsize
     sites = [] if anatomy is None else list_sites(anatomy).values()
     cells = sum(
@@ -31,7 +34,7 @@ def estimate_key_values(loaded: LoadedModel, positions: int) -> int:
     )
     if not cells:
         cells = 2 * len(loaded.structure.blocks) * int(loaded.structure.arch.d_model)
-    return cells * positions * item_bytes
+    return 2 * cells * positions * item_bytes
 
 
 def estimate_run(loaded: LoadedModel, positions: int) -> int:

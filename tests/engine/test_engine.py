@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 
+from glassformer.budget import Budget
 from glassformer.compute.key_value import KeyValueBatch, KeyValueStore
 from glassformer.engine import engine as engines
 from glassformer.engine import pace as paces
@@ -391,3 +392,20 @@ def test_prefixes_stay_within_their_bytes(llama: LoadedModel) -> None:
         reader.wait()
     assert 0 < engine._prefixes.nbytes <= 200_000
     engine.close()
+
+
+def test_what_generations_under_way_remember_counts(llama: LoadedModel) -> None:
+    """Others make way for it, and it goes with the generation."""
+    budget = Budget(2**20)
+    engine = Engine(llama, max_running=2, max_waiting=2, prefix_bytes=0, budget=budget)
+    held: list[int] = []
+    ended = threading.Event()
+    request = GenerationRequest([5] * 100, Sampling(temperature=0), max_new_tokens=20)
+    sequence = TokenSequence(llama, request)
+    engine.submit(Session(sequence, lambda _: held.append(budget.held_bytes), lambda _: ended.set()))
+    assert ended.wait(30)
+    # Two blocks, keys and values of two heads of eight numbers.
+    assert max(held) >= 119 * 2 * 2 * 2 * 8 * 4
+    engine.close()
+    engine.join(30)
+    assert budget.held_bytes == 0

@@ -89,7 +89,7 @@ def test_a_recording_that_cannot_fit_is_refused_in_numbers(model_dir: Path) -> N
         answer = client.post("/api/traces", json=body)
         assert answer.status_code == 422
         assert answer.json()["field"] == "token_ids"
-        assert "up to 3,000 positions takes up to 1.9 MB, more than the 1.0 MB" in answer.json()["error"]
+        assert "up to 3,000 positions takes up to 2.7 MB, more than the 1.0 MB" in answer.json()["error"]
         assert is_one_sentence(answer)
         answer = client.post("/api/traces", json={**body, "token_ids": IDS, "max_new_tokens": 3000})
         assert (answer.status_code, answer.json()["field"]) == (422, "max_new_tokens")
@@ -109,7 +109,7 @@ def test_a_recording_that_has_to_wait_for_others_is_told_for_how_long(model_dir:
             answer = client.post("/api/traces", json={**body, "token_ids": [6] * 1000})
             assert answer.status_code == 503
             assert int(answer.headers["Retry-After"]) > 0
-            assert "runs under way hold 640 kB of the 1.0 MB" in answer.json()["error"]
+            assert "runs under way hold 896 kB of the 1.0 MB" in answer.json()["error"]
             assert is_one_sentence(answer)
             goes_on.set()
             client.get(f"/api/traces/{first['id']}/events")
