@@ -34,6 +34,11 @@ def add_routes(made: Cases) -> None:
     made.add(
         "route.all", equation("route", "logits", score="softmax", top_k=EXPERTS, renormalised=True), [3, 0]
     )
+    beside = {"score": "sigmoid", "top_k": 3, "renormalised": True}
+    row = made.weight("correction_row", torch.randn(1, EXPERTS))
+    made.add("route.row", equation("route", "logits", row, **beside), *cells)
+    made.operands.buffers["buffer"] = torch.randn(EXPERTS)
+    made.add("route.buffer", equation("route", "logits", made.given("buffer"), **beside), [3, 0])
 
 
 def add_experts(made: Cases) -> None:

@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
-from transformers.activations import ACT2FN
 
 from glassformer.operation.operands import Region
 
@@ -19,7 +18,7 @@ class MemoryOperands:
     buffers: dict[str, Tensor] = field(default_factory=dict)
     tables: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     masks: list[Tensor] = field(default_factory=list)
-    functions: list[str] = field(default_factory=list)
+    functions: list[nn.Module] = field(default_factory=list)
     needed_model: bool = False
 
     def site(self, address: str, region: Region = ()) -> Tensor:
@@ -52,8 +51,8 @@ class MemoryOperands:
         return self.masks[block][heads, rows]
 
     def activate(self, block: int, x: Tensor) -> Tensor:
-        """By the name that transformers gives it; one with parameters of its own is the model's alone."""
-        module: nn.Module = ACT2FN[self.functions[block]]
+        """One with parameters of its own is the model's alone."""
+        module = self.functions[block]
         self.needed_model |= any(True for _ in module.parameters())
         with torch.inference_mode():
             return module(x)

@@ -4,8 +4,8 @@ from typing import Any
 
 import torch
 from cell_case import D_HEAD, D_MLP, D_MODEL, HEADS, KV_HEADS, POSITIONS, VOCAB, Cases
-from torch import nn
 from transformers.activations import ACT2FN
+from transformers.models.bloom.modeling_bloom import BloomGelu
 
 from glassformer.anatomy.candidate import equation
 from glassformer.operation.activation import FUNCTIONS
@@ -150,9 +150,9 @@ def add_activations(made: Cases) -> None:
     cells = [[0, 0], [3, 5], [5, 0], [5, 16], [5, 17], [6, 3], [8, 0], [9, 0], [13, 0], [19, 23]]
     for name in FUNCTIONS:
         made.add(f"activation.{name}", equation("activation", "wide", function=name), *cells)
-    for block, key in enumerate(ACT2FN):
-        made.operands.functions.append(key)
-        module: nn.Module = ACT2FN[key]
+    modules = {**{key: ACT2FN[key] for key in ACT2FN}, "bloom": BloomGelu()}
+    for block, (key, module) in enumerate(modules.items()):
+        made.operands.functions.append(module)
         function = type(module).__name__.removesuffix("Activation")
         made.add(
             f"activation.block.{key}", equation("activation", "wide", block=block, function=function), *cells

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { createReadStream, existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createReadStream, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -31,7 +31,7 @@ execFileSync(python, ["-W", "ignore", join(ROOT, "tests/operation/write_cells.py
 const told = JSON.parse(readFileSync(join(folder, "told.json"), "utf8")) as Told[];
 const server = createServer((request, response) => {
   const file = join(folder, decodeURIComponent(new URL(request.url ?? "", "http://localhost").pathname));
-  if (existsSync(file)) createReadStream(file).pipe(response);
+  if (statSync(file, { throwIfNoEntry: false })?.isFile()) createReadStream(file).pipe(response);
   else response.writeHead(404).end();
 });
 await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));

@@ -19,6 +19,7 @@ export const activationFunctions: Readonly<Record<string, (x: number) => number>
   NewGELU: tanhGelu,
   AccurateGELU: tanhGelu,
   FastGELU: (x) => (x / 2) * (1 + Math.tanh(x * 0.7978845608 * (1 + 0.044715 * x * x))),
+  BloomGelu: (x) => (x / 2) * (1 + Math.tanh(0.79788456 * x * (1 + 0.044715 * x * x))),
   QuickGELU: (x) => x * sigmoid(1.702 * x),
   ReLU: (x) => Math.max(0, x),
   ReLU2: squaredRelu,

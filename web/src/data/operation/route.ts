@@ -1,7 +1,7 @@
 import type { Part } from "../../protocol/formulaParts";
 import { number } from "./digits";
 import { addUp, apply, FIRST, named, times } from "./formula";
-import type { Operation } from "./Inputs";
+import type { Inputs, Operation } from "./Inputs";
 import { NotFollowedError, siteOf, weightOf } from "./Operands";
 import { exponentials, shareOut } from "./softmax";
 import { type Addend, oneOf, operandOf } from "./term";
@@ -23,8 +23,7 @@ export const routeOperation: Operation = {
   async cell(inputs, [pos = 0, expert = 0]) {
     const { address } = siteOf(inputs.given(0));
     const logits = Array.from(await inputs.operands.readSite(address, [pos, null]));
-    const correction =
-      inputs.count > 1 ? await inputs.operands.readWeight(weightOf(inputs.given(1)).name, [null]) : null;
+    const correction = inputs.count > 1 ? await readAll(inputs, 1) : null;
     const routed = chooseExperts(logits, correction, inputs.attributes);
     const terms: Addend[] = routed.chosen.map((each) => ({
       label: `expert ${each}`,
@@ -43,6 +42,14 @@ export const routeOperation: Operation = {
     };
   },
 };
+
+function readAll({ operands, equation }: Inputs, at: number): Promise<ArrayLike<number>> {
+  const { name } = weightOf(equation.inputs[at]);
+  return operands.readWeight(
+    name,
+    operands.weightShape(name).map(() => null),
+  );
+}
 
 /** The weights of all experts, those that have any in order, and how a logit of theirs becomes its weight. */
 function chooseExperts(
