@@ -8,7 +8,7 @@ from glassformer.engine.decoding import decode
 from glassformer.engine.generation_request import GenerationRequest
 from glassformer.loading.loaded import LoadedModel
 from glassformer.protocol.messages import TraceRequest
-from glassformer.run.run import Run
+from glassformer.run.run import Models, Run
 from glassformer.run.run_request import check_request, encode_request
 from glassformer.run.run_store import RunStore
 
@@ -17,9 +17,16 @@ Check = Callable[[Sequence[int], str], None]
 
 
 def open_run(
-    store: RunStore, loaded: LoadedModel, body: TraceRequest, *, check: Check = lambda ids, field: None
+    store: RunStore,
+    loaded: LoadedModel,
+    body: TraceRequest,
+    *,
+    check: Check = lambda ids, field: None,
+    models: Models | None = None,
 ) -> Run:
     """A new run of what a request asks for, with its memory set aside; whoever runs it ends it.
+
+    `models` keeps its model in memory, where nobody else does.
 
     Looks into the model first, if nobody has. Raises BadValue, TooLong, UnknownAddress and NoRoom.
     """
@@ -37,6 +44,7 @@ def open_run(
         interventions=body.interventions,
         prompt=body.prompt,
         messages=body.messages,
+        models=models,
     )
     # Here, so that who tells of it never waits for a tokenizer.
     _ = run.prompt

@@ -28,17 +28,14 @@ MOST_RUNS = 512
 class RunStore:
     """Runs by id, and the blocks of them that were run again. Safe to use from several threads.
 
-    `budget` may be shared with what engines keep. `models` keeps a run's model in memory, where nobody else does.
+    `budget` may be shared with what engines keep.
     """
 
-    def __init__(
-        self, budget: Budget | int, *, most_runs: int = MOST_RUNS, models: Models | None = None
-    ) -> None:
+    def __init__(self, budget: Budget | int, *, most_runs: int = MOST_RUNS) -> None:
         self.budget = Budget(budget) if isinstance(budget, int) else budget
         self.on_forget: list[Callable[[Run], None]] = []
         """Called with each run that is deleted, by whoever deletes it."""
         self._most_runs = most_runs
-        self._models = models
         # Looked at longest ago first.
         self._runs: OrderedDict[str, Run] = OrderedDict()
         # The one that is being looked at stays, however large.
@@ -61,10 +58,12 @@ class RunStore:
         interventions: Sequence[Intervention] = (),
         prompt: str | None = None,
         messages: Sequence[ChatMessage] | None = None,
+        models: Models | None = None,
     ) -> Run:
         """A new, empty run of `token_ids`. With a `request` it counts as running, and its memory is set aside.
 
-        `prompt_field` is what is blamed for a prompt that is too long.
+        `prompt_field` is what is blamed for a prompt that is too long. `models` keeps its model in memory, where nobody
+        else does.
 
         Raises BadValue as `Run` does and for one that is too large, and NoRoom while others hold the memory it needs.
         """
@@ -78,7 +77,7 @@ class RunStore:
             interventions=interventions,
             prompt=prompt,
             messages=messages,
-            models=self._models,
+            models=models,
         )
         with self._lock:
             if request is not None:

@@ -94,7 +94,7 @@ class Services:
             if self._store is None:
                 from glassformer.run.run_store import RunStore
 
-                self._store = RunStore(self.budget, most_runs=self.settings.max_traces, models=self.registry)
+                self._store = RunStore(self.budget, most_runs=self.settings.max_traces)
                 self._store.on_forget.append(self._close_feed)
             return self._store
 
@@ -125,7 +125,9 @@ class Services:
 
         opened: list[Run] = []
         try:
-            await self.quick(lambda: opened.append(open_run(self.store, loaded, body, check=check)))
+            await self.quick(
+                lambda: opened.append(open_run(self.store, loaded, body, check=check, models=self.registry))
+            )
             feed = self.open_feed(opened[0])
             await feed.start(lambda: self.engine(loaded))
         except BaseException:

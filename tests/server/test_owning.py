@@ -16,6 +16,8 @@ from serving import Running, read_events, serving
 from tiny import make_model, make_models, read_model
 from websockets.sync.client import connect
 
+from glassformer.run.run_store import RunStore
+
 IDS = [*range(5, 45)]
 
 
@@ -278,3 +280,21 @@ def test_a_model_that_was_trained_again_meanwhile_is_found_out(tmp_path: Path) -
         expected = hidden_states(root / "llama", IDS, torch.float32)[1]
         np.testing.assert_allclose(found, expected, atol=1e-4, rtol=1e-4)
         assert read_state(client, state["id"])["rebuilt_difference"] > 0
+
+
+def test_runs_in_the_store_of_a_notebook_hold_the_models_of_the_page(model_dir: Path) -> None:
+    """The page's server shares the handles' runs, whose models nobody can unload; those it loads itself it can."""
+    with serving(model_dir) as running, running.client() as client:
+        store = RunStore(2**26)
+        running.services.use_store(store)
+        state = record(client)
+        assert [run.id for run in store.list()] == [state["id"]]
+        with stopped_at(running) as (reached, goes_on):
+            body = {"model_id": "llama", "token_ids": IDS, "max_new_tokens": 3}
+            other = client.post("/api/traces", json=body).json()
+            assert reached.wait(30)
+            assert client.delete("/api/models/llama").status_code == 409
+            goes_on.set()
+            client.get(f"/api/traces/{other['id']}/events")
+        assert client.delete("/api/models/llama").status_code == 204
+        assert store.list() == []
