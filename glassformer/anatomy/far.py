@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
 from glassformer.capture.capture import Capture
-from glassformer.capture.operands import CapturedOperands
+from glassformer.capture.model_operands import CapturedOperands
 from glassformer.capture.rerun import rerun_block
 from glassformer.compute.attention_call import AttentionCall
 from glassformer.compute.generate import takes_positions

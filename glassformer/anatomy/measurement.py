@@ -20,7 +20,7 @@ from glassformer.anatomy.comparison import is_same
 from glassformer.anatomy.eager import hold_to_eager, read_hidden_states, run_eager
 from glassformer.anatomy.far import PLACED_POINTS, Far
 from glassformer.capture.capture import Capture, locate
-from glassformer.capture.operands import CapturedOperands
+from glassformer.capture.model_operands import CapturedOperands
 from glassformer.capture.rerun import rerun_block, rerun_tail
 from glassformer.compute.attention import NAME, UnknownAttention, install, select_attention
 from glassformer.compute.attention_call import AttentionCall, compute_probabilities

@@ -14,7 +14,7 @@ import torch
 
 from glassformer.compute.overflow import advise
 from glassformer.errors import BadValue
-from glassformer.explain.operand import RunOperands
+from glassformer.explain.run_operands import RunOperands
 from glassformer.operation.cell import Cell
 from glassformer.operation.closed_set import compute_cell
 from glassformer.operation.formula import TOTAL, add_up
@@ -23,33 +23,33 @@ from glassformer.protocol.anatomy import Site
 from glassformer.protocol.explanation import Explanation, TermPart
 
 if TYPE_CHECKING:
-    from glassformer.run.run import Run as Trace
+    from glassformer.run.run import Run
 
 # Terms listed with their operands; the rest are counted and summed.
 LISTED_TERMS = 16
 
 
-def explain(trace: Trace, address: str, index: list[int]) -> Explanation:
+def explain(run: Run, address: str, index: list[int]) -> Explanation:
     """Where one cell of a run comes from. Raises UnknownAddress and BadValue (an index out of range)."""
-    site = trace.require_site(address)
-    shape = trace.shape(site)
+    site = run.require_site(address)
+    shape = run.shape(site)
     if len(index) != len(shape) or any(not 0 <= i < size for i, size in zip(index, shape, strict=False)):
         ranges = ", ".join(f"{axis} 0..{size - 1}" for axis, size in zip(site.axes, shape, strict=True))
         raise BadValue(f"{address} takes the indices {ranges}.", field="index")
-    explanation = explain_cell(trace, site, index)
-    explanation.batched_difference = trace.batched_difference
-    changes = [given.operation for given in trace.interventions if given.address == address]
+    explanation = explain_cell(run, site, index)
+    explanation.batched_difference = run.batched_difference
+    changes = [given.operation for given in run.interventions if given.address == address]
     if changes:
         note = f"An intervention changed it ({', '.join(changes)}); the terms are what the model computed before."
         explanation.note = f"{explanation.note} {note}".strip()
     return explanation
 
 
-def explain_cell(trace: Trace, site: Site, index: list[int]) -> Explanation:
+def explain_cell(run: Run, site: Site, index: list[int]) -> Explanation:
     """`explain` for an index that is in range; knows nothing of what was changed in the run."""
-    value = trace.value(site.address, index)
-    cell = compute_cell(site.equation, RunOperands(trace), index) if site.equation is not None else None
-    return describe_cell(site, index, value, cell, trace.loaded.dtype)
+    value = run.value(site.address, index)
+    cell = compute_cell(site.equation, RunOperands(run), index) if site.equation is not None else None
+    return describe_cell(site, index, value, cell, run.loaded.dtype)
 
 
 def describe_cell(
