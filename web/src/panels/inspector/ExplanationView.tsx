@@ -63,7 +63,20 @@ function Comparison({ explanation }: { explanation: Explanation }) {
         <p className="hint hint-warning">{check.reason}</p>
       )}
       <BatchedDifference explanation={explanation} />
+      {explanation.provenance === "rebuilt" && <RebuiltDifference />}
     </>
+  );
+}
+
+/** Rows that were made again and are not the same to the bit say by how much. */
+function RebuiltDifference() {
+  const { t } = useTranslation();
+  const difference = useApp(({ trace }) => trace?.rebuilt_difference ?? null);
+  if (difference === null) return null;
+  return (
+    <p className="hint" data-testid="rebuilt-difference">
+      {t("explanation.rebuiltDifference", { difference: formatNumber(difference, 2) })}
+    </p>
   );
 }
 
