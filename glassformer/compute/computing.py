@@ -60,7 +60,8 @@ class Crew:
             yield
         finally:
             wall_secs, cpu_secs = time.perf_counter() - wall_secs, time.process_time() - cpu_secs
-            torch.set_num_threads(limit)
+            if not self._is_own:
+                torch.set_num_threads(limit)
             self._local.limit = limit
             now_secs = time.monotonic()
             with self._lock:
@@ -69,6 +70,28 @@ class Crew:
                 if limit > 1 and is_step:
                     step = Step(kind, rows, threads, wall_secs, cpu_secs, self._idle.read(), now_secs)
                     self._counts[limit].observe(step)
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Around all that a thread of our own does: between two pieces of computing it keeps the threads of the last.
+
+        Drawing tokens, copying rows and forming numbers to be shown are dozens of small operations a step. With threads
+        that lack cores each of them would be waited for.
+        """
+        limit = self._find_limit()
+        self._local.limit, self._local.is_own = limit, os.environ.get(FIXED) != "1"
+        if self._is_own and limit > 1:
+            with self._lock:
+                torch.set_num_threads(self._counts.setdefault(limit, ThreadCount(limit)).count)
+        try:
+            yield
+        finally:
+            self._local.is_own = False
+            torch.set_num_threads(limit)
+
+    @property
+    def _is_own(self) -> bool:
+        return getattr(self._local, "is_own", False)
 
     @property
     def is_computing(self) -> bool:
@@ -80,6 +103,9 @@ class Crew:
 
         One that begins while somebody computes inherits what is set there for the moment.
         """
+        if self._is_own:
+            limit: int = self._local.limit
+            return limit
         found = torch.get_num_threads()
         known = getattr(self._local, "limit", self._limit)
         if found != known:
@@ -154,3 +180,4 @@ def read_idle_secs() -> float | None:
 
 CREW = Crew()
 computing = CREW.computing
+working = CREW.working

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from glassformer.budget import Budget
+from glassformer.compute.computing import working
 from glassformer.compute.key_value import KeyValueStore
 from glassformer.compute.shortage import is_shortage
 from glassformer.engine.forward import PackedForward, Part, SoloForward
@@ -159,8 +160,9 @@ class Engine:
                         self._thread = None
                         return
             try:
-                self._join_waiting()
-                self._step()
+                with working():
+                    self._join_waiting()
+                    self._step()
             except Exception as exc:  # of whatever cause: the thread lives as long as there are sessions
                 log.exception("a step of %s failed", self.loaded.model_id)
                 for session in self._running[:]:

@@ -19,6 +19,7 @@ from starlette.requests import HTTPConnection
 
 from glassformer.budget import Budget
 from glassformer.errors import GlassformerError, Stopping, TooMany, UnknownTrace
+from glassformer.importing import import_torch
 from glassformer.registry.registry import open_registry
 from glassformer.server.aside import run_aside
 from glassformer.server.metrics import Metrics
@@ -183,7 +184,15 @@ class Services:
 
     async def read(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run something that may wait for a model, or computes, in a thread of its own."""
-        return await run_aside(lambda: call(*args, **kwargs), self._reading)
+
+        def answer() -> T:
+            import_torch()
+            from glassformer.compute.computing import working
+
+            with working():
+                return call(*args, **kwargs)
+
+        return await run_aside(answer, self._reading)
 
     @contextmanager
     def connection(self) -> Iterator[None]:

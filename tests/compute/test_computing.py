@@ -46,6 +46,27 @@ def test_threads_are_set_inside_and_set_back_whatever_happens() -> None:
     assert not crew._computing
 
 
+def test_a_thread_of_ours_keeps_its_threads_between_pieces_of_computing() -> None:
+    """Drawing tokens and copying rows are dozens of small operations, each of which would wait for absent cores."""
+    crew = Crew()
+    crew._counts[4] = ThreadCount(4)
+    crew._counts[4].count = 1
+    crew._idle.read = lambda: None
+    with crew.working():
+        assert torch.get_num_threads() == 1
+        with crew.computing(1):
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 1
+        crew._counts[4].count = 2
+        with crew.computing(1):
+            assert torch.get_num_threads() == 2
+        assert torch.get_num_threads() == 2
+    assert torch.get_num_threads() == 4
+    with pytest.raises(ZeroDivisionError), crew.working():
+        raise ZeroDivisionError
+    assert torch.get_num_threads() == 4
+
+
 def test_a_single_module_says_nothing_of_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     crew, observed = Crew(), []
     monkeypatch.setattr(ThreadCount, "observe", lambda _, step: observed.append(step))
