@@ -17,7 +17,7 @@ from glassformer.operation.bounded import Bounded
 from glassformer.protocol.anatomy import Check, WorstCell
 
 # How far a value may be from what its equation gives, in bounds of its own error: the furthest cell, and the root mean
-# square of all. What rounds as is supposed here stays below 1 and 0.5 (docs/self-check.md).
+# square of all. What is right was seen to stay below 1.5 and 0.56 (docs/self-check.md).
 MOST, MOST_RMS = 2.0, 0.7
 # Where nothing is rounded any difference is too much.
 LEAST_BOUND = 1e-300
