@@ -113,10 +113,8 @@ def tell_apart(actual: Tensor, first: Bounded, others: Sequence[Bounded]) -> boo
 SAME_APART, FAR_APART, NEAR_SHARE = 1e-6, 6.0, 0.25
 
 
-def worse_of(first: Check, second: Check | None) -> Check:
+def worse_of(first: Check, second: Check) -> Check:
     """The check that says less: refused before undecided before close before exact; else the larger difference."""
-    if second is None:
-        return first
     order = ("exact", "close", "undecided", "refused")
     if first.status != second.status:
         return max(first, second, key=lambda check: order.index(check.status))

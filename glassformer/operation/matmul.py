@@ -10,7 +10,7 @@ from torch import Tensor
 from glassformer.operation.bounded import SUM_UNIT, Bounded, Rounding, sum_unit
 from glassformer.operation.cell import Cell, cell_of
 from glassformer.operation.formula import PAIR, add_up, bracket
-from glassformer.operation.heads import merge_heads, split_heads
+from glassformer.operation.heads import give_heads, take_features
 from glassformer.operation.inputs import Inputs, Operation
 from glassformer.operation.operands import Region, site_of, weight_of
 from glassformer.operation.term import Addend, label_of, number, operand_of
@@ -24,16 +24,12 @@ class Matmul(Operation):
     """
 
     def whole(self, inputs: Inputs) -> Tensor:
-        x = inputs.whole(0)
-        if inputs.attributes.get("merge_heads"):
-            x = merge_heads(x)
+        x = take_features(inputs.whole(0), inputs.attributes)
         weight, bias = _read_map(inputs)
-        return _by_heads(inputs, torch.nn.functional.linear(x.to(weight.dtype), weight, bias))
+        return give_heads(torch.nn.functional.linear(x.to(weight.dtype), weight, bias), inputs.attributes)
 
     def bound(self, inputs: Inputs, rounding: Rounding) -> Bounded:
-        x = inputs.bound(0, rounding)
-        if inputs.attributes.get("merge_heads"):
-            x = x.map(merge_heads)
+        x = inputs.bound(0, rounding).map(lambda tensor: take_features(tensor, inputs.attributes))
         weight, bias = _read_map(inputs)
         if isinstance(inputs.given(0), EquationInput):
             x = rounding.stored(x.value, x.error) if weight.dtype != torch.float32 else x
@@ -53,7 +49,7 @@ class Matmul(Operation):
         if bias is not None:
             total = value + bias.double()
             found = rounding.stored(total, found.error + SUM_UNIT * total.abs())
-        return found.map(lambda tensor: _by_heads(inputs, tensor))
+        return found.map(lambda tensor: give_heads(tensor, inputs.attributes))
 
     def cell(self, inputs: Inputs, index: list[int]) -> Cell:
         heads, transposed = inputs.attributes.get("heads"), bool(inputs.attributes.get("transposed"))
@@ -134,11 +130,6 @@ def _read_map(inputs: Inputs) -> tuple[Tensor, Tensor | None]:
         for at in range(1, inputs.count)
     ]
     return found[0], found[1] if len(found) > 1 else None
-
-
-def _by_heads(inputs: Inputs, tensor: Tensor) -> Tensor:
-    heads = inputs.attributes.get("heads")
-    return split_heads(tensor, int(heads)) if heads else tensor
 
 
 def _list_stored(inputs: Inputs, given: WeightInput) -> list[int]:

@@ -14,7 +14,7 @@ from torch import Tensor
 from glassformer.operation.bounded import SUM_UNIT, Bounded, Rounding, sum_unit
 from glassformer.operation.cell import Cell, cell_of
 from glassformer.operation.formula import FIRST, bracket, named
-from glassformer.operation.heads import merge_heads, split_heads
+from glassformer.operation.heads import give_heads, take_features
 from glassformer.operation.inputs import Inputs, Operation
 from glassformer.operation.operands import weight_of
 from glassformer.operation.term import Addend, number, scaled
@@ -28,9 +28,7 @@ class Norm(Operation):
     """
 
     def whole(self, inputs: Inputs) -> Tensor:
-        x = inputs.whole(0).float()
-        if inputs.attributes.get("merge_heads"):
-            x = merge_heads(x)
+        x = take_features(inputs.whole(0).float(), inputs.attributes)
         centred = x - x.mean(-1, keepdim=True) if _is_layer(inputs) else x
         normed = centred / torch.sqrt(centred.pow(2).mean(-1, keepdim=True) + _eps(inputs))
         gain, shift = _parameters(inputs, x.dim(), torch.float32)
@@ -38,12 +36,10 @@ class Norm(Operation):
             normed = normed * gain
         if shift is not None:
             normed = normed + shift
-        return _by_heads(inputs, normed)
+        return give_heads(normed, inputs.attributes)
 
     def bound(self, inputs: Inputs, rounding: Rounding) -> Bounded:
-        x = inputs.bound(0, rounding)
-        if inputs.attributes.get("merge_heads"):
-            x = x.map(merge_heads)
+        x = inputs.bound(0, rounding).map(lambda tensor: take_features(tensor, inputs.attributes))
         width, eps = x.value.shape[-1], _eps(inputs)
         mean = x.value.mean(-1, keepdim=True) if _is_layer(inputs) else torch.zeros_like(x.value[..., :1])
         centred = x.value - mean
@@ -65,7 +61,7 @@ class Norm(Operation):
         if shift is not None:
             total = found.value + shift
             found = rounding.stored(total, found.error + SUM_UNIT * total.abs())
-        return found.map(lambda tensor: _by_heads(inputs, tensor))
+        return found.map(lambda tensor: give_heads(tensor, inputs.attributes))
 
     def cell(self, inputs: Inputs, index: list[int]) -> Cell:
         row, place, feature = _find_row(inputs, index)
@@ -112,11 +108,6 @@ def _is_layer(inputs: Inputs) -> bool:
 
 def _eps(inputs: Inputs) -> float:
     return float(inputs.attributes["eps"])
-
-
-def _by_heads(inputs: Inputs, tensor: Tensor) -> Tensor:
-    heads = inputs.attributes.get("heads")
-    return split_heads(tensor, int(heads)) if heads else tensor
 
 
 def _parameters(inputs: Inputs, dims: int, dtype: torch.dtype) -> tuple[Tensor | None, Tensor | None]:
