@@ -44,6 +44,8 @@ def judge(actual: Tensor, expected: Bounded) -> Check:
             return Check(status="refused", reason=reason)
         difference = difference.masked_fill(~finite, 0.0)
         largest, count = float(difference.max()), int(finite.sum())
+    if not bool(torch.isfinite(error).all()):
+        return Check(status="refused", reason="what rounding explains of its equation has no limit")
     shares = (difference / error.clamp(min=LEAST_BOUND)).reshape(-1)
     place = int(shares.argmax())
     worst = WorstCell(
@@ -97,13 +99,13 @@ def tell_apart(actual: Tensor, first: Bounded, others: Sequence[Bounded]) -> boo
     finite = torch.isfinite(first.value)
     for other in others:
         step = (other.value - first.value)[finite]
-        error = first.error[finite]
+        error = first.error[finite].clamp(min=LEAST_BOUND)
         weighed = step / error
         apart = float(weighed.norm())
         if apart < SAME_APART:
             continue
         share = float(((wide - first.value)[finite] / error * weighed).sum()) / apart**2
-        if apart < FAR_APART or abs(share) >= NEAR_SHARE:
+        if not (apart >= FAR_APART and abs(share) < NEAR_SHARE):  # nor where either is not a number
             return False
     return True
 

@@ -86,7 +86,7 @@ class Far(CapturedOperands):
     def actual(self, point: str) -> Tensor:
         """What the block computed at one of `PLACED_POINTS`; scores of all keys, those of zeros too."""
         if point == "attn_scores":
-            return self.call.scores()
+            return self.call.widened().scores()
         return self._own_key if point == "k" else self.values[f"{point}.{self._block}"]
 
     def first_positions(self) -> tuple[int, int]:

@@ -131,10 +131,8 @@ class SelfCheck:
             if check.status != "refused":
                 check = self._hold_far(address, equation, fars, check)
             if check.status == "refused":
-                if (
-                    closest.max_abs_difference is None
-                    or (check.max_abs_difference or 0) < closest.max_abs_difference
-                ):
+                far_off, nearest = check.max_abs_difference, closest.max_abs_difference
+                if nearest is None or (far_off is not None and far_off < nearest):
                     closest = check
                 continue
             passed.append(Passed(proposed, equation, check))

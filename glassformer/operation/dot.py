@@ -25,7 +25,7 @@ class Dot(Operation):
         key = key.map(lambda tensor: tensor.repeat_interleave(groups, dim=0).transpose(1, 2))
         value = query.value @ key.value
         error = sum_unit(query.value.shape[-1] + 2) * (query.value.abs() @ key.value.abs())
-        error = error + query.error @ key.value.abs() + query.value.abs() @ key.error
+        error = error + query.error @ (key.value.abs() + key.error) + query.value.abs() @ key.error
         return rounding.stored(value, error)
 
     def cell(self, inputs: Inputs, index: list[int]) -> Cell:

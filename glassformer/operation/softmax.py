@@ -86,11 +86,12 @@ def bound_softmax(scores: Bounded) -> Bounded:
     """The softmax over the last axis before it is stored, with its bound; not to first order, for errors are large."""
     share = scores.value.softmax(-1)
     error = scores.error.clamp(max=LARGEST_ERROR)
-    # The largest that a share may be: its own score as much higher, and all others as much lower, as they may be.
-    least = (share * (-error).exp()).sum(-1, keepdim=True)
+    # The most and the least that a share may be: its own score as far off as may be, all others as far the other way.
+    least, most = ((share * each.exp()).sum(-1, keepdim=True) for each in (-error, error))
+    reach = torch.maximum(error.exp() / least - 1, 1 - (-error).exp() / most)
     below = (scores.value.amax(-1, keepdim=True) - scores.value).masked_fill(share == 0, 0.0)
     unit = sum_unit(share.shape[-1] + 16) + 4 * SUM_UNIT * below
-    return Bounded(share, share * (error.exp() / least - 1 + unit))
+    return Bounded(share, share * (reach + unit))
 
 
 def exponentials(scores: Tensor) -> tuple[Part, NumberPart]:

@@ -28,7 +28,7 @@ class WeightedSum(Operation):
         values = values.map(lambda tensor: tensor.repeat_interleave(groups, dim=0))
         value = weights.value @ values.value
         error = sum_unit(weights.value.shape[-1] + 2) * (weights.value @ values.value.abs())
-        error = error + weights.error @ values.value.abs() + weights.value @ values.error
+        error = error + weights.error @ (values.value.abs() + values.error) + weights.value @ values.error
         return rounding.stored(value, error)
 
     def cell(self, inputs: Inputs, index: list[int]) -> Cell:
