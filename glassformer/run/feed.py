@@ -178,8 +178,10 @@ class RunFeed:
         self._post(self._tell_step, token)
 
     def _end(self, error: BaseException | None) -> None:
-        self.run.release()
-        self._post(self._finish, error)
+        try:
+            self.run.release()
+        finally:
+            self._post(self._finish, error)
 
     def _post(self, call: object, *args: object) -> None:
         try:

@@ -117,9 +117,11 @@ class Run(Recorded):
     def release(self) -> None:
         """Nothing is computed any more: let the model go, and the memory that was not needed. Any thread."""
         self._lease.close()
-        self.recording.trim()
-        self.reserved_bytes = 0
-        self.is_running = False
+        try:
+            self.recording.trim()
+        finally:  # there may be no memory for a smaller copy
+            self.reserved_bytes = 0
+            self.is_running = False
 
     def end(self, error: BaseException | None = None, *, is_cancelled: bool = False) -> None:
         """Say how it went."""
@@ -200,8 +202,8 @@ class Run(Recorded):
                 return
             self._fault = None
             try:
-                self._known = check_model(loaded)
                 self._loaded = loaded
+                self._known = check_model(loaded)
                 self._check_fit(loaded.structure)
                 self._check_interventions()
             except BadValue as error:
@@ -210,8 +212,8 @@ class Run(Recorded):
                     f"loaded now ({describe_format(loaded)}): {error.message}"
                 )
             self.recording.bind(loaded.structure)
-            self.watcher = self._watch_with(self.recording)
             if self._fault is None:
+                self.watcher = self._watch_with(self.recording)
                 self._format = describe_format(loaded)
 
     def _check_fit(self, structure: Structure) -> None:

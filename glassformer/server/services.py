@@ -125,16 +125,25 @@ class Services:
         from glassformer.run.record import open_run
 
         opened: list[Run] = []
+        is_left = threading.Event()
+
+        def give_up() -> None:
+            is_left.set()
+            for run in opened:
+                with suppress(UnknownTrace):  # the other thread was quicker
+                    self.store.delete(run.id)
+
+        def prepare() -> None:
+            opened.append(open_run(self.store, loaded, body, check=check, models=self.registry))
+            if is_left.is_set():  # meanwhile: whoever waited has found nothing to delete
+                give_up()
+
         try:
-            await self.quick(
-                lambda: opened.append(open_run(self.store, loaded, body, check=check, models=self.registry))
-            )
+            await self.quick(prepare)
             feed = self.open_feed(opened[0])
             await feed.start(lambda: self.engine(loaded))
         except BaseException:
-            for run in opened:
-                with suppress(UnknownTrace):
-                    self.store.delete(run.id)
+            give_up()
             raise
         return feed
 
@@ -170,7 +179,13 @@ class Services:
         """
         if not run.has_model:
             loaded = await self.load(run.model_id)
-            await self.read(run.meet_model, loaded)
+
+            def meet() -> None:
+                # Held meanwhile, or one that has just been unloaded would be kept in memory by the run.
+                with self.registry.use(loaded):
+                    run.meet_model(loaded)
+
+            await self.read(meet)
 
         def answer() -> T:
             with run.looking():

@@ -86,11 +86,11 @@ class LivePage:
         if len(message.addresses) > MOST_ADDRESSES:
             raise BadValue(f"At most {MOST_ADDRESSES} addresses at a time.", field="addresses")
         feed = find_feed(self.services, message.trace_id)
-        # What has not been checked is checked first, which takes as long as a block's forward.
-        await self.services.ask(feed.run, feed.check_sites, message.addresses)
-        feed = find_feed(self.services, message.trace_id)  # it may have been deleted meanwhile
         renewed = None
         if message.addresses:
+            # What has not been checked is checked first, which takes as long as a block's forward.
+            await self.services.ask(feed.run, feed.check_sites, message.addresses)
+            feed = find_feed(self.services, message.trace_id)  # it may have been deleted meanwhile
             renewed = feed.subscribe(
                 message.addresses, self.take, on_leave=lambda: self.drop(message.trace_id)
             )
