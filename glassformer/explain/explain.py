@@ -38,6 +38,8 @@ def explain(run: Run, address: str, index: list[int]) -> Explanation:
         raise BadValue(f"{address} takes the indices {ranges}.", field="index")
     explanation = explain_cell(run, site, index)
     explanation.batched_difference = run.batched_difference
+    if site.provenance == "rebuilt":
+        explanation.rebuilt_difference = run.recording.rebuilt_difference
     changes = [given.operation for given in run.interventions if given.address == address]
     if changes:
         note = f"An intervention changed it ({', '.join(changes)}); the terms are what the model computed before."

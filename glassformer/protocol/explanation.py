@@ -110,6 +110,9 @@ class Explanation(Message):
         default=None,
         description="largest difference met between what was decoded token by token and the same in one forward",
     )
+    rebuilt_difference: float | None = Field(
+        default=None, description="as of the recording, where this value is of a row that was made again"
+    )
 
 
 for _message in (SumPart, ProductPart, FunctionPart, Term, Explanation):

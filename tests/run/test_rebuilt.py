@@ -22,6 +22,7 @@ from glassformer.engine.engine import Engine, Session
 from glassformer.engine.generation_request import GenerationRequest
 from glassformer.engine.sequence import TokenSequence
 from glassformer.errors import BadValue, NoRoom, UnknownTrace
+from glassformer.explain.explain import explain
 from glassformer.files.catalog import ModelSource
 from glassformer.loading.load import wrap_model
 from glassformer.loading.loaded import LoadedModel
@@ -234,6 +235,9 @@ def test_rows_that_come_back_otherwise_say_so(llama: LoadedModel) -> None:
     assert 0 < state.rebuilt_difference <= real
     assert state.rewritten == 1
     assert run.require_site("resid_pre.2").provenance == "rebuilt"
+    explained = explain(run, "resid_pre.2", [0, 0])
+    assert (explained.provenance, explained.rebuilt_difference) == ("rebuilt", state.rebuilt_difference)
+    assert explain(run, "attn_in.2", [0, 0]).rebuilt_difference is None
     assert run.zarr_get("resid_pre.2/0/c/0/0").etag != etag
     assert b'"provenance":"rebuilt"' in run.zarr_get("resid_pre.2/zarr.json").body
 

@@ -92,7 +92,13 @@ export class ExportedSource implements Source {
           return table == null ? null : (tables[table] ?? null);
         },
       });
-      return { ...explanation, batched_difference: recording.batched_difference };
+      const rebuilt_difference = recording.rebuilt_difference ?? null;
+      const isRebuilt = explanation.provenance === "recorded" && rebuilt_difference !== null;
+      return {
+        ...explanation,
+        batched_difference: recording.batched_difference,
+        ...(isRebuilt && { provenance: "rebuilt" as const, rebuilt_difference }),
+      };
     } catch (error) {
       if (!(error instanceof NotFollowedError)) throw error;
       throw new Error(this.#weights === "full" ? NEEDS_MODEL : NEEDS_WEIGHTS, { cause: error });

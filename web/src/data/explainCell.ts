@@ -51,6 +51,7 @@ export async function explainCell(
     result: cell?.result ?? TOTAL,
     note: note || Number.isFinite(value) ? note : describeOverflow(value, anatomy.dtype),
     batched_difference: null,
+    rebuilt_difference: null,
   };
 }
 

@@ -371,6 +371,12 @@ export interface components {
              * @enum {string}
              */
             provenance: "recorded" | "captured" | "recomputed" | "rebuilt";
+            /**
+             * Rebuilt Difference
+             * @description as of the recording, where this value is of a row that was made again
+             * @default null
+             */
+            rebuilt_difference: number | null;
             /** Recomputed */
             recomputed: number | null;
             /**

@@ -54,7 +54,7 @@ function Comparison({ explanation }: { explanation: Explanation }) {
         {check && (
           <span className="badge" data-check={check.status} title={check.reason ?? undefined}>
             {t(`explanation.check.${check.status}`, {
-              tolerance: formatNumber(check.worst?.difference ?? check.max_abs_difference, 1),
+              difference: formatNumber(check.max_abs_difference, 1),
             })}
           </span>
         )}
@@ -63,20 +63,14 @@ function Comparison({ explanation }: { explanation: Explanation }) {
         <p className="hint hint-warning">{check.reason}</p>
       )}
       <BatchedDifference explanation={explanation} />
-      {explanation.provenance === "rebuilt" && <RebuiltDifference />}
+      {explanation.rebuilt_difference != null && (
+        <p className="hint">
+          {t("explanation.rebuiltDifference", {
+            difference: formatNumber(explanation.rebuilt_difference, 2),
+          })}
+        </p>
+      )}
     </>
-  );
-}
-
-/** Rows that were made again and are not the same to the bit say by how much. */
-function RebuiltDifference() {
-  const { t } = useTranslation();
-  const difference = useApp(({ trace }) => trace?.rebuilt_difference ?? null);
-  if (difference === null) return null;
-  return (
-    <p className="hint" data-testid="rebuilt-difference">
-      {t("explanation.rebuiltDifference", { difference: formatNumber(difference, 2) })}
-    </p>
   );
 }
 
