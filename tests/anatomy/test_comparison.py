@@ -15,7 +15,7 @@ def bounded(value: list[float], error: list[float]) -> Bounded:
 
 def test_a_large_cell_hides_nothing_beside_it() -> None:
     expected = bounded([20_000.0, 1.0], [80.0, 0.004])
-    assert judge(torch.tensor([20_060.0, 1.005]), expected).status == "close"
+    assert judge(torch.tensor([20_040.0, 1.002]), expected).status == "close"
     found = judge(torch.tensor([20_000.0, 1.05]), expected)
     assert found.status == "refused"
     assert found.worst is not None
