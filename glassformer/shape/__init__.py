@@ -1,0 +1,1 @@
+"""A model drawn from its config alone: sizes and parameters, no weights."""
