@@ -6,16 +6,20 @@ computed and keeps the first that holds. Knows no values.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from itertools import chain, islice
+from collections.abc import Iterator
+from itertools import chain, combinations, islice, product
 from typing import Any
 
 from torch import Tensor, nn
 
+from glassformer.anatomy.modules import find_eps, name_function, unlike
+from glassformer.compute.lora import Changed
 from glassformer.compute.quantize import find_whole_shape
 from glassformer.operation.activation import FUNCTIONS
 from glassformer.protocol.anatomy import Equation, EquationInput, Input, Operation, SiteInput, WeightInput
-from glassformer.structure.structure import Projection, Refusal, Structure
+from glassformer.structure.changed import CHANGE_POINTS, PREFIX, READ_BY, find_change, find_change_point
+from glassformer.structure.role import Projection, Refusal
+from glassformer.structure.structure import Structure
 
 # (pairing of features, how the model keeps its table): see `equation.spread_table`.
 ROTARY_STYLES = (
@@ -27,6 +31,8 @@ ROTARY_STYLES = (
 )
 # Rows of a position table left free before position 0: fairseq's descendants keep two for padding.
 POSITION_STARTS = (0, 2)
+# Tables beside that of token vectors whose rows are added to them, at most.
+MOST_TABLES = 3
 # How a gate on attention's output opens.
 GATE_FUNCTIONS = ("Sigmoid", "SiLU", "Softplus")
 # Kinds of blocks that take turns in a model (full and sliding, dense and routed), remembered for each point.
@@ -61,8 +67,12 @@ class Candidates:
 
     def propose(self, point: str, block: int | None) -> Iterator[Equation]:
         """Equations for a site, most likely first; none where nothing is known."""
-        write = getattr(self, f"_{point}")
-        written: Iterator[Equation] = write() if block is None else write(block)
+        written: Iterator[Equation]
+        if point in CHANGE_POINTS and block is not None:
+            written = self._changed(point, block)
+        else:
+            write = getattr(self, f"_{point}")
+            written = write() if block is None else write(block)
         # Written no further than they are asked for: most blocks are like one before.
         self._proposed = []
         held = list(self._held.get(point, ()))
@@ -95,7 +105,9 @@ class Candidates:
 
     def _final_norm(self) -> Iterator[Equation]:
         last = f"resid_post.{len(self._structure.blocks) - 1}"
-        yield from self._normed(self._arch.final_norm, last)
+        norm = self._structure.final_norm
+        if norm is not None:
+            yield from self._normed(norm, last)
         yield equation("add", last)
 
     def _lm_head(self) -> Iterator[Equation]:
@@ -109,6 +121,19 @@ class Candidates:
             for cap in self._structure.caps():
                 yield from (equation("softcap", one, cap=cap) for one in [plain, *scaled])
             yield from [*scaled, *self._scaled(plain, None)]
+        for source in ("final_norm", last):
+            for one in self._transformed(source):
+                yield self._mapped(one, Projection(self._arch.lm_head, transposed=False))
+
+    def _transformed(self, source: str) -> Iterator[Equation]:
+        """A site through a map of its own, an activation and a norm before the head, as in models made to fill gaps."""
+        maps, norms = self._structure.head_parts()
+        for module in maps:
+            mapped = self._mapped(source, Projection(module, transposed=False))
+            for active in self._activated(mapped, len(self._structure.blocks) - 1):
+                for norm in norms:
+                    yield from self._normed(norm, active)
+                yield active
 
     # --- the residual stream -----------------------------------------------------------------------
 
@@ -116,23 +141,39 @@ class Candidates:
         if block > 0:
             yield equation("add", f"resid_post.{block - 1}")
             return
-        sums = [equation("add", "embeddings")]
-        for module in self._arch.trunk.children():
-            if isinstance(module, nn.Embedding) and module is not self._arch.embed:
-                for first in POSITION_STARTS:
-                    rows = equation("lookup", self._weight(module), by="positions", first=first)
-                    sums.append(equation("add", "embeddings", rows))
+        sums = list(self._beside_embeddings())
         yield from sums
-        norms = [module for module in self._arch.trunk.children() if "norm" in type(module).__name__.lower()]
-        for norm in norms:
-            yield from self._normed(norm, "embeddings")
-            for one in sums[1:]:
-                yield from self._normed(norm, one)
+        before = self._structure.maps_before()
+        for norm in self._structure.norms_beside():
+            whole: list[str | Equation] = ["embeddings", *sums[1:]]
+            normed = [one for summed in whole for one in self._normed(norm, summed)]
+            yield from normed
+            for module in before:
+                yield from (self._mapped(one, Projection(module, transposed=False)) for one in normed)
+        for module in before:
+            yield from (self._mapped(one, Projection(module, transposed=False)) for one in sums)
         yield from self._scaled("embeddings", None)
+
+    def _beside_embeddings(self) -> Iterator[Equation]:
+        """The embeddings with nothing, and with rows of the tables beside theirs, added to them."""
+        tables = [self._weight(module) for module in self._structure.tables_beside()]
+        yield equation("add", "embeddings")
+        rows = [
+            [
+                *(equation("lookup", table, by="positions", first=first) for first in POSITION_STARTS),
+                equation("lookup", table, by="row", first=0),
+            ]
+            for table in tables
+        ]
+        for count in range(1, min(len(rows), MOST_TABLES) + 1):
+            for some in combinations(rows, count):
+                yield from (equation("add", "embeddings", *added) for added in product(*some))
 
     def _resid_mid(self, block: int) -> Iterator[Equation]:
         for added in self._contributions(f"attn_out.{block}", block, self._arch.post_attn_norm(block)):
             yield equation("add", f"resid_pre.{block}", added)
+        for norm in self._structure.block_norms(block):
+            yield from self._normed(norm, equation("add", f"resid_pre.{block}", f"attn_out.{block}"))
 
     def _resid_post(self, block: int) -> Iterator[Equation]:
         before, mid = f"resid_pre.{block}", f"resid_mid.{block}"
@@ -175,10 +216,10 @@ class Candidates:
     def _attn_in(self, block: int) -> Iterator[Equation]:
         source = f"resid_pre.{block}"
         norms = [self._structure.norms(block).get("attn_norm"), *self._structure.block_norms(block)]
-        for norm in _unlike(norms):
+        for norm in unlike(norms):
             yield from self._normed(norm, source)
         yield equation("add", source)
-        for norm in _unlike(norms):
+        for norm in unlike(norms):
             for normed in self._normed(norm, source):
                 yield from self._scaled(normed, block)
 
@@ -292,12 +333,12 @@ class Candidates:
         known = self._structure.norms(block)
         norms = [known.get("mlp_norm"), known.get("attn_norm"), *self._structure.block_norms(block)]
         for source in (f"resid_mid.{block}", f"resid_pre.{block}"):
-            for norm in _unlike(norms):
+            for norm in unlike(norms):
                 yield from self._normed(norm, source)
             yield equation("add", source)
         both = equation("add", f"resid_pre.{block}", f"attn_out.{block}")
         yield both
-        for norm in _unlike(norms):
+        for norm in unlike(norms):
             yield from self._normed(norm, both)
 
     def _mlp_layouts(self, block: int) -> list[dict[str, Projection]]:
@@ -325,7 +366,7 @@ class Candidates:
         module = self._structure.activation(block)
         for factor in self._structure.scalars(block) if module is not None else ():
             scaled = equation("scale", gate, factor=factor)
-            one = equation("activation", scaled, block=block, function=_name_function(module))
+            one = equation("activation", scaled, block=block, function=name_function(module))
             yield equation("multiply", one, up)
         holder = self._structure.mlp_holder(block)
         for norm in [] if holder is None else self._structure.find_norms(holder):
@@ -335,7 +376,7 @@ class Candidates:
     def _activated(self, source: str | Equation, block: int) -> Iterator[Equation]:
         module = self._structure.activation(block)
         if module is not None:
-            yield equation("activation", source, block=block, function=_name_function(module))
+            yield equation("activation", source, block=block, function=name_function(module))
         yield from (equation("activation", source, function=name) for name in FUNCTIONS)
 
     def _mlp_out(self, block: int) -> Iterator[Equation]:
@@ -413,7 +454,7 @@ class Candidates:
         """`source` times a number that the model declares: left open, for the self-check to find which."""
         yield equation("scale", source, factor=None, block=block)
 
-    def _mapped(self, source: str, projection: Projection, **attributes: Any) -> Equation:
+    def _mapped(self, source: str | Equation, projection: Projection, **attributes: Any) -> Equation:
         module, start, stop = projection.module, projection.start, projection.stop
         inputs: list[Input | Equation | str] = [source, self._weight(module, start, stop)]
         if getattr(module, "bias", None) is not None:
@@ -422,28 +463,37 @@ class Candidates:
             attributes["transposed"] = True
         if projection.rows is not None:
             attributes["rows"] = list(projection.rows)
-        return equation("matmul", *inputs, **attributes)
+        plain = equation("matmul", *inputs, **attributes)
+        return self._with_change(plain, projection) if isinstance(module, Changed) else plain
+
+    def _with_change(self, plain: Equation, projection: Projection) -> Equation:
+        """A map with what an adapter adds to it: W x + s B c, where c = A x has an address."""
+        module: Any = projection.module
+        address = find_change_point(self._structure, module)
+        if address is None:
+            return plain
+        after = Projection(module.lora_B, False, projection.start, projection.stop, projection.rows)
+        heads = plain.attributes.get("heads")
+        added = self._mapped(address, after, **({"heads": heads} if heads else {}))
+        return equation("add", plain, equation("scale", added, factor=module.scaling))
+
+    def _changed(self, point: str, block: int) -> Iterator[Equation]:
+        """What an adapter's A makes of what the matrix that it changes reads."""
+        changed = find_change(self._structure, point, block)
+        if changed is None:
+            return
+        source = READ_BY[point.removeprefix(PREFIX)]
+        merged = {"merge_heads": True} if source == "z" else {}
+        yield self._mapped(f"{source}.{block}", Projection(changed.lora_A, transposed=False), **merged)
 
     def _normed(self, module: nn.Module, source: str | Equation, **attributes: Any) -> Iterator[Equation]:
         name = self._structure.name_of(module)
         inputs: list[Input | Equation | str] = [source]
         inputs += [WeightInput(name=f"{name}.{part}") for part, _ in module.named_parameters(recurse=False)]
-        eps = next(
-            (float(v) for k in ("variance_epsilon", "eps") if (v := getattr(module, k, None)) is not None),
-            0.0,
-        )
+        eps = find_eps(module)
         kinds = ("layer",) if isinstance(module, nn.LayerNorm) else ("rms", "layer")
         for kind in kinds:
             for constant in (eps,) if eps else USUAL_EPS:
                 yield equation("norm", *inputs, norm=kind, eps=constant, **attributes)
                 if len(inputs) > 1:
                     yield equation("norm", *inputs, norm=kind, eps=constant, offset=1.0, **attributes)
-
-
-def _name_function(module: nn.Module | None) -> str:
-    return type(module).__name__.removesuffix("Activation") or "act"
-
-
-def _unlike(modules: Iterable[nn.Module | None]) -> list[nn.Module]:
-    """The modules there are, each once, in order."""
-    return list({id(module): module for module in modules if module is not None}.values())

@@ -19,7 +19,8 @@ from glassformer.operation.bounded import Bounded, Rounding
 from glassformer.operation.softmax import bound_softmax
 from glassformer.protocol.anatomy import Check
 from glassformer.structure.residual import first_tensor
-from glassformer.structure.structure import Refusal, Structure
+from glassformer.structure.role import Refusal
+from glassformer.structure.structure import Structure
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 from glassformer.anatomy.comparison import is_same
 from glassformer.anatomy.eager import hold_to_eager, read_hidden_states, run_eager
 from glassformer.anatomy.far import PLACED_POINTS, Far
-from glassformer.capture.capture import Capture, locate
+from glassformer.capture.capture import Capture, sift_addresses
 from glassformer.capture.model_operands import CapturedOperands
 from glassformer.capture.rerun import rerun_block, rerun_tail
 from glassformer.compute.attention import NAME, UnknownAttention, install, select_attention
@@ -33,7 +33,7 @@ from glassformer.compute.shortage import is_shortage
 from glassformer.operation.bounded import Rounding
 from glassformer.protocol.address import split_address
 from glassformer.protocol.anatomy import Check
-from glassformer.structure.structure import Refusal, Structure
+from glassformer.structure.structure import Structure
 
 log = logging.getLogger(__name__)
 
@@ -118,9 +118,33 @@ class Measurement(CapturedOperands):
             self._structure.hands_patterns = False
             eager = run_eager(self._structure, self._token_ids)
             eager.compare_with_plain(self._structure, self._token_ids)
-        capture, logits = self._run_captured(list(addresses), asks_states=False)
+        wanted = list(addresses)
+        # Values are shown where mixing them by the model's own probabilities gives what attention gives.
+        for layout in (0, 1, None) if self._structure.hands_patterns else (None,):
+            self._structure.value_layout = layout
+            capture, logits = self._run_captured(wanted, asks_states=False)
+            if layout is None or self._mixes(capture):
+                break
         self._keep(capture, logits)
         self._reported = eager.values
+
+    def _mixes(self, capture: Capture) -> bool:
+        """Whether in every block that hands its probabilities on, these and the values give what is mixed."""
+        found = []
+        for block in range(len(self._structure.blocks)):
+            probs, v, z = (capture.values.get(f"{point}.{block}") for point in ("attn_probs", "v", "z"))
+            if probs is None:
+                continue
+            if (
+                v is None
+                or z is None
+                or not probs.dim() == v.dim() == z.dim() == 3
+                or z.shape[0] % v.shape[0]
+            ):
+                return False
+            mixed = probs @ v.repeat_interleave(z.shape[0] // v.shape[0], 0)
+            found.append(is_same(z, mixed))
+        return bool(found) and all(found)
 
     def _is_plain(self, logits: Tensor) -> bool:
         assert self._plain is not None
@@ -165,7 +189,7 @@ class Measurement(CapturedOperands):
 
     def _run_captured(self, addresses: list[str], *, asks_states: bool) -> tuple[Capture, Tensor]:
         self.refusals, self._reported = {}, {}
-        capture = Capture(self._structure, self._locatable(addresses))
+        capture = Capture(self._structure, sift_addresses(self._structure, addresses, self.refusals))
         self._runs.clear()
         handles = [
             hook_output(block, partial(self._note_run, index))
@@ -191,16 +215,6 @@ class Measurement(CapturedOperands):
         self._runs[block] += 1
         if block == 0:
             self._structure.handed = len(output) if isinstance(output, (tuple, list)) else 0
-
-    def _locatable(self, addresses: Iterable[str]) -> list[str]:
-        found = []
-        for address in addresses:
-            place = locate(self._structure, *split_address(address))
-            if isinstance(place, Refusal):
-                self.refusals[address] = place.reason
-            else:
-                found.append(address)
-        return found
 
     def find_fault(self) -> str | None:
         """Why nothing of this model can be recorded; None if each block adds once to one vector a position."""

@@ -5,17 +5,17 @@ Everything that the page places things by is settled here, from one forward, so 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 
-from glassformer.anatomy.measurement import Measurement
 from glassformer.anatomy.selfcheck import Finding
+from glassformer.compute.lora import Changed
 from glassformer.compute.quantize import find_whole_shape, name_format
 from glassformer.loading.dimension import BLOCKS, D_HEAD, HEADS, KV_HEADS, WIDTH
 from glassformer.loading.field import first_number
-from glassformer.loading.loaded import LoadedModel
 from glassformer.operation.latex import write_latex
 from glassformer.protocol.address import split_address
 from glassformer.protocol.anatomy import (
@@ -29,26 +29,32 @@ from glassformer.protocol.anatomy import (
     Site,
     Weight,
 )
-from glassformer.structure.structure import Projection, Refusal, Structure
+from glassformer.structure.changed import CHANGE_POINTS, PREFIX, READ_BY
+from glassformer.structure.role import Projection, Refusal
+from glassformer.structure.structure import Structure
 
 BLOCK_POINTS = (
     "resid_pre",
     "attn_in",
+    *(point for point in CHANGE_POINTS if READ_BY[point.removeprefix(PREFIX)] == "attn_in"),
     "q",
     "k",
     "v",
     "attn_scores",
     "attn_probs",
     "z",
+    "lora_o",
     "attn_out",
     "resid_mid",
     "mlp_in",
     "router_logits",
     "expert_weights",
     "shared_out",
+    *(point for point in CHANGE_POINTS if READ_BY[point.removeprefix(PREFIX)] == "mlp_in"),
     "mlp_pre",
     "mlp_pre_linear",
     "mlp_act",
+    "lora_down",
     "mlp_out",
     "resid_post",
 )
@@ -65,6 +71,7 @@ AXES: dict[str, list[Axis]] = {
     "mlp_pre_linear": ["pos", "d_mlp"],
     "mlp_act": ["pos", "d_mlp"],
     "lm_head": ["pos", "vocab"],
+    **{point: ["pos", "rank"] for point in CHANGE_POINTS},
 }
 RECOMPUTED = ("attn_scores", "attn_probs")
 # Axes of the weight of each role as [d_out, d_in]; biases and norms have the first alone.
@@ -82,6 +89,7 @@ WEIGHT_AXES: dict[str, tuple[Axis, Axis]] = {
     "up": ("d_mlp", "d_model"),
     "down": ("d_model", "d_mlp"),
 }
+CHANGE_ROLES: tuple[Role, Role] = ("lora_a", "lora_b")
 # Axis of the vectors (gains, shifts) of norms; a bias has the output axis of its map.
 VECTOR_AXES: dict[str, Axis] = {
     "attn_norm": "d_model",
@@ -92,13 +100,36 @@ VECTOR_AXES: dict[str, Axis] = {
 }
 
 
+class Described(Protocol):
+    """The facts about a model that its outline states: of one in memory, or of one that is there in shape alone."""
+
+    model_id: str
+    title: str
+    model: Any
+    config: Any
+    device: torch.device
+    dtype: torch.dtype
+    context: int
+    vocab: int
+    parameters: int
+    bytes: int
+    stored: Mapping[str, str]
+
+
+class Measured(Protocol):
+    """What one forward of a short prompt showed: a tensor for each site, and why there is none."""
+
+    values: dict[str, Tensor]
+    refusals: dict[str, str]
+
+
 def list_addresses(blocks: int) -> list[str]:
     """Every address that a model of so many blocks might have, in order of computation."""
     inside = [f"{point}.{block}" for block in range(blocks) for point in BLOCK_POINTS]
     return ["embeddings", *inside, "final_norm", "lm_head"]
 
 
-def describe_unread(loaded: LoadedModel, reason: str) -> Anatomy:
+def describe_unread(loaded: Described, reason: str) -> Anatomy:
     """What can be said of a model that cannot be looked into."""
     config = loaded.config.get_text_config()
     heads = first_number(config, HEADS) or 1
@@ -123,7 +154,7 @@ def describe_unread(loaded: LoadedModel, reason: str) -> Anatomy:
     )
 
 
-def _describe_facts(loaded: LoadedModel) -> dict[str, Any]:
+def _describe_facts(loaded: Described) -> dict[str, Any]:
     return {
         "model_id": loaded.model_id,
         "title": loaded.title,
@@ -138,11 +169,11 @@ def _describe_facts(loaded: LoadedModel) -> dict[str, Any]:
 class Outline:
     """Describes what a measured model has. `measurement` has run and holds every site's values."""
 
-    def __init__(self, loaded: LoadedModel, structure: Structure, measurement: Measurement) -> None:
+    def __init__(self, loaded: Described, structure: Structure, measurement: Measured) -> None:
         self._loaded = loaded
         self._structure = structure
         self._measurement = measurement
-        self._weights = _list_weights(structure)
+        self._weights = _list_weights(structure, loaded.stored)
         self._roles: dict[str, str] = {weight.name: weight.role for weight in self._weights}
         for address, value in list(measurement.values.items()):
             axes = AXES.get(split_address(address)[0], ["pos", "d_model"])
@@ -152,15 +183,20 @@ class Outline:
 
     def describe(self) -> Anatomy:
         """The whole model, nothing of it checked."""
-        loaded, arch = self._loaded, self._structure.arch
-        blocks = [self.describe_block(block) for block in range(len(self._structure.blocks))]
+        return self.describe_with(
+            [self.describe_block(block) for block in range(len(self._structure.blocks))]
+        )
+
+    def describe_with(self, blocks: list[Block]) -> Anatomy:
+        """The whole model with these descriptions of its blocks, or of some of them."""
+        loaded, arch, count = self._loaded, self._structure.arch, len(self._structure.blocks)
         return Anatomy(
             **_describe_facts(loaded),
             architecture=arch.architecture,
             dimensions=Dimensions(
                 d_model=arch.d_model,
                 vocab=loaded.vocab,
-                blocks=len(blocks),
+                blocks=count,
                 heads=arch.n_heads,
                 kv_heads=arch.n_kv_heads,
                 d_head=arch.head_dim,
@@ -171,7 +207,7 @@ class Outline:
             blocks=blocks,
             after=[self.describe_site("final_norm"), self.describe_site("lm_head")],
             weights=[weight for weight in self._weights if weight.block is None],
-            parts=len(blocks) + 1,
+            parts=count + 1,
         )
 
     def describe_block(self, block: int) -> Block:
@@ -217,6 +253,8 @@ class Outline:
         assert site.block is not None
         structure, point = self._structure, site.point
         if point in ("mlp_pre_linear", "resid_mid", "router_logits", "expert_weights", "shared_out"):
+            return False
+        if point in CHANGE_POINTS:
             return False
         if point in ("q", "k", "v", "z", "attn_scores", "attn_probs"):
             attends = not isinstance(structure.attention(site.block), Refusal)
@@ -265,8 +303,14 @@ class Outline:
         return "recomputed" if point in RECOMPUTED else "captured"
 
 
-def _list_weights(structure: Structure) -> list[Weight]:
+def _list_weights(structure: Structure, stored: Mapping[str, str]) -> list[Weight]:
     roles = _assign_roles(structure)
+    mapped = {}
+    for module in structure.model.modules():
+        if isinstance(module, Changed):
+            role, _ = roles.get(id(module), ("other", False))
+            for kind, part in zip(CHANGE_ROLES, (module.lora_A, module.lora_B), strict=True):
+                roles[id(part)], mapped[id(part)] = (kind, False), role
     places = {id(block): index for index, block in enumerate(structure.blocks)}
     owners = {id(module): places[id(block)] for block in structure.blocks for module in block.modules()}
     first_names: dict[int, str] = {}
@@ -281,9 +325,12 @@ def _list_weights(structure: Structure) -> list[Weight]:
                 name=name,
                 role=role,
                 block=owners.get(id(owner)),
-                axes=_weight_axes(role, owner, parameter, transposed=transposed),
+                axes=_change_axes(role, mapped.get(id(owner), role), parameter)
+                if role in CHANGE_ROLES
+                else _weight_axes(role, owner, parameter, transposed=transposed),
                 shape=list(find_whole_shape(parameter)),
                 dtype=name_format(parameter),
+                stored=stored.get(tied_to or name),
                 tied_to=tied_to,
             )
         )
@@ -293,7 +340,7 @@ def _list_weights(structure: Structure) -> list[Weight]:
 def _assign_roles(structure: Structure) -> dict[int, tuple[Role, bool]]:
     """Role of each module that holds weights, and whether its weight is stored [d_in, d_out]."""
     arch = structure.arch
-    roles: dict[int, tuple[Role, bool]] = {id(arch.final_norm): ("final_norm", False)}
+    roles: dict[int, tuple[Role, bool]] = {id(structure.final_norm): ("final_norm", False)}
     for module in arch.trunk.children():
         if isinstance(module, nn.Embedding):
             roles[id(module)] = ("position_embedding", False)
@@ -318,6 +365,13 @@ def _projections(structure: Structure, block: int) -> Iterator[tuple[str, Projec
     for found in (structure.attention_projections(block), structure.mlp_projections(block)):
         if not isinstance(found, Refusal):
             yield from found.items()
+
+
+def _change_axes(kind: Role, role: str, parameter: Tensor) -> list[Axis]:
+    """Axes of A [rank, d_in] or B [d_out, rank] of an adapter that changes a matrix of `role`."""
+    d_out, d_in = WEIGHT_AXES.get(role, ("row", "column"))
+    axes: list[Axis] = ["rank", d_in] if kind == "lora_a" else [d_out, "rank"]
+    return axes if parameter.dim() == 2 else axes[:1]
 
 
 def _weight_axes(role: str, owner: nn.Module, parameter: Tensor, *, transposed: bool) -> list[Axis]:

@@ -10,7 +10,7 @@ from torch import Tensor
 from glassformer.operation.bounded import SUM_UNIT, Bounded, Rounding
 from glassformer.operation.cell import Cell
 from glassformer.operation.formula import add_up, bracket
-from glassformer.operation.inputs import Inputs, Operation
+from glassformer.operation.inputs import Inputs, Operation, Pulled
 from glassformer.operation.term import Addend, number
 from glassformer.protocol.anatomy import EquationInput
 
@@ -49,6 +49,9 @@ class Add(Operation):
             terms += cell.terms if cell.result is None else [cell.as_one(name)]
         body = " + ".join(bracket(number(cell.value)) for cell in cells)
         return Cell(total, terms, f"{number(total)} = {body}")
+
+    def pull(self, inputs: Inputs, worth: Tensor) -> Pulled:
+        return Pulled(dict.fromkeys(range(inputs.count), worth))
 
     def row(self, inputs: Inputs, index: list[int]) -> Tensor:
         total = inputs.row(0, index)

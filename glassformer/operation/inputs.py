@@ -18,6 +18,18 @@ from glassformer.protocol.anatomy import Equation, EquationInput, Input, SiteInp
 from glassformer.protocol.explanation import Operand
 
 
+class NotLinear(Exception):
+    """What an operation gives cannot be told apart into what each of its inputs adds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """What inputs are worth, by their place among the inputs, and what the operation adds of its own."""
+
+    worths: dict[int, Tensor]
+    own: float = 0.0
+
+
 class Operation(ABC):
     """One of the closed set. Shapes follow the sites: [pos, feature], [head, pos, d_head], [head, query, key]."""
 
@@ -36,6 +48,22 @@ class Operation(ABC):
     @abstractmethod
     def latex(self, parts: list[str], attributes: dict[str, Any]) -> str:
         """The equation in the notation of textbooks; `parts` are its inputs'."""
+
+    def pull(self, inputs: Inputs, worth: Tensor) -> Pulled:
+        """What a change of each input is worth, if a change of the result is worth `worth` in each of its cells.
+
+        Exact for what is linear; the size of a norm and the second factor of a product are taken as they are. Made for
+        operands of one row. Raises NotLinear for every operation that does not say so.
+        """
+        raise NotLinear(type(self).__name__)
+
+    def push(self, inputs: Inputs, rows: Tensor) -> Tensor:
+        """What other rows [..., feature] in the place of the first input's one would add to the result.
+
+        Linear in them as `pull` is: constants are left out. Where heads are merged, rows [head, n, d_head] each bring
+        what their head alone does, [head, n, feature].
+        """
+        raise NotLinear(type(self).__name__)
 
     def row(self, inputs: Inputs, index: list[int]) -> Tensor:
         """All cells along the last axis at `index`, which leaves that axis out; float64."""

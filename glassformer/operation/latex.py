@@ -29,6 +29,12 @@ SYMBOLS = {
     "resid_post": "x''",
     "final_norm": "f",
     "lm_head": r"\ell",
+    # What an adapter's A makes of what the matrix of that role reads.
+    **{
+        f"lora_{role}": rf"c_{{\mathrm{{{role}}}}}"
+        for role in ("q", "k", "v", "qkv", "o", "gate", "up", "down")
+    },
+    "lora_gate_up": r"c_{\mathrm{gate\,up}}",
 }
 WEIGHT_SYMBOLS = {
     "token_embedding": "E",
@@ -39,6 +45,8 @@ WEIGHT_SYMBOLS = {
     "final_norm": r"\gamma",
     "q_norm": r"\gamma_q",
     "k_norm": r"\gamma_k",
+    "lora_a": "A",
+    "lora_b": "B",
 }
 
 

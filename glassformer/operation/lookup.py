@@ -1,4 +1,4 @@
-"""Lookup: rows of a table, by token ids or by positions."""
+"""Lookup: rows of a table, by token ids, by positions, or one row for all."""
 
 from __future__ import annotations
 
@@ -13,13 +13,17 @@ from glassformer.operation.operands import weight_of
 
 
 class Lookup(Operation):
-    """`by` "token_ids", or "positions", of which the first stands in row `first` of the table."""
+    """`by` "token_ids", or "positions", of which the first stands in row `first` of the table, or "row": that alone."""
 
     def whole(self, inputs: Inputs) -> Tensor:
         table, ids = inputs.whole(0), inputs.operands.token_ids()
         if inputs.attributes["by"] == "token_ids":
             return table[ids]
+        if inputs.attributes["by"] == "row":
+            return table[int(inputs.attributes["first"])].expand(len(ids), -1)
         first = _first_row(inputs)
+        if first + len(ids) > len(table):
+            raise IndexError(f"{first + len(ids)} positions need more than {len(table)} rows")
         return table[first : first + len(ids)]
 
     def bound(self, inputs: Inputs, rounding: Rounding) -> Bounded:
@@ -35,7 +39,8 @@ class Lookup(Operation):
         return table[_row_of(inputs, index[-1])].detach().double().cpu()
 
     def latex(self, parts: list[str], attributes: dict[str, Any]) -> str:
-        return f"{parts[0]}[{'t' if attributes['by'] == 'token_ids' else 'i'}]"
+        by = {"token_ids": "t", "positions": "i"}.get(str(attributes["by"]), attributes.get("first"))
+        return f"{parts[0]}[{by}]"
 
 
 def _first_row(inputs: Inputs) -> int:
@@ -45,4 +50,6 @@ def _first_row(inputs: Inputs) -> int:
 def _row_of(inputs: Inputs, pos: int) -> int:
     if inputs.attributes["by"] == "token_ids":
         return int(inputs.operands.token_ids()[pos])
+    if inputs.attributes["by"] == "row":
+        return int(inputs.attributes["first"])
     return _first_row(inputs) + pos

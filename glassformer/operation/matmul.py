@@ -9,9 +9,9 @@ from torch import Tensor
 
 from glassformer.operation.bounded import SUM_UNIT, Bounded, Rounding, sum_unit
 from glassformer.operation.cell import Cell, cell_of
-from glassformer.operation.formula import PAIR, add_up, bracket
-from glassformer.operation.heads import give_heads, take_features
-from glassformer.operation.inputs import Inputs, Operation
+from glassformer.operation.formula import FIRST, PAIR, add_up, bracket, named, times
+from glassformer.operation.heads import give_heads, merge_heads, split_heads, take_features
+from glassformer.operation.inputs import Inputs, Operation, Pulled
 from glassformer.operation.operands import Region, site_of, weight_of
 from glassformer.operation.term import Addend, label_of, number, operand_of
 from glassformer.protocol.anatomy import EquationInput, WeightInput
@@ -25,12 +25,12 @@ class Matmul(Operation):
 
     def whole(self, inputs: Inputs) -> Tensor:
         x = take_features(inputs.whole(0), inputs.attributes)
-        weight, bias = _read_map(inputs)
+        weight, bias = read_map(inputs)
         return give_heads(torch.nn.functional.linear(x.to(weight.dtype), weight, bias), inputs.attributes)
 
     def bound(self, inputs: Inputs, rounding: Rounding) -> Bounded:
         x = inputs.bound(0, rounding).map(lambda tensor: take_features(tensor, inputs.attributes))
-        weight, bias = _read_map(inputs)
+        weight, bias = read_map(inputs)
         if isinstance(inputs.given(0), EquationInput):
             x = rounding.stored(x.value, x.error) if weight.dtype != torch.float32 else x
         else:
@@ -53,24 +53,26 @@ class Matmul(Operation):
 
     def cell(self, inputs: Inputs, index: list[int]) -> Cell:
         heads, transposed = inputs.attributes.get("heads"), bool(inputs.attributes.get("transposed"))
-        source, given = site_of(inputs.given(0)), weight_of(inputs.given(1))
-        weight, _ = _read_map(inputs)
+        given = weight_of(inputs.given(1))
+        weight, _ = read_map(inputs)
         places = _list_stored(inputs, given)
         if heads:
             head, pos, within = index
             out = head * (weight.shape[0] // int(heads)) + within
         else:
             pos, out = index
-        x, features = _read_features(inputs, pos)
+        x, features, site = _read_features(inputs, pos)
         row = weight[out].detach().double().cpu()
         products = (x * row).tolist()
         terms = []
         for j, place in enumerate(features):
             stored = [j, places[out]] if transposed else [places[out], j]
-            cells = (
-                operand_of("site", source.address, place, float(x[j])),
-                operand_of("weight", given.name, stored, float(row[j])),
-            )
+            cell = operand_of("weight", given.name, stored, float(row[j]))
+            if site is None:  # what is computed on the way has no cell to point at
+                formula = times(FIRST, named(float(x[j]), "input"))
+                terms.append(Addend(label_of(place), products[j], (cell,), formula))
+                continue
+            cells = (operand_of("site", site, place, float(x[j])), cell)
             terms.append(Addend(label_of(place), products[j], cells, PAIR))
         total = add_up(products)
         body = r"\sum_j x_j w_j"
@@ -83,9 +85,26 @@ class Matmul(Operation):
             body += f" + {bracket(bias.latex)}"
         return Cell(total, terms, f"{number(total)} = {body}")
 
+    def pull(self, inputs: Inputs, worth: Tensor) -> Pulled:
+        flat = merge_heads(worth) if inputs.attributes.get("heads") else worth
+        weight, bias = read_map(inputs)
+        back = (flat.to(weight.device, torch.float32) @ weight.float()).to(worth)
+        own = 0.0 if bias is None else float((flat * bias.to(worth)).sum())
+        if inputs.attributes.get("merge_heads"):
+            back = split_heads(back, inputs.whole(0).shape[0])
+        return Pulled({0: back}, own)
+
+    def push(self, inputs: Inputs, rows: Tensor) -> Tensor:
+        weight, _ = read_map(inputs)
+        wide = weight.to(rows)
+        if inputs.attributes.get("merge_heads"):
+            by_head = wide.view(len(wide), len(rows), -1).permute(1, 2, 0)
+            return torch.matmul(rows, by_head)
+        return rows @ wide.T
+
     def row(self, inputs: Inputs, index: list[int]) -> Tensor:
-        x, _ = _read_features(inputs, index[-1])
-        weight, bias = _read_map(inputs)
+        x, _, _ = _read_features(inputs, index[-1])
+        weight, bias = read_map(inputs)
         heads = inputs.attributes.get("heads")
         width = len(weight) // int(heads) if heads else len(weight)
         first = index[0] * width if heads else 0
@@ -120,7 +139,7 @@ def list_rows(rows: list[int], d_out: int) -> list[int]:
     return [int(place) for place in places[:, first : first + count].reshape(-1)]
 
 
-def _read_map(inputs: Inputs) -> tuple[Tensor, Tensor | None]:
+def read_map(inputs: Inputs) -> tuple[Tensor, Tensor | None]:
     """A map's weight [d_out, d_in] and its bias [d_out]."""
     transposed, rows = bool(inputs.attributes.get("transposed")), inputs.attributes.get("rows")
     found = [
@@ -140,8 +159,11 @@ def _list_stored(inputs: Inputs, given: WeightInput) -> list[int]:
     return list_rows(rows, d_out) if rows else [*range(given.start or 0, given.stop or d_out)]
 
 
-def _read_features(inputs: Inputs, pos: int) -> tuple[Tensor, list[list[int]]]:
-    """The input features of a map at one position, and each one's index in its site."""
+def _read_features(inputs: Inputs, pos: int) -> tuple[Tensor, list[list[int]], str | None]:
+    """The input features of a map at one position, each one's index, and their site; None where they are nested."""
+    if isinstance(inputs.given(0), EquationInput):
+        x = inputs.row(0, [pos]).cpu()
+        return x, [[pos, j] for j in range(len(x))], None
     address = site_of(inputs.given(0)).address
     shape, here = inputs.operands.shape(address), slice(pos, pos + 1)
     if inputs.attributes.get("merge_heads"):
@@ -150,4 +172,4 @@ def _read_features(inputs: Inputs, pos: int) -> tuple[Tensor, list[list[int]]]:
     else:
         region = (here, slice(0, shape[1]))
         places = [[pos, j] for j in range(shape[1])]
-    return inputs.operands.site(address, region).double().cpu().reshape(-1), places
+    return inputs.operands.site(address, region).double().cpu().reshape(-1), places, address

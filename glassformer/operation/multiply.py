@@ -10,7 +10,7 @@ from torch import Tensor
 from glassformer.operation.bounded import SUM_UNIT, Bounded, Rounding
 from glassformer.operation.cell import Cell
 from glassformer.operation.formula import bracket
-from glassformer.operation.inputs import Inputs, Operation
+from glassformer.operation.inputs import Inputs, Operation, Pulled
 from glassformer.operation.term import number, scaled
 
 
@@ -39,6 +39,12 @@ class Multiply(Operation):
         return Cell(
             value, scaled(terms, factor.contribution, factor.formula, operands=factor.operands), latex
         )
+
+    def pull(self, inputs: Inputs, worth: Tensor) -> Pulled:
+        return Pulled({0: worth * inputs.whole(1).to(worth)})
+
+    def push(self, inputs: Inputs, rows: Tensor) -> Tensor:
+        return rows * inputs.whole(1).to(rows)
 
     def row(self, inputs: Inputs, index: list[int]) -> Tensor:
         if inputs.attributes.get("broadcast"):

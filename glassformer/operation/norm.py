@@ -14,8 +14,8 @@ from torch import Tensor
 from glassformer.operation.bounded import SUM_UNIT, Bounded, Rounding, sum_unit
 from glassformer.operation.cell import Cell, cell_of
 from glassformer.operation.formula import FIRST, bracket, named
-from glassformer.operation.heads import give_heads, take_features
-from glassformer.operation.inputs import Inputs, Operation
+from glassformer.operation.heads import give_heads, merge_heads, split_heads, take_features
+from glassformer.operation.inputs import Inputs, NotLinear, Operation, Pulled
 from glassformer.operation.operands import weight_of
 from glassformer.operation.term import Addend, number, scaled
 from glassformer.protocol.explanation import Operand, Part, SumPart
@@ -91,6 +91,36 @@ class Norm(Operation):
             latex += f" + {bracket(bias.latex)}"
         return Cell(value, terms, f"{number(value)} = {latex}")
 
+    def row(self, inputs: Inputs, index: list[int]) -> Tensor:
+        by_heads = any(inputs.whole(at).dim() > 1 for at in range(1, inputs.count))
+        if inputs.attributes.get("heads") or by_heads:
+            return super().row(inputs, index)
+        x = inputs.row(0, index)
+        centred = x - x.mean() if _is_layer(inputs) else x
+        gain, shift = _parameters(inputs, 1, torch.float64)
+        out = centred / torch.sqrt(centred.pow(2).mean() + _eps(inputs))
+        out = out if gain is None else out * gain.to(out)
+        return out if shift is None else out + shift.to(out)
+
+    def pull(self, inputs: Inputs, worth: Tensor) -> Pulled:
+        size, gain, shift = _freeze(inputs, worth)
+        heads, merges = inputs.attributes.get("heads"), inputs.attributes.get("merge_heads")
+        flat = merge_heads(worth) if heads else worth
+        back = flat / size if gain is None else flat * gain / size
+        if _is_layer(inputs):
+            back = back - back.mean(-1, keepdim=True)
+        own = 0.0 if shift is None else float((flat * shift).sum())
+        return Pulled({0: split_heads(back, int(heads)) if merges and heads else back}, own)
+
+    def push(self, inputs: Inputs, rows: Tensor) -> Tensor:
+        size, gain, _ = _freeze(inputs, rows)
+        if inputs.attributes.get("merge_heads"):
+            if _is_layer(inputs):
+                raise NotLinear("what one head brings would move the mean of all")
+            gain = None if gain is None else split_heads(gain.view(1, -1), int(inputs.attributes["heads"]))
+        centred = rows - rows.mean(-1, keepdim=True) if _is_layer(inputs) else rows
+        return centred / size if gain is None else centred * gain / size
+
     def latex(self, parts: list[str], attributes: dict[str, Any]) -> str:
         x, offset = parts[0], float(attributes.get("offset", 0.0))
         gain = "" if len(parts) < 2 else parts[1] if not offset else rf"\left({offset:g} + {parts[1]}\right)"
@@ -100,6 +130,15 @@ class Norm(Operation):
         shift = r" + \beta" if len(parts) > 2 else ""
         body = rf"\frac{{{x} - \mu}}{{\sigma}}"
         return (rf"{body} \odot {gain}" if gain else body) + shift
+
+
+def _freeze(inputs: Inputs, like: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """The size that the one row has, its gain and its shift, on the device and in the format of `like`."""
+    x = take_features(inputs.whole(0).double(), inputs.attributes)
+    centred = x - x.mean(-1, keepdim=True) if _is_layer(inputs) else x
+    size = torch.sqrt(centred.pow(2).mean(-1, keepdim=True) + _eps(inputs))
+    gain, shift = _parameters(inputs, x.dim(), torch.float64)
+    return size.to(like), None if gain is None else gain.to(like), None if shift is None else shift.to(like)
 
 
 def _is_layer(inputs: Inputs) -> bool:

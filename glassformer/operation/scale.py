@@ -9,7 +9,7 @@ from torch import Tensor
 from glassformer.operation.bounded import SUM_UNIT, Bounded, Rounding
 from glassformer.operation.cell import Cell
 from glassformer.operation.formula import bracket, named, times
-from glassformer.operation.inputs import Inputs, Operation
+from glassformer.operation.inputs import Inputs, Operation, Pulled
 from glassformer.operation.term import number, scaled
 
 
@@ -34,6 +34,12 @@ class Scale(Operation):
         if inner.result is not None:
             return Cell(value, inner.terms, latex, inner.note, times(inner.result, scale))
         return Cell(value, scaled(inner.terms, factor, scale), latex, inner.note)
+
+    def pull(self, inputs: Inputs, worth: Tensor) -> Pulled:
+        return Pulled({0: worth * float(inputs.attributes["factor"])})
+
+    def push(self, inputs: Inputs, rows: Tensor) -> Tensor:
+        return rows * float(inputs.attributes["factor"])
 
     def row(self, inputs: Inputs, index: list[int]) -> Tensor:
         return inputs.row(0, index) * float(inputs.attributes["factor"])

@@ -38,13 +38,26 @@ def takes_choice(module: nn.Module) -> bool:
     return len(names) == 3 and "ind" in names[1] and "weight" in names[2]
 
 
+def count_experts(experts: nn.Module) -> int | None:
+    """How many experts such a module has, as it says itself; None where it does not."""
+    return int(getattr(experts, "num_experts", 0) or 0) or None
+
+
 def is_norm(module: nn.Module) -> bool:
     return "norm" in type(module).__name__.lower() and not any(module.children())
 
 
 def measure_window(mask: Tensor) -> int | None:
-    """How wide a stored causal mask [..., query, key] leaves its last row; None where that is all, or it is no mask."""
-    if mask.dtype not in (torch.bool, torch.uint8) or mask.dim() < 2 or mask.shape[-1] != mask.shape[-2]:
+    """How wide a stored causal mask [..., query, key] leaves its last row; None where that is all, or it is no mask.
+
+    None too where only the mask's size is there, on `meta`.
+    """
+    if (
+        mask.is_meta
+        or mask.dtype not in (torch.bool, torch.uint8)
+        or mask.dim() < 2
+        or mask.shape[-1] != mask.shape[-2]
+    ):
         return None
     rows = mask.reshape(-1, *mask.shape[-2:])[0]
     width = int(rows[-1].sum())

@@ -6,86 +6,37 @@ is a `Refusal` with the reason, never a guess.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from interp_engine.arch import ArchSpec
-from interp_engine.model import EagerModel
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from glassformer.compute.generate import make_whole_arguments
 from glassformer.compute.lock import ModelLock
-from glassformer.compute.quantize import find_whole_shape, read_whole
+from glassformer.compute.quantize import read_whole
 from glassformer.errors import UnknownAddress
+from glassformer.structure.declared import is_chunked, list_caps, list_choice_counts, list_scalars
 from glassformer.structure.module import (
-    find_linear,
+    count_experts,
     first_sentence,
     is_norm,
-    is_scaling,
-    list_numbers,
     measure_window,
     takes_choice,
 )
+from glassformer.structure.projections import lay_out_attention, lay_out_gate_up
 from glassformer.structure.residual import ResidualTap
+from glassformer.structure.role import Experts, Hook, Projection, Refusal, is_transposed
+from glassformer.structure.shape_found import (
+    Sublayers,
+    find_holder,
+    find_inner,
+    find_out,
+    find_sublayers,
+    make_engine,
+)
 
-
-@dataclass(frozen=True, slots=True)
-class Hook:
-    """Where a tensor can be read: a module and its input or (item of its) output."""
-
-    module: nn.Module
-    side: str
-    item: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why a role or tensor does not exist or cannot be read, in one sentence."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Projection:
-    """A linear map and the run of its output features that plays the role.
-
-    `transposed` says that the weight is stored [d_in, d_out] (GPT-2's Conv1D) instead of [d_out, d_in]. `rows` is for
-    roles that take turns in one weight: [groups, units, first, count] (see `equation.list_rows`).
-    """
-
-    module: nn.Module
-    transposed: bool
-    start: int | None = None
-    stop: int | None = None
-    rows: tuple[int, int, int, int] | None = None
-
-    @property
-    def is_shared(self) -> bool:
-        """Whether other roles live in the same weight."""
-        return self.stop is not None or self.rows is not None
-
-
-@dataclass(frozen=True, slots=True)
-class Experts:
-    """The parts of a sparse block: what chooses, what is chosen from, and the dense branch beside them (if any)."""
-
-    experts: nn.Module
-    router: nn.Module | None
-    shared: nn.Module | None
-    shared_gate: nn.Module | None
-    corrections: tuple[str, ...]
-
-
-# Child modules of an attention by role. Which one it is decides nothing: equations are kept by running them.
-QUERY_NAMES = ("q_proj", "query", "Wq", "wq", "q_b_proj")
-KEY_NAMES = ("k_proj", "key", "Wk", "wk")
-VALUE_NAMES = ("v_proj", "value", "Wv", "wv")
-FUSED_NAMES = ("qkv_proj", "c_attn", "query_key_value", "Wqkv", "wqkv", "c_qkv", "qkv")
-GATE_NAMES = ("gate_proj", "g_proj", "gate", "attn_gate", "output_gate")
-FUSED_MLP_NAMES = ("gate_up_proj", "w12", "Wi", "wi", "fc1", "input_linear")
 MIXER_NAMES = ("mixer", "mamba", "ssm", "conv", "short_conv", "temporal_block", "linear_attn", "mlstm_layer")
 
 
@@ -99,20 +50,24 @@ class Structure:
     def __init__(self, model: PreTrainedModel, tokenizer: Any, lock: ModelLock | None = None) -> None:
         self.model = model
         self.lock = ModelLock() if lock is None else lock
-        # Given a model and a tokenizer, EagerModel loads nothing; the id is only used in its messages.
-        self._engine = EagerModel(
-            type(model).__name__, hf_model=model, tokenizer=tokenizer, dtype=None, trust_remote_code=False
-        )
+        self._config: Any = model.config.get_text_config()
+        self._engine, frame = make_engine(model, tokenizer)
         self.arch: ArchSpec = self._engine.arch
+        # The norm before the head; None where the last block ends with its own.
+        self.final_norm: nn.Module | None = self.arch.final_norm if frame is None else frame.norm
         if any(slot.of > 1 for slot in self.arch.layer_slots):
             raise ValueError("each of its blocks runs several attentions and MLPs")
         self.blocks: list[nn.Module] = list(self.arch.decoder_layers)
+        # What each block does, where no names tell.
+        self._sublayers = [] if frame is None else [find_sublayers(block) for block in self.blocks]
         self.residuals = ResidualTap(self.blocks)
         self._names = {id(module): name for name, module in model.named_modules()}
         self._modules = dict(model.named_modules())
         self._parameters = dict(model.named_buffers()) | dict(model.named_parameters(remove_duplicate=False))
         # Why the attention tap does not see this model's attention; None where it does.
         self.untapped: str | None = None
+        # Where the tap does not see it: which layout of the weights gives what is mixed; None where none does.
+        self.value_layout: int | None = None
         # Whether asking for attention probabilities leaves what the model computes as it is.
         self.hands_patterns = False
         # How many things a block hands on, the stream first; 0 where it hands on the bare stream.
@@ -164,6 +119,12 @@ class Structure:
         return self._places[point, block]
 
     def _find_place(self, point: str, block: int | None) -> Hook | Refusal:
+        if point == "final_norm" and self.final_norm is None:
+            return Refusal("no norm follows the last block")
+        found = self._found(block)
+        place = None if found is None else found.locate(point)
+        if place is not None:
+            return place
         try:
             module, side = self._engine.resolve_point(point, block)
         except (ValueError, AttributeError, LookupError, NotImplementedError, RuntimeError) as exc:
@@ -171,13 +132,20 @@ class Structure:
         side, _, item = side.partition(":")
         return Hook(module, side, int(item or 0))
 
+    def _found(self, block: int | None) -> Sublayers | None:
+        """The parts of a block by its shape, where no names tell."""
+        return self._sublayers[block] if block is not None and self._sublayers else None
+
     def attention(self, block: int) -> nn.Module | Refusal:
         """The attention module of a block."""
+        found = self._found(block)
+        if found is not None:
+            return found.attention
         try:
             attention: nn.Module = self.arch.attn_module(block)
         except (ValueError, AttributeError, LookupError) as exc:
             return Refusal(first_sentence(exc))
-        return attention
+        return find_inner(attention)
 
     def mixer(self, block: int) -> nn.Module | Refusal:
         """What mixes positions in a block: its attention, or the state-space or convolution module instead."""
@@ -196,10 +164,17 @@ class Structure:
 
     def attention_out(self, block: int) -> Projection | Refusal:
         """The projection that attention's mixed values go through."""
+        found = self._found(block)
+        if found is not None and found.out is not None:
+            return Projection(found.out, is_transposed(found.out))
         try:
             out = self.arch.attn_out_proj(block)
         except (ValueError, AttributeError, LookupError) as exc:
-            return Refusal(first_sentence(exc))
+            attention = self.attention(block)
+            inner = None if isinstance(attention, Refusal) else find_out(attention, attention)
+            if inner is None or attention is self.arch.attn_module(block):
+                return Refusal(first_sentence(exc))
+            out = inner
         return Projection(out, is_transposed(out))
 
     def attention_projections(self, block: int) -> dict[str, Projection] | Refusal:
@@ -214,31 +189,14 @@ class Structure:
         attention = self.attention(block)
         if isinstance(attention, Refusal):
             return []
-        heads, kv_heads = self.heads(block)
-        fused = find_linear(attention, FUSED_NAMES)
-        if fused is not None:
-            return list(_lay_out_fused(fused, heads, kv_heads, self.arch.head_dim_for_layer(block)))
-        found = {
-            role: Projection(module, is_transposed(module))
-            for role, names in (
-                ("q", QUERY_NAMES),
-                ("k", KEY_NAMES),
-                ("v", VALUE_NAMES),
-                ("gate", GATE_NAMES),
-            )
-            if (module := find_linear(attention, names)) is not None
-        }
-        if "k" in found and "v" not in found:
-            found["v"] = found["k"]
-        layouts = [found] if found else []
-        if "q" in found and "gate" not in found:
-            module = found["q"].module
-            turns = {
-                r: Projection(module, is_transposed(module), rows=(heads, 2, i, 1))
-                for r, i in (("q", 0), ("gate", 1))
-            }
-            layouts.append({**found, **turns})
-        return layouts
+        return lay_out_attention(attention, *self.heads(block), self.arch.head_dim_for_layer(block))
+
+    def values(self, block: int) -> Projection | None:
+        """What gives the values that a block's attention mixes, where the tap does not see them and that was found."""
+        layouts = self.attention_layouts(block)
+        if self.value_layout is None or self.value_layout >= len(layouts):
+            return None
+        return layouts[self.value_layout].get("v")
 
     def mlp_projections(self, block: int) -> dict[str, Projection] | Refusal:
         """The projections of a block's dense MLP by role: up and down, and gate where it is gated.
@@ -250,7 +208,12 @@ class Structure:
 
     def mlp_layouts(self, block: int) -> list[dict[str, Projection]] | Refusal:
         """Every way in which the weights of a block's dense MLP might hold its roles."""
-        fused = self._fused_gate_up(block)
+        parts = self._found(block)
+        if parts is not None and parts.up is not None and parts.down is not None:
+            pair = (("up", parts.up), ("down", parts.down))
+            return [{role: Projection(module, is_transposed(module)) for role, module in pair}]
+        holder = self.mlp_holder(block)
+        fused = [] if holder is None else lay_out_gate_up(holder)
         if fused:
             return fused
         found: dict[str, Projection] = {}
@@ -265,27 +228,6 @@ class Structure:
             found[role] = Projection(module, is_transposed(module))
         return [found]
 
-    def _fused_gate_up(self, block: int) -> list[dict[str, Projection]]:
-        """Gate and up as the two halves of one projection, either half first."""
-        try:
-            holder = self.arch.mlp_projection_holder(block)
-        except (ValueError, AttributeError, LookupError):
-            return []
-        fused = find_linear(holder, FUSED_MLP_NAMES)
-        down = find_linear(holder, ("down_proj", "w3", "Wo", "wo", "fc2", "output_linear"))
-        if fused is None or down is None:
-            return []
-        width, d_mlp = (
-            find_whole_shape(cast(Tensor, fused.weight))[0],
-            find_whole_shape(cast(Tensor, down.weight))[1],
-        )
-        if width != 2 * d_mlp:
-            return []
-        out = Projection(down, is_transposed(down))
-        first = Projection(fused, is_transposed(fused), 0, d_mlp)
-        second = Projection(fused, is_transposed(fused), d_mlp, width)
-        return [{"gate": first, "up": second, "down": out}, {"gate": second, "up": first, "down": out}]
-
     def mlp_holder(self, block: int) -> nn.Module | None:
         """The module that holds a block's dense projections, which may be the block itself."""
         try:
@@ -296,13 +238,14 @@ class Structure:
 
     def experts(self, block: int) -> Experts | None:
         """The sparse part of a block, if it has one: what is handed the chosen experts and their weights."""
-        for holder in (self._feed_forward(block), self.blocks[block]):
+        for holder in (self.feed_forward(block), self.blocks[block]):
             for module in holder.children() if holder is not None else ():
                 if takes_choice(module):
                     return self._describe_experts(holder, module)
         return None
 
-    def _feed_forward(self, block: int) -> nn.Module | None:
+    def feed_forward(self, block: int) -> nn.Module | None:
+        """The module that works on each position alone: an MLP, or a mixture of experts."""
         try:
             module: nn.Module = self.arch.mlp_module(block)
         except (ValueError, AttributeError, LookupError):
@@ -322,16 +265,16 @@ class Structure:
             for name in self._parameters
             if name.startswith(f"{self.name_of(holder)}.")
             and "bias" in name
-            and self._parameters[name].numel() == getattr(experts, "num_experts", -1)
+            and self._parameters[name].numel() == count_experts(experts)
         )
         return Experts(experts, router, beside[0] if beside else None, shared_gate, corrections)
 
     def activation(self, block: int) -> nn.Module | None:
         """The activation function of a block's MLP as the model holds it, if it is a module."""
-        try:
-            holder = self.arch.mlp_projection_holder(block)
-        except (ValueError, AttributeError, LookupError):
-            return None
+        found = self._found(block)
+        if found is not None:
+            return found.activation
+        holder = self.mlp_holder(block)
         for name in ("act_fn", "act", "activation_fn", "activation", "activation_func", "gelu_impl"):
             module = getattr(holder, name, None)
             if isinstance(module, nn.Module):
@@ -365,7 +308,7 @@ class Structure:
             return self._block_norms[block]
         inside = {
             id(norm)
-            for part in (self.mixer(block), self._feed_forward(block))
+            for part in (self.mixer(block), self.feed_forward(block))
             if isinstance(part, nn.Module) and part is not self.blocks[block]
             for norm in self.find_norms(part)
         }
@@ -384,8 +327,7 @@ class Structure:
 
     def is_chunked(self, block: int) -> bool:
         """Whether a block's queries see their own chunk of positions alone, as the config says."""
-        kinds = getattr(self.model.config.get_text_config(), "layer_types", None) or ()
-        return block < len(kinds) and "chunk" in kinds[block]
+        return is_chunked(self._config, block)
 
     def qk_norms(self, block: int, which: str) -> list[nn.Module]:
         """Norms inside a block's attention that might be those of queries ("q"), keys ("k") or values ("v")."""
@@ -405,46 +347,55 @@ class Structure:
 
     def scalars(self, block: int | None) -> list[float]:
         """Numbers that the config or the modules of a block (None: those outside) declare and may multiply by."""
-        config = self.model.config.get_text_config()
-        found = [v for name, value in vars(config).items() if is_scaling(name) for v in list_numbers(value)]
-        found += [*self.arch.quirks.residual_multipliers, float(self.arch.d_model)]
         holders: list[Any] = [self.model, self.arch.trunk, self.arch.embed]
         if block is not None:
-            holders = [self.blocks[block], self.attention(block), self._feed_forward(block)]
-        for holder in holders:
-            if isinstance(holder, nn.Module):
-                found += [
-                    v
-                    for value in vars(holder).values()
-                    if isinstance(value, float)
-                    for v in list_numbers(value)
-                ]
-        every = [g for f in found for g in (f, 1.0 / f, abs(f) ** 0.5)]
-        return list(dict.fromkeys(g for g in every if abs(g - 1.0) > 1e-6 and 1e-4 < abs(g) < 1e5))
+            holders = [self.blocks[block], self.attention(block), self.feed_forward(block)]
+        known = [*self.arch.quirks.residual_multipliers, float(self.arch.d_model)]
+        return list_scalars(self._config, known, holders)
 
     def caps(self) -> list[float]:
         """Soft caps that the config declares."""
-        config = self.model.config.get_text_config()
-        return [
-            v for name, value in vars(config).items() if "cap" in name for v in list_numbers(value) if v > 0
-        ]
+        return list_caps(self._config)
 
     def choice_counts(self, block: int) -> list[int]:
         """How many experts a position of a block may choose, as the config and the modules declare it."""
-        config = self.model.config.get_text_config()
-        holders: list[Any] = [config, self._feed_forward(block), self.blocks[block]]
+        holders: list[Any] = [self._config, self.feed_forward(block), self.blocks[block]]
         experts = self.experts(block)
         holders += [experts.router, experts.experts] if experts is not None else []
-        names = (
-            "top_k",
-            "num_experts_per_tok",
-            "moe_topk",
-            "moe_k",
-            "num_experts_per_token",
-            "top_k_experts",
-        )
-        values = [getattr(holder, name, None) for holder in holders for name in names]
-        return list(dict.fromkeys(v for v in values if isinstance(v, int) and v > 0))
+        return list_choice_counts(holders)
+
+    def tables_beside(self) -> list[nn.Embedding]:
+        """The tables that stand beside that of token vectors: positions, kinds of token."""
+        return [
+            child
+            for holder in self._embedding_holders()
+            for child in holder.children()
+            if isinstance(child, nn.Embedding) and child is not self.arch.embed
+        ]
+
+    def norms_beside(self) -> list[nn.Module]:
+        """The norms that stand beside the table of token vectors."""
+        return [
+            child
+            for holder in self._embedding_holders()
+            for child in holder.children()
+            if "norm" in type(child).__name__.lower()
+        ]
+
+    def _embedding_holders(self) -> list[nn.Module]:
+        holder = find_holder(self.arch.trunk, self.arch.embed)
+        return [self.arch.trunk] if holder is self.arch.trunk else [self.arch.trunk, holder]
+
+    def maps_before(self) -> list[nn.Module]:
+        """The linear maps of the trunk outside of its blocks."""
+        inside = {id(part) for block in self.blocks for part in block.modules()}
+        return [p for p in self.arch.trunk.modules() if isinstance(p, nn.Linear) and id(p) not in inside]
+
+    def head_parts(self) -> tuple[list[nn.Module], list[nn.Module]]:
+        """The linear maps and the norms outside of the trunk that may stand before the head."""
+        trunk = {id(part) for part in self.arch.trunk.modules()}
+        parts = [p for p in self.model.modules() if id(p) not in trunk and p is not self.arch.lm_head]
+        return [p for p in parts if isinstance(p, nn.Linear)], [p for p in parts if is_norm(p)]
 
     def activate(self, block: int, x: Tensor) -> Tensor:
         """Apply a block's own activation function. Raises ValueError where the block does not hold it as a module."""
@@ -471,25 +422,3 @@ class Structure:
         if name is None:
             raise UnknownAddress(type(module).__name__, "The module is not part of this model.")
         return name
-
-
-def _lay_out_fused(
-    module: nn.Module, heads: int, kv_heads: int, d_head: int
-) -> Iterator[dict[str, Projection]]:
-    """Queries, keys and values in one weight: one after the other, or taking turns by head or by group of heads."""
-    transposed, groups = is_transposed(module), heads // kv_heads
-    edges = [0, heads * d_head, (heads + kv_heads) * d_head, (heads + 2 * kv_heads) * d_head]
-    runs = zip("qkv", edges[:-1], edges[1:], strict=True)
-    in_a_row = {role: Projection(module, transposed, start, stop) for role, start, stop in runs}
-    units = groups + 2
-    starts = {"q": (0, groups), "k": (groups, 1), "v": (groups + 1, 1)}
-    in_turns = {
-        role: Projection(module, transposed, rows=(kv_heads, units, first, count))
-        for role, (first, count) in starts.items()
-    }
-    yield from (in_a_row, in_turns) if groups * kv_heads == heads else (in_a_row,)
-
-
-def is_transposed(module: nn.Module) -> bool:
-    """Whether a linear map stores its weight [d_in, d_out]: transformers' Conv1D does."""
-    return type(module).__name__ == "Conv1D"

@@ -5,6 +5,7 @@ Sizes are chosen by the fields the family's own config class declares, never by 
 part of the computation that is overlooked shows.
 """
 
+import copy
 import dataclasses
 import warnings
 import zlib
@@ -211,8 +212,11 @@ def build(family: str, **changes: Any) -> PreTrainedModel:
     raise NotBuilt(reasons[0])
 
 
-def make_config(kind: Any, variant: dict[str, Any]) -> Any:
-    """A tiny config of a class, its inner configs included."""
+def make_config(kind: Any, variant: dict[str, Any], *, whole: bool = False) -> Any:
+    """A tiny config of a class, its inner configs included; what `variant` says of one of them is for it alone.
+
+    With `whole`, inner configs that the class leaves out by default are made too.
+    """
     standard = getattr(kind, "attribute_map", {})
     declared = {field.name for field in dataclasses.fields(kind)} | set(standard)
     chosen = {name: size for size, names in SIZES for name in names.split() if name in declared}
@@ -222,11 +226,11 @@ def make_config(kind: Any, variant: dict[str, Any]) -> Any:
         chosen["num_key_value_heads"] = HEADS
     if {"expand", "num_heads"} <= declared:
         chosen["num_heads"] = 2 * WIDTH // D_HEAD
-    chosen |= {name: value for name, value in variant.items() if name in declared}
+    chosen |= {name: copy.deepcopy(value) for name, value in variant.items() if name in declared}
     refuse_foreign_kinds(kind, chosen)
     chosen = {name: value for name, value in chosen.items() if value is not DROP}
-    for name, part in list_parts(kind).items():
-        chosen[name] = make_config(part, variant).to_dict()
+    for name, part in list_parts(kind, whole=whole).items():
+        chosen[name] = make_config(part, {**variant, **variant.get(name, {})}, whole=whole).to_dict()
     for alias, name in standard.items():
         if alias in chosen and name in chosen:
             chosen.pop(alias)
@@ -237,13 +241,16 @@ def make_config(kind: Any, variant: dict[str, Any]) -> Any:
     return kind(**chosen, **kinds) if kinds else config
 
 
-def list_parts(kind: Any) -> dict[str, Any]:
-    """The classes of the inner configs that a config holds by default."""
+def list_parts(kind: Any, *, whole: bool = False) -> dict[str, Any]:
+    """The classes of the inner configs that a config holds by default; with `whole` also of those it may hold."""
     try:
         full = kind()
     except Exception:
         return {}
-    held = {name: type(getattr(full, name, None)) for name in getattr(kind, "sub_configs", {})}
+    may_hold = getattr(kind, "sub_configs", {})
+    held = {name: type(getattr(full, name, None)) for name in may_hold}
+    if whole:
+        held |= {name: may_hold[name] for name, part in held.items() if part is type(None)}
     return {name: part for name, part in held.items() if dataclasses.is_dataclass(part)}
 
 
@@ -255,7 +262,12 @@ def refuse_foreign_kinds(kind: Any, chosen: dict[str, Any]) -> None:
         return
     for name in ("layer_types", "layers_block_type"):
         own = getattr(full, name, None)
-        if name in chosen and isinstance(own, list) and own and not set(chosen[name]) <= set(own):
+        if (
+            isinstance(chosen.get(name), list)
+            and isinstance(own, list)
+            and own
+            and not set(chosen[name]) <= set(own)
+        ):
             raise NotBuilt(f"it has no blocks of the kinds {chosen[name]}")
 
 

@@ -24,6 +24,7 @@ from transformers import PreTrainedModel
 from glassformer.anatomy.checkup import build_anatomy
 from glassformer.anatomy.measurement import Measurement
 from glassformer.compute.attention import select_attention
+from glassformer.compute.generate import make_whole_arguments
 from glassformer.errors import UnknownAddress
 from glassformer.explain.explain import explain
 from glassformer.files.catalog import ModelSource
@@ -107,7 +108,7 @@ def measure_model(family: str, model: PreTrainedModel) -> Row:
     loaded = wrap_model(ModelSource(model_id=family, kind="folder", folder=None), model, tokenizer)
     loaded.anatomy = anatomy = build_anatomy(loaded)
     with torch.inference_mode():
-        logits = model(input_ids=token_ids[None], use_cache=False).logits[0]
+        logits = run_whole(model, token_ids).logits[0]
     row.served = is_close(logits, reference.logits, LOGIT_TOLERANCE)
     if not row.served:
         row.wrong.append("logits")
@@ -127,12 +128,12 @@ def refer(model: PreTrainedModel, token_ids: Tensor) -> Reference:
     # Families that have no eager implementation to choose keep the one they have.
     select_attention(model, "eager")
     with torch.inference_mode():
-        logits = model(input_ids=token_ids[None], use_cache=False).logits[0]
+        logits = run_whole(model, token_ids).logits[0]
     for extra in ({"output_attentions": True, "output_hidden_states": True}, {"output_hidden_states": True}):
         made: dict[int, str] = {}
         try:
             with torch.inference_mode(), remembering(model, made):
-                out: Any = model(input_ids=token_ids[None], use_cache=False, **extra)
+                out: Any = run_whole(model, token_ids, **extra)
         except Exception:  # noqa: S112
             continue
         if not is_close(out.logits[0], logits):
@@ -145,6 +146,14 @@ def refer(model: PreTrainedModel, token_ids: Tensor) -> Reference:
             attentions = {index: a[0] for index, a in enumerate(found)}
         return Reference(logits, hidden, attentions)
     return Reference(logits)
+
+
+def run_whole(model: PreTrainedModel, token_ids: Tensor, **extra: Any) -> Any:
+    """One forward at the positions of `generate()`; without any where the model itself fails with them (Reformer)."""
+    try:
+        return model(**make_whole_arguments(model, token_ids), **extra)
+    except RuntimeError:
+        return model(input_ids=token_ids[None], use_cache=False, **extra)
 
 
 @contextmanager
@@ -216,7 +225,7 @@ def compare_recording(row: Row, loaded: LoadedModel, reference: Reference, token
 def record(loaded: LoadedModel, token_ids: Tensor) -> Run:
     trace = RunStore(2**26).create(loaded, token_ids.tolist(), len(token_ids))
     with torch.inference_mode(), trace.recording.watch(slice(0, len(token_ids)), 0, len(token_ids)):
-        loaded.model(input_ids=token_ids[None], use_cache=False)
+        run_whole(loaded.model, token_ids)
     return trace
 
 

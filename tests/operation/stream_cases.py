@@ -21,6 +21,7 @@ def add_lookups(made: Cases) -> None:
             [0, 1],
             [19, 5],
         )
+    made.add("lookup.row", equation("lookup", table, by="row", first=3), [0, 1], [19, 5])
     made.add("lookup.unsaid", equation("lookup", table, by="positions"), [3, 1])
 
 
@@ -97,6 +98,15 @@ def add_maps(made: Cases) -> None:
     bias = made.weight("up_bias", torch.randn(D_MLP))
     made.add("matmul.plain", equation("matmul", "x", up), [0, 0], [19, 11])
     made.add("matmul.bias", equation("matmul", "x", up, bias), [4, 5])
+    # The heads of models made to fill gaps: a map, an activation and a norm before the table.
+    mapped = equation("matmul", "x", made.weight("transform", torch.randn(D_MODEL, D_MODEL)))
+    active = equation("activation", mapped, function="GELU")
+    gain, shift = (made.weight(f"transform_{name}", torch.randn(D_MODEL)) for name in ("gain", "shift"))
+    normed = equation("norm", active, gain, shift, norm="layer", eps=1e-5)
+    made.add("matmul.nested", equation("matmul", normed, up, bias), [4, 5], [19, 0])
+    made.add(
+        "matmul.nested.rms", equation("matmul", equation("norm", "x", gain, norm="rms", eps=1e-6), up), [0, 2]
+    )
     made.add("matmul.transposed", equation("matmul", "x", tall, bias, transposed=True), [4, 5])
     # A table that is read by rows where the model begins is a map where it ends.
     made.add("matmul.tied", equation("matmul", "x", made.given("table")), [4, 5])

@@ -68,7 +68,7 @@ def test_attributes_are_found_however_they_are_written():
         "pattern",
         "merge_heads",
     } <= written.keys()
-    assert written["by"] == {"token_ids", "positions"}
+    assert written["by"] == {"token_ids", "positions", "row"}
 
 
 def test_every_operation_has_a_case():

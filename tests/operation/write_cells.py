@@ -13,7 +13,7 @@ from cell_cases import make_cases
 from torch import Tensor
 
 from glassformer.explain.explain import describe_cell
-from glassformer.export import describe_rotary
+from glassformer.export.answers import describe_rotary
 from glassformer.operation.closed_set import compute_cell
 from glassformer.protocol.anatomy import Anatomy, Check, Dimensions, Site, Weight
 from glassformer.protocol.messages import Token, TraceState
