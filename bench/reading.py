@@ -7,8 +7,6 @@ bench/results/reading.md, and fails where it takes more than one and a half time
 
 from __future__ import annotations
 
-import os
-import platform
 import statistics
 import sys
 import threading
@@ -21,22 +19,19 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "bench")]
 
 import torch  # noqa: E402
-from lib.shape import make_model, make_tokenizer  # noqa: E402
+from lib.prepared import prepare  # noqa: E402
+from lib.report import MACHINE, write_report  # noqa: E402
+from lib.shape import make_model  # noqa: E402
 
-from glassformer.compute.attention import install  # noqa: E402
 from glassformer.engine.engine import Engine, Session  # noqa: E402
 from glassformer.engine.generation_request import GenerationRequest  # noqa: E402
 from glassformer.engine.sequence import TokenSequence  # noqa: E402
-from glassformer.files.catalog import ModelSource  # noqa: E402
-from glassformer.loading.load import wrap_model  # noqa: E402
 from glassformer.loading.loaded import LoadedModel  # noqa: E402
 from glassformer.protocol.messages import Sampling  # noqa: E402
-from glassformer.registry.prepare import quicken_steps  # noqa: E402
 from glassformer.run.recording import Recording  # noqa: E402
 
 LENGTHS = (526, 2000)
 STALL_SECS, ROUNDS, GOAL = 3.0, 3, 1.5
-SPARE_BYTES = 2**31
 
 
 class Stalled(Recording):
@@ -74,12 +69,7 @@ def measure(loaded: LoadedModel, count: int) -> tuple[float, float]:
 
 
 def load() -> LoadedModel:
-    model = make_model(torch.bfloat16).float()
-    source = ModelSource(model_id="llama-134m", kind="folder", folder=None)
-    loaded = wrap_model(source, model, make_tokenizer())
-    install(model)
-    quicken_steps(loaded, spare_bytes=SPARE_BYTES, compiles_blocks=False)
-    return loaded
+    return prepare(make_model(torch.bfloat16).float(), "llama-134m")
 
 
 def main() -> None:
@@ -91,18 +81,16 @@ def main() -> None:
         is_met = is_met and stalled <= GOAL * plain
         rows.append(f"| {count:,} | {plain:.2f} | {stalled:.2f} | {stalled / plain:.2f} |")
         print(rows[-1], flush=True)
-    lines = [
-        "# A prompt after a stalled step",
-        "",
-        f"`bench/reading.py` on {os.cpu_count()} cores ({platform.machine()}), medians of {ROUNDS} rounds; "
-        f"at most {GOAL} is wanted.",
-        "",
-        "| tokens | undisturbed, s | after a stalled step, s | ratio |",
-        "|---:|---:|---:|---:|",
-        *rows,
-        "",
-    ]
-    (ROOT / "bench" / "results" / "reading.md").write_text("\n".join(lines), encoding="utf-8")
+    write_report(
+        "reading",
+        "A prompt after a stalled step",
+        [f"`bench/reading.py` on {MACHINE}, medians of {ROUNDS} rounds; at most {GOAL} is wanted."],
+        [
+            "| tokens | undisturbed, s | after a stalled step, s | ratio |",
+            "|---:|---:|---:|---:|",
+        ],
+        rows,
+    )
     sys.exit(0 if is_met else 1)
 
 

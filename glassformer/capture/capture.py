@@ -16,9 +16,13 @@ from glassformer.compute.attention import watching
 from glassformer.compute.attention_call import AttentionCall
 from glassformer.compute.hooking import hook_input, hook_output
 from glassformer.errors import UnknownAddress
+from glassformer.operation.matmul import list_rows
 from glassformer.protocol.address import split_address
+from glassformer.structure.changed import PREFIX, locate_change
+from glassformer.structure.module import count_experts
 from glassformer.structure.residual import first_tensor
-from glassformer.structure.structure import Hook, Refusal, Structure
+from glassformer.structure.role import Hook, Refusal
+from glassformer.structure.structure import Structure
 
 # Points that no module boundary carries: the attention tap gives them.
 TAPPED_POINTS = frozenset({"q", "k", "v", "attn_scores", "attn_probs"})
@@ -54,7 +58,8 @@ class Capture:
                 place = locate(self._structure, point, block)
                 if isinstance(place, Refusal):
                     raise UnknownAddress(address, place.reason)
-                if point in TAPPED_POINTS and block is not None and place.side != "pattern":
+                is_tapped = self._structure.untapped is None
+                if point in TAPPED_POINTS and block is not None and is_tapped:
                     if id(place.module) not in wanted:
                         stack.enter_context(self._read_tables(place.module, block))
                     wanted[id(place.module)] = block
@@ -116,6 +121,8 @@ class Capture:
             handle.remove()
 
     def _shape(self, point: str, block: int | None, tensor: Tensor) -> Tensor:
+        if point == "v" and block is not None:
+            return self._shape_values(block, tensor[0])
         if point in TAPPED_POINTS:
             return tensor.clone()
         rows = tensor[0] if tensor.dim() > 2 else tensor
@@ -131,6 +138,17 @@ class Capture:
         # A later operation may write in place into what a hook was handed.
         return rows.clone()
 
+    def _shape_values(self, block: int, rows: Tensor) -> Tensor:
+        """Values [kv_head, pos, d_head] from what the map that gives them gave, [pos, feature]."""
+        values, (_, kv_heads) = self._structure.values(block), self._structure.heads(block)
+        if values is not None and values.rows is not None:
+            rows = rows[:, list_rows(list(values.rows), rows.shape[1])]
+        elif values is not None:
+            rows = rows[:, values.start : values.stop]
+        if not kv_heads or rows.shape[1] % kv_heads:
+            return rows.clone()
+        return rows.view(rows.shape[0], kv_heads, -1).transpose(0, 1).clone()
+
     def _take_call(self, call: AttentionCall, wanted: dict[int, int]) -> None:
         block = wanted.get(id(call.module))
         if block is None:
@@ -144,17 +162,34 @@ class Capture:
                 self.values[f"{point}.{block}"] = tensor[:, -fresh:].detach().clone()
 
 
+def sift_addresses(structure: Structure, addresses: Iterable[str], refusals: dict[str, str]) -> list[str]:
+    """Those of `addresses` that a model has a place for; why it has none for the others goes into `refusals`."""
+    found = []
+    for address in addresses:
+        place = locate(structure, *split_address(address))
+        if isinstance(place, Refusal):
+            refusals[address] = place.reason
+        else:
+            found.append(address)
+    return found
+
+
 def locate(structure: Structure, point: str, block: int | None) -> Hook | Refusal:
     """Where a point is read: its module boundary, or for tapped points the attention module itself."""
     if block is None:
         return structure.locate(point, None)
     if point in ("resid_pre", "resid_post"):
         return Hook(structure.blocks[block], "input" if point == "resid_pre" else "output")
+    if point.startswith(PREFIX):
+        return locate_change(structure, point, block)
     if point in TAPPED_POINTS:
         attention = structure.attention(block)
         if isinstance(attention, Refusal) or structure.untapped is None:
             return attention if isinstance(attention, Refusal) else Hook(attention, "input")
-        return Hook(attention, "pattern") if point == "attn_probs" else Refusal(structure.untapped)
+        if point == "attn_probs":
+            return Hook(attention, "pattern")
+        values = structure.values(block) if point == "v" else None
+        return Refusal(structure.untapped) if values is None else Hook(values.module, "output")
     if point in EXPERT_POINTS:
         return _locate_expert_point(structure, point, block)
     if point == "z":
@@ -217,7 +252,7 @@ def _spread_choice(experts: nn.Module, given: list[Any]) -> Tensor:
     """Weights [pos, expert] from the chosen experts and their weights, each [pos, choice]."""
     chosen = next(item for item in given if isinstance(item, Tensor) and not item.is_floating_point())
     weights = next(item for item in given[1:] if isinstance(item, Tensor) and item.is_floating_point())
-    count = int(getattr(experts, "num_experts", 0)) or int(chosen.max()) + 1
+    count = count_experts(experts) or int(chosen.max()) + 1
     if weights.shape != chosen.shape:
         return weights.reshape(-1, weights.shape[-1])
     return weights.new_zeros(len(chosen), count).scatter(-1, chosen, weights)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any
 
@@ -20,11 +20,19 @@ from glassformer.capture.capture import Capture
 from glassformer.compute.generate import make_whole_arguments
 from glassformer.compute.hooking import hook_input, hook_output
 from glassformer.structure.residual import first_tensor
-from glassformer.structure.structure import Hook, Structure
+from glassformer.structure.role import Hook
+from glassformer.structure.structure import Structure
 
 
 class _Reached(Exception):
     """The wanted block has run: leave the forward."""
+
+
+@contextmanager
+def leaving_early() -> Iterator[None]:
+    """Around what is left early (`leaving_after`)."""
+    with suppress(_Reached):
+        yield
 
 
 def rerun_block(
@@ -34,20 +42,34 @@ def rerun_block(
 
     `token_ids` [pos] only give the forward its length; positions count from zero. `extra` is given to the model.
     """
-    blocks = structure.blocks
+    with structure.lock.running(len(token_ids), "block"):
+        rerun_blocks(structure, range(block, block + 1), token_ids, residual[None], capture, **extra)
+
+
+def rerun_blocks(
+    structure: Structure, blocks: range, token_ids: Tensor, residuals: Tensor, capture: Capture, **extra: Any
+) -> None:
+    """Run several blocks in one forward, each on its own of `residuals` [block, pos, d_model], under `capture`.
+
+    What one leaves is not what the next one reads: they are run together to share the way there. `token_ids` and
+    `extra` as for `rerun_block`.
+    """
+    modules = structure.blocks
     with (
-        structure.lock.running(len(token_ids), "block"),
+        structure.lock.running(len(token_ids) * len(blocks), "blocks"),
         torch.inference_mode(),
         capture.open(),
-        _passing_over(structure, blocks[:block]),
-        _feeding(blocks[block], residual, structure.stream_format(block)),
-        _leaving_after(blocks[block]),
+        passing_over(structure, modules[: blocks.start]),
+        ExitStack() as feeding,
     ):
+        for block, residual in zip(blocks, residuals, strict=True):
+            feeding.enter_context(_feeding(modules[block], residual, structure.stream_format(block)))
+        feeding.enter_context(leaving_after(modules[blocks[-1]]))
         try:
             structure.run(token_ids, **extra)
         except _Reached:
             return
-    raise RuntimeError(f"the forward never reached block {block}")
+    raise RuntimeError(f"the forward never reached block {blocks[-1]}")
 
 
 def run_blocks(structure: Structure, token_ids: Tensor) -> None:
@@ -55,7 +77,7 @@ def run_blocks(structure: Structure, token_ids: Tensor) -> None:
     with (
         structure.lock.running(len(token_ids)),
         torch.inference_mode(),
-        _leaving_after(structure.blocks[-1]),
+        leaving_after(structure.blocks[-1]),
     ):
         try:
             structure.model(**make_whole_arguments(structure.model, token_ids))
@@ -73,7 +95,7 @@ def rerun_tail(structure: Structure, residual: Tensor, capture: Capture | None =
     with (
         structure.lock.running(len(residual), "end"),
         torch.inference_mode(),
-        _passing_over(structure, structure.blocks, residual),
+        passing_over(structure, structure.blocks, residual),
         nullcontext() if capture is None else capture.open(),
     ):
         return structure.model(**make_whole_arguments(structure.model, token_ids)).logits[0]  # type: ignore[no-any-return]
@@ -86,9 +108,9 @@ def rerun_final_norm(structure: Structure, residual: Tensor, capture: Capture) -
     with (
         structure.lock.running(len(residual), "norm"),
         torch.inference_mode(),
-        _passing_over(structure, structure.blocks, residual),
+        passing_over(structure, structure.blocks, residual),
         capture.open(),
-        _leaving_after(norm.module, behind=structure.blocks[-1]) if isinstance(norm, Hook) else nullcontext(),
+        leaving_after(norm.module, behind=structure.blocks[-1]) if isinstance(norm, Hook) else nullcontext(),
     ):
         try:
             structure.model(**make_whole_arguments(structure.model, token_ids))
@@ -97,7 +119,7 @@ def rerun_final_norm(structure: Structure, residual: Tensor, capture: Capture) -
 
 
 @contextmanager
-def _passing_over(
+def passing_over(
     structure: Structure, blocks: list[nn.Module], residual: Tensor | None = None
 ) -> Iterator[None]:
     """Make `blocks` hand their input on unchanged (or `residual` [pos, d_model] in its place), in this thread."""
@@ -144,7 +166,7 @@ def _feeding(block: nn.Module, residual: Tensor, dtype: torch.dtype | None) -> I
 
 
 @contextmanager
-def _leaving_after(module: nn.Module, behind: nn.Module | None = None) -> Iterator[None]:
+def leaving_after(module: nn.Module, behind: nn.Module | None = None) -> Iterator[None]:
     """Leave the forward once `module` has run, later than `behind`: a norm may be used before the first block too.
 
     Enter it last, for hooks run in the order of registration.

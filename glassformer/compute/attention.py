@@ -24,8 +24,10 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from glassformer.compute.attention_call import AttentionCall
+from glassformer.compute.hiding import find_hidden, hide
 from glassformer.compute.packed_row import NotPackable, Packing, Pattern, find_packing, make_mask
 from glassformer.compute.product import has_kernel
+from glassformer.compute.shared_past import SharedPast
 
 NAME = "glassformer"
 # How many numbers of keys are widened for one call at most: a float32 copy of 8 MiB, and as much of values.
@@ -96,6 +98,9 @@ def attend(
     packed = find_packing()
     if packed is not None:
         return attend_packed(packed, module, query, key, value, attention_mask, scaling, **kwargs)
+    hidden = find_hidden()
+    if hidden is not None:
+        attention_mask = hide(hidden, attention_mask, query, key)
     if is_fused(kwargs) and find_watch() is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
     mixed = [
@@ -135,6 +140,10 @@ def attend_packed(
     if packed.on_pattern is not None:
         packed.on_pattern(module, pattern)
     call, packed.calls = packed.calls, packed.calls + 1
+    if isinstance(packed, SharedPast):
+        mask = pattern.mask(packed.spans[0])
+        one = describe_call(module, query[0], key[0], value[0], mask, scaling, kwargs, 0)
+        return packed.attend(call, one), None
     fused = is_fused(kwargs)
     if not fused:
         for batch in packed.batches:

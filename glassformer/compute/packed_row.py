@@ -58,9 +58,17 @@ class NotPackable(Exception):
 @contextmanager
 def packing(spans: Sequence[PackedSpan], batches: Sequence[BatchedRows] = ()) -> Iterator[Packing]:
     """Let this thread's forwards inside compute one packed row of `spans`, in the order of their rows."""
-    _local.packing = packed = Packing(spans, batches)
-    try:
+    packed = Packing(spans, batches)
+    with computing_row(packed):
         yield packed
+
+
+@contextmanager
+def computing_row(packed: Packing) -> Iterator[None]:
+    """Let this thread's forwards inside compute that packed row."""
+    _local.packing = packed
+    try:
+        yield
     finally:
         _local.packing = None
 

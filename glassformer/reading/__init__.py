@@ -1,0 +1,1 @@
+"""What mattered for one decision of a model: what its parts add, and what they are worth by test."""

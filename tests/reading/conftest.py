@@ -1,0 +1,3 @@
+"""A store for the runs of all tests here."""
+
+from tracing import store  # noqa: F401
