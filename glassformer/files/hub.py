@@ -27,8 +27,9 @@ from glassformer.errors import (
     NoRoom,
     UnknownModel,
 )
-from glassformer.files.safety import check_config, find_weights, name_weights, refuse_own_code
+from glassformer.files.safety import check_config, refuse_own_code
 from glassformer.files.size import StoredTensor, format_bytes
+from glassformer.files.weight_files import describe_lack, find_weights, name_weights, refuse_lacking
 from glassformer.importing import import_torch
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class Hub:
         except HubUnreachable:
             log.warning("the model hub does not answer; looking in its cache for %s", repo)
             return self._find_cached(repo, revision)
-        refuse_without_safetensors(listing.sizes)
+        refuse_without_safetensors(listing.sizes, repo)
         # The named revision, so that the cache learns which commit it is; everything else comes from that commit.
         config = self.download_config(repo, revision)
         refuse_unknown(check_config(config))
@@ -197,10 +198,8 @@ class _Download:
     def run(self, on_headers: OnHeaders | None) -> Path:
         small = [name for name in self.sizes if any(fnmatch(name, pattern) for pattern in SMALL)]
         self._fetch(small)
-        weights = name_weights(self.folder, [name for name in self.sizes if name.endswith(".safetensors")])
-        lacking = [name for name in weights if name not in self.sizes]
-        if lacking:
-            raise ModelRefused(f"The model lacks {len(lacking)} of its {len(weights)} weight files.")
+        weights = name_weights(self.folder, self.sizes)
+        refuse_lacking(weights, self.sizes)
         missing = [name for name in weights if not self.hub.is_cached(self.repo, name, self.commit)]
         if missing:
             # Before gigabytes are fetched only to be refused.
@@ -258,14 +257,19 @@ def refuse_unknown(raw: Mapping[str, Any]) -> None:
             refuse_own_code("config.json")
 
 
-def refuse_without_safetensors(names: Collection[str]) -> None:
+def refuse_without_safetensors(names: Collection[str], repo: str) -> None:
     """Raise ModelRefused, before anything large is downloaded, where a repository has nothing safe to load."""
+    has_weights = any(name.endswith(".safetensors") for name in names)
+    packed = sorted(name for name in names if name.lower().endswith(".gguf"))
+    if packed and not has_weights:
+        raise ModelRefused(
+            f"The model is on the hub as GGUF alone ({len(packed)} files). Fetch one and open that: "
+            f"hf download {repo} {packed[0]} --local-dir model"
+        )
     if "config.json" not in names:
         raise ModelRefused("The model has no config.json.")
-    if not any(name.endswith(".safetensors") for name in names):
-        raise ModelRefused(
-            "The model has no safetensors weights; other formats can carry code and are not loaded."
-        )
+    if not has_weights:
+        raise ModelRefused(describe_lack(names, repo=repo))
 
 
 def translate(repo: str, exc: Exception) -> GlassformerError:

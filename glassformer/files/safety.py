@@ -6,14 +6,19 @@ Reads only JSON and file names, never weights. Each refusal is one clear sentenc
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from glassformer.errors import ModelRefused
+from glassformer.files import hub_cache
+from glassformer.files.pointer import refuse_pointers
 
 # A config is a few kilobytes; a tokenizer_config with thousands of added tokens is a few megabytes.
 LARGEST_JSON_BYTES = 32 * 2**20
+# The one folder inside a model's that transformers reads, too.
+TEMPLATES = "additional_chat_templates"
+READ = frozenset({".json", ".safetensors", ".model", ".tiktoken", ".txt", ".jinja"})
 CODE_KEYS = frozenset({"auto_map", "custom_pipelines", "kernel_config", "use_kernels"})
 ATTENTION_KEYS = frozenset(
     {"attn_implementation", "_attn_implementation", "_attn_implementation_internal", "experts_implementation"}
@@ -74,11 +79,15 @@ def refuse_code(value: object, name: str) -> None:
             refuse_code(item, name)
 
 
-def check_folder(folder: Path, root: Path | None = None) -> list[Path]:
-    """The weight files of the model in `folder`, if everything about it is safe to load. Raises ModelRefused.
+def check_folder(folder: Path, root: Path | None = None) -> None:
+    """Raise ModelRefused unless everything about the model in `folder` is safe to load.
 
-    With `root`, files that a symbolic link places outside of it are refused.
+    With `root`, files that a symbolic link places outside of it are refused, but for those of a snapshot in a hub
+    cache: they lie among the blobs of its own repository.
     """
+    if root is not None:
+        refuse_links_out(folder, root)
+    refuse_pointers(path for path in list_files(folder) if path.suffix in READ)
     check_config(folder / "config.json")
     for name in ("tokenizer_config.json", "generation_config.json"):
         if (folder / name).exists():
@@ -88,41 +97,33 @@ def check_folder(folder: Path, root: Path | None = None) -> list[Path]:
             refuse_code(
                 {key: item for key, item in found.items() if key != "auto_map" or not is_needless}, name
             )
-    if (folder / "adapter_config.json").exists():
-        raise ModelRefused("This is an adapter for another model, not a whole model; merge the two first.")
-    weights = find_weights(folder)
-    if root is not None:
-        for path in [*folder.glob("*.json"), *folder.glob("*.jinja"), *weights]:
-            if not path.resolve().is_relative_to(root.resolve()):
-                raise ModelRefused("The model's folder links to files outside its model directory.")
-    return weights
 
 
-def find_weights(folder: Path) -> list[Path]:
-    """The safetensors files of the model in `folder`. Raises ModelRefused where it has none or lacks a part."""
-    names = name_weights(folder, {path.name for path in folder.glob("*.safetensors") if path.is_file()})
-    missing = [name for name in names if not (folder / name).is_file()]
-    if missing:
-        raise ModelRefused(f"The model lacks {len(missing)} of its {len(names)} weight files.")
-    return [folder / name for name in names]
+def refuse_links_out(folder: Path, root: Path) -> None:
+    """Raise ModelRefused where a file that may be read lies, by way of a link, outside `root`."""
+    places = [place.resolve() for place in (root, hub_cache.find_blobs(folder.resolve())) if place]
+    # Of folders inside it, only one is read.
+    paths = [path for path in list_files(folder) if path.name == TEMPLATES or not path.is_dir()]
+    if (folder / TEMPLATES).is_dir():
+        paths += list_files(folder / TEMPLATES)
+    for path in paths:
+        if not lies_in(path, places):
+            raise ModelRefused(
+                f"The model's folder links to a file outside its model directory: {path.name!r}."
+            )
 
 
-def name_weights(folder: Path, offered: Collection[str]) -> list[str]:
-    """Which files hold the weights: the one, or those that the index in `folder` names. Others may lie beside them.
+def list_files(folder: Path) -> list[Path]:
+    """What lies in a folder. Raises ModelRefused."""
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        raise ModelRefused("The model's folder cannot be read.") from None
 
-    `offered` are the safetensors files there are. Raises ModelRefused where the model has none.
-    """
-    index = folder / "model.safetensors.index.json"
-    if "model.safetensors" in offered:
-        return ["model.safetensors"]
-    if not index.is_file():
-        raise ModelRefused(
-            "The model has no safetensors weights; other formats can carry code and are not loaded."
-        )
-    weight_map = read_json_object(index, index.name).get("weight_map")
-    if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
-        raise ModelRefused("The model's index of weights has no weight_map.")
-    names = sorted(set(weight_map.values()))
-    if any(Path(name).name != name or not name.endswith(".safetensors") or "\\" in name for name in names):
-        raise ModelRefused("The model's index of weights names files outside its folder.")
-    return names
+
+def lies_in(path: Path, places: Iterable[Path]) -> bool:
+    try:
+        found = path.resolve()
+    except (OSError, RuntimeError):  # links in a circle
+        return False
+    return any(found.is_relative_to(place) for place in places)

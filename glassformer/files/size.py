@@ -98,3 +98,13 @@ def format_bytes(count: float) -> str:
         if count >= size:
             return f"{count / size:.1f} {unit}"
     return f"{count / 1e3:.0f} kB"
+
+
+def describe_download(done: int, total: int) -> dict[str, float | int | str | None]:
+    """How far a download is, as a `LoadProgress` says it; `total` is 0 while that is not known."""
+    return {
+        "fraction": min(1.0, done / total) if total else None,
+        "detail": f"{format_bytes(done)} of {format_bytes(total)}",
+        "done_bytes": done,
+        "total_bytes": total,
+    }

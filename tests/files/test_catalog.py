@@ -50,9 +50,32 @@ def test_the_list_stays_inside_and_near(root: Path) -> None:
     assert listed == {"mine", "team/deep"}
 
 
+@pytest.mark.parametrize(
+    "name", ["my model (v2) #1", "ünï", "a%20b", "x@main", "CON", "n" * 200, "dot.", "a:b", "http:x"]
+)
+def test_what_is_offered_can_be_asked_for(root: Path, name: str) -> None:
+    (root / "mine").rename(root / name)
+    offered = [source.model_id for source in Catalog([root]).list()]
+    assert (name in offered) == (":" not in name)
+    if name in offered:
+        assert Catalog([root]).find(name).folder == root / name
+
+
+def test_checkpoints_of_a_run_are_models(root: Path) -> None:
+    for step in (500, 1000):
+        (root / "run" / f"checkpoint-{step}").mkdir(parents=True)
+        (root / "run" / f"checkpoint-{step}" / "config.json").write_text('{"model_type": "gpt2"}')
+    (root / "run" / "trainer_state.json").write_text("{}")
+    offered = {source.model_id for source in Catalog([root]).list()}
+    assert {"run/checkpoint-500", "run/checkpoint-1000"} <= offered
+    assert Catalog([root]).find("run/checkpoint-500").folder == root / "run" / "checkpoint-500"
+    with pytest.raises(UnknownModel, match="these in it are: checkpoint-1000, checkpoint-500"):
+        Catalog([root]).find("run")
+
+
 def test_links_that_lead_out_are_no_models(root: Path) -> None:
-    source = Catalog([root]).find("link-out")
-    assert source.kind == "hub"  # not the folder, at least
+    with pytest.raises(UnknownModel, match="leads out of its model directory"):
+        Catalog([root]).find("link-out")
     with pytest.raises(UnknownModel):
         Catalog([root]).find(str(root.parent / "outside"))
 
@@ -94,7 +117,22 @@ def test_malformed_ids(model_id: str) -> None:
 
 @pytest.mark.parametrize(
     "model_id",
-    ["/etc", "~root", ".", "a/b/c", "a b", "-x", "a//b", "a/", "ünïcode", "a@", "a@-x", "a@x..y", "a@b c"],
+    [
+        "/etc",
+        "x" * 300,
+        "~root",
+        ".",
+        "a/b/c",
+        "a b",
+        "-x",
+        "a//b",
+        "a/",
+        "ünïcode",
+        "a@",
+        "a@-x",
+        "a@x..y",
+        "a@b c",
+    ],
 )
 def test_ids_that_can_be_nothing(model_id: str) -> None:
     with pytest.raises(UnknownModel):
@@ -104,9 +142,11 @@ def test_ids_that_can_be_nothing(model_id: str) -> None:
 @pytest.mark.parametrize(
     ("files", "sentence"),
     [
-        (["model.Q4_1.gguf"], "holds a GGUF file"),
-        (["adapter_config.json", "adapter_model.safetensors"], "holds an adapter for another model"),
+        (["one.gguf", "two.gguf"], "holds 2 GGUF models; name one: one.gguf, two.gguf"),
+        (["mmproj-model.gguf"], "holds only a part of a GGUF model, or what goes with one"),
+        (["adapter_config.json", "adapter_model.safetensors"], "is an adapter that does not name its base"),
         (["events.out"], "has no config.json"),
+        (["log.txt", "checkpoint-500/config.json"], "is not a model itself; these in it are: checkpoint-500"),
     ],
 )
 def test_a_folder_that_is_no_model_is_told_as_what_it_is(
@@ -115,6 +155,7 @@ def test_a_folder_that_is_no_model_is_told_as_what_it_is(
     """And never asked of the hub under its name."""
     (root / "run1").mkdir()
     for name in files:
+        (root / "run1" / name).parent.mkdir(exist_ok=True)
         (root / "run1" / name).write_text("{}")
     for model_id in ("run1", str(root / "run1")):
         with pytest.raises(UnknownModel, match=sentence) as caught:

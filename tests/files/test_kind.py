@@ -7,13 +7,22 @@ from typing import Any
 import pytest
 import torch
 from tiny import make_model
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+)
 from typer.testing import CliRunner
 
 from glassformer.cli import app
 from glassformer.errors import ModelRefused
 from glassformer.files.catalog import ModelSource
-from glassformer.loading.load import load_model, load_tokenizer
+from glassformer.loading.load import load_model
+from glassformer.loading.tokenizer import load_tokenizer
 from glassformer.structure.naming import say_plainly
 
 EVIL = "from pathlib import Path\nPath(__file__).with_name('ran').write_text('it ran')\n"
@@ -31,14 +40,11 @@ def change(path: Path, **changes: Any) -> None:
 @pytest.mark.parametrize(
     ("kind", "name", "sentence"),
     [
-        ("mistral3", "Mistral3ForConditionalGeneration", "also reads pictures"),
-        ("llava", "LlavaForConditionalGeneration", "also reads pictures"),
-        ("qwen2_5_vl", "Qwen2_5_VLForConditionalGeneration", "also reads pictures"),
-        ("qwen3_vl", "Qwen3VLForConditionalGeneration", "also reads pictures"),
         ("t5", "T5ForConditionalGeneration", "encoder-decoder"),
         ("bart", "BartForConditionalGeneration", "encoder-decoder"),
         ("whisper", "WhisperForConditionalGeneration", "encoder-decoder"),
         ("distilbert", "DistilBertForMaskedLM", "fills in masked words"),
+        ("pix2struct", "Pix2StructForConditionalGeneration", "encoder-decoder"),
         ("vit", "ViTForImageClassification", "does not predict the next token"),
     ],
 )
@@ -53,14 +59,36 @@ def test_a_refusal_says_what_the_model_is(tmp_path: Path, kind: str, name: str, 
 
 
 def test_weights_of_another_class_are_named(tmp_path: Path) -> None:
-    from transformers import AutoModelForSequenceClassification
-
     folder = make_model(tmp_path / "tiny", "llama")
-    model = AutoModelForSequenceClassification.from_config(AutoConfig.from_pretrained(folder))
-    model.save_pretrained(folder)
-    with pytest.raises(
-        ModelRefused, match="those of LlamaForSequenceClassification, and LlamaForCausalLM is"
-    ):
+    AutoModel.from_config(AutoConfig.from_pretrained(folder)).save_pretrained(folder)
+    with pytest.raises(ModelRefused, match="those of LlamaModel, and LlamaForCausalLM is"):
+        load(folder)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize(
+    "kind",
+    [AutoModelForSequenceClassification, AutoModelForTokenClassification, AutoModelForQuestionAnswering],
+)
+def test_a_classifier_is_told_as_one(tmp_path: Path, kind: Any, tied: bool) -> None:
+    """Also where its head would never be missed, for the embedding is in the head's place."""
+    folder = make_model(tmp_path / "tiny", "llama", tie_word_embeddings=tied)
+    kind.from_config(AutoConfig.from_pretrained(folder)).save_pretrained(folder)
+    with pytest.raises(ModelRefused, match=r"This is a classifier \(LlamaFor\w+\): its head labels texts"):
+        load(folder)
+
+
+@pytest.mark.parametrize("kind", [AutoModel, AutoModelForMaskedLM, AutoModelForCausalLM])
+def test_an_encoder_is_told_as_one_and_a_decoder_of_its_family_serves(tmp_path: Path, kind: Any) -> None:
+    shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+    is_decoder = kind is AutoModelForCausalLM
+    folder = make_model(tmp_path / "tiny", "bert", is_decoder=True, **shape)
+    config = AutoConfig.from_pretrained(folder, is_decoder=is_decoder)
+    kind.from_config(config).save_pretrained(folder)
+    if is_decoder:
+        assert load(folder).parameters > 0
+        return
+    with pytest.raises(ModelRefused, match=r"This is an encoder .*: it fills in masked words"):
         load(folder)
 
 
@@ -113,7 +141,7 @@ def test_a_tokenizer_that_cannot_be_read_says_why(tmp_path: Path) -> None:
 def test_what_the_library_says_is_told_whole(tmp_path: Path) -> None:
     """Rules that a config breaks stand in the second line of transformers' message."""
     folder = make_model(tmp_path / "tiny", "llama")
-    change(folder / "config.json", hidden_size=36, num_attention_heads=5)
+    change(folder / "config.json", hidden_size=36, num_attention_heads=5, head_dim=None)
     with pytest.raises(Exception, match="multiple of the number of attention heads") as caught:
         load(folder)
     assert str(tmp_path) not in str(caught.value)
