@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeGuard
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +42,8 @@ WORTH = 0.95
 
 # Models that have shortcuts now. Asked for in each step, which is no time to look through all modules.
 _quickened: WeakSet[nn.Module] = WeakSet()
+# Models whose linear layers are those of another, and that one.
+_lent: WeakKeyDictionary[nn.Module, nn.Module] = WeakKeyDictionary()
 
 
 def install_products(
@@ -84,7 +86,12 @@ def put_in(model: nn.Module, shortcuts: Sequence[tuple[nn.Linear | Conv1D, Short
 
 def is_quickened(model: nn.Module) -> bool:
     """Whether a model's packed steps multiply otherwise than its own code, which can change last digits."""
-    return model in _quickened
+    return _lent.get(model, model) in _quickened
+
+
+def share_products(model: nn.Module, owner: nn.Module) -> None:
+    """Note that `model` computes with the linear layers of `owner`, and so with the shortcuts that these have."""
+    _lent[model] = owner
 
 
 def group_linears(model: nn.Module) -> dict[str, list[nn.Linear | Conv1D]]:
@@ -121,7 +128,7 @@ def list_shortened(module: nn.Module) -> dict[str, nn.Linear | Conv1D]:
 @contextmanager
 def own_products(module: nn.Module) -> Iterator[None]:
     """Let the linear layers of `module` be computed by their own code inside."""
-    linears = list_shortened(module).values()
+    linears = list_shortened(_lent.get(module, module)).values()
     forwards = [vars(linear).pop("forward") for linear in linears]
     try:
         yield

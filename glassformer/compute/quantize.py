@@ -2,7 +2,8 @@
 
 The work is done by libraries of the optional extra `quantized`: torchao for int8 (each output feature has its scale,
 weights only), bitsandbytes for int4 (NF4 in blocks of 64). Embeddings, norms and the unembedding stay whole.
-Checkpoints of compressed-tensors and in blocks of 8-bit floats are small on the disk alone: they are made whole.
+Checkpoints of compressed-tensors and in blocks of 8-bit floats are small on the disk alone: they are made whole, and so
+are those in `PACKED`, by code of our own (`loading/packed.py`).
 What it costs in accuracy is written in docs/decisions.
 """
 
@@ -18,6 +19,8 @@ from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 from glassformer.errors import ModelRefused
 
 LIBRARIES = {"int8": "torchao", "int4": "bitsandbytes"}
+# Methods whose few lines of unpacking are here; libraries that compute with them as they are need a GPU, and compilers.
+PACKED = ("gptq", "awq", "mxfp4", "mlx")
 # Methods whose checkpoints load with a library of the extra. The others need kernels that are fetched from the
 # hub while loading, which is running somebody's code, or libraries that no longer work with this transformers.
 METHODS = {
@@ -25,30 +28,47 @@ METHODS = {
     "bitsandbytes": "bitsandbytes",
     "compressed-tensors": "compressed_tensors",
     "fp8": "",
+    **dict.fromkeys(PACKED, ""),
 }
 # Made whole while they are read: compressed-tensors would do it at the first forward, whatever was asked, and the
 # 8-bit floats in blocks of "fp8" need kernels that are fetched.
 UNPACKED = frozenset({"compressed-tensors", "fp8"})
 
 
+def find_settings(config: Any) -> dict[str, Any] | None:
+    """What a checkpoint's config (a dict or transformers' own) says of its quantising; None where it is whole."""
+    for holder in (config, read_key(config, "text_config")):
+        # MLX calls it otherwise, and often both ways.
+        for name in ("quantization_config", "quantization"):
+            found = read_key(holder, name)
+            if found:
+                return dict(found) if isinstance(found, dict) else dict(vars(found))
+    return None
+
+
+def read_key(holder: Any, name: str) -> Any:
+    return holder.get(name) if isinstance(holder, dict) else getattr(holder, name, None)
+
+
 def find_method(config: Any) -> str | None:
     """How a checkpoint is quantised, as its config (a dict or transformers' own) says; None where it is whole."""
-    for holder in (config, config.get("text_config") if isinstance(config, dict) else None):
-        found = (
-            holder.get("quantization_config")
-            if isinstance(holder, dict)
-            else getattr(holder, "quantization_config", None)
-        )
-        if found:
-            method = (
-                found.get("quant_method") if isinstance(found, dict) else getattr(found, "quant_method", "")
-            )
-            if method is None and isinstance(found, dict):
-                # bitsandbytes' first checkpoints did not say so.
-                bits = found.get("load_in_8bit") or found.get("load_in_4bit")
-                method = "bitsandbytes" if bits else None
-            return str(getattr(method, "value", method) or "an unnamed method")
-    return None
+    settings = find_settings(config)
+    if settings is None:
+        return None
+    method = settings.get("quant_method")
+    if method is None and (settings.get("load_in_8bit") or settings.get("load_in_4bit")):
+        method = "bitsandbytes"  # whose first checkpoints did not say so
+    if method is None and {"bits", "group_size"} <= settings.keys():
+        method = "mlx"  # which never says so
+    return str(getattr(method, "value", method) or "an unnamed method")
+
+
+def forget_settings(config: Any) -> None:
+    """Take out of a config that its checkpoint is quantised, as it is not once it has been read."""
+    for holder in (config, getattr(config, "text_config", None)):
+        for name in ("quantization_config", "quantization"):
+            if holder is not None:
+                vars(holder).pop(name, None)
 
 
 def check_quantised(config: Any, quantize: str) -> str | None:
@@ -61,7 +81,7 @@ def check_quantised(config: Any, quantize: str) -> str | None:
     if method not in METHODS:
         raise ModelRefused(
             f"The model is quantised with {method[:40]!r}, which cannot be loaded here; "
-            f"{', '.join(sorted(METHODS))} can."
+            f"{', '.join(sorted(METHODS))} can, and so can its weights in 16 bits or a GGUF of it."
         )
     if METHODS[method]:
         require_library(METHODS[method], f"This model ({method})")

@@ -18,11 +18,11 @@ from glassformer.compute.packing import compute_packed
 from glassformer.compute.quantize import check_quantised, find_method, read_whole
 from glassformer.errors import ModelRefused
 from glassformer.files.catalog import Catalog, ModelSource
-from glassformer.files.size import read_headers
+from glassformer.loading.form.recognise import open_form
 from glassformer.loading.load import load_model
 from glassformer.loading.loaded import LoadedModel
 from glassformer.loading.options import LoadOptions
-from glassformer.loading.plan import plan_load
+from glassformer.loading.room import plan_form
 from glassformer.registry.prepare import look_into, quicken_steps
 from glassformer.run.weights import weight_zarr_get
 
@@ -52,11 +52,7 @@ def test_quantised_while_loading(tales: Path, quantize: str) -> None:
     assert small.quantize == quantize
     assert small.parameters == whole.parameters
     assert small.bytes < whole.bytes / 2
-    plan = plan_load(
-        tales / "config.json",
-        read_headers([tales / "model.safetensors"]),
-        LoadOptions(device="cpu", quantize=quantize),
-    )
+    plan = plan_form(LoadOptions(device="cpu", quantize=quantize), open_form(tales))
     assert plan.needed_bytes == pytest.approx(small.bytes, rel=0.02)
     ids = torch.tensor([whole.encode(PROMPT)])
     with torch.inference_mode():
@@ -139,9 +135,7 @@ def test_a_checkpoint_that_comes_quantised(tales: Path, tmp_path: Path, quantize
     ids = torch.tensor([small.encode(PROMPT)])
     with torch.inference_mode():
         torch.testing.assert_close(loaded.model(ids).logits, small.model(ids).logits)
-    plan = plan_load(
-        folder / "config.json", read_headers([folder / "model.safetensors"]), LoadOptions(device="cpu")
-    )
+    plan = plan_form(LoadOptions(device="cpu"), open_form(folder))
     assert plan.needed_bytes == pytest.approx(loaded.bytes, rel=0.02)
     with pytest.raises(ModelRefused, match="quantised already"):
         load(folder, quantize=quantize)
@@ -154,9 +148,7 @@ def test_a_checkpoint_that_is_packed_on_the_disk(tales: Path, tmp_path: Path) ->
     loaded, whole = load(folder), load(tales)
     assert loaded.quantize == "compressed-tensors"
     assert (folder / "model.safetensors").stat().st_size < whole.bytes / 2
-    plan = plan_load(
-        folder / "config.json", read_headers([folder / "model.safetensors"]), LoadOptions(device="cpu")
-    )
+    plan = plan_form(LoadOptions(device="cpu"), open_form(folder))
     assert loaded.bytes == pytest.approx(whole.bytes, rel=0.02)
     assert plan.needed_bytes == whole.bytes
     ids = torch.tensor([whole.encode(PROMPT)])
@@ -186,9 +178,7 @@ def test_a_checkpoint_in_blocks_of_8_bit_floats(tales: Path, tmp_path: Path) -> 
     (folder / "config.json").write_text(json.dumps({**config, "quantization_config": recipe}))
     loaded, whole = load(folder), load(tales)
     assert loaded.quantize == "fp8"
-    plan = plan_load(
-        folder / "config.json", read_headers([folder / "model.safetensors"]), LoadOptions(device="cpu")
-    )
+    plan = plan_form(LoadOptions(device="cpu"), open_form(folder))
     assert plan.needed_bytes == loaded.bytes == whole.bytes
     ids = torch.tensor([whole.encode(PROMPT)])
     with torch.inference_mode():
@@ -230,11 +220,11 @@ def pack_checkpoint(source: Path, folder: Path) -> Path:
 
 def test_methods_that_cannot_be_loaded_are_named() -> None:
     for config in (
-        {"quantization_config": {"quant_method": "gptq"}},
-        {"text_config": {"quantization_config": {"quant_method": "gptq"}}},
+        {"quantization_config": {"quant_method": "hqq"}},
+        {"text_config": {"quantization_config": {"quant_method": "hqq"}}},
     ):
-        assert find_method(config) == "gptq"
-        with pytest.raises(ModelRefused, match="'gptq', which cannot be loaded here"):
+        assert find_method(config) == "hqq"
+        with pytest.raises(ModelRefused, match="'hqq', which cannot be loaded here"):
             check_quantised(config, "none")
     assert find_method({"quantization_config": {"load_in_8bit": True}}) == "bitsandbytes"
     assert find_method({}) is None
