@@ -1,4 +1,4 @@
-"""From a folder that was found safe to a model in memory, ready to be run and looked into.
+"""From a model on a disk, in any form (`form/`), to one in memory, ready to be run and looked into.
 
 Knows nothing about who asks or when to unload (`registry.py`). Costs the model's weights in memory and, on a
 CPU, a conversion to float32 unless told otherwise; float32 weights stay mapped from their file.
@@ -7,18 +7,12 @@ CPU, a conversion to float32 unless told otherwise; float32 weights stay mapped 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import transformers
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    PreTrainedTokenizerFast,
-)
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from glassformer import fault
 from glassformer.compute import quantize as quantizing
@@ -28,78 +22,73 @@ from glassformer.compute.shortage import is_shortage
 from glassformer.errors import GlassformerError, ModelFailed, ModelRefused
 from glassformer.files.catalog import ModelSource
 from glassformer.files.kind import name_class, refuse_unless_causal
-from glassformer.files.safety import check_folder, names_code
-from glassformer.files.size import read_headers
 from glassformer.loading.causal import sees_later_tokens
-from glassformer.loading.config import find_context, read_config
+from glassformer.loading.config import find_context
+from glassformer.loading.form.form import Form
+from glassformer.loading.form.recognise import open_form
 from glassformer.loading.loaded import LoadedModel
 from glassformer.loading.options import LoadOptions
 from glassformer.loading.plan import Plan, plan_load
 from glassformer.loading.reading import BUILDING, listen_to_reading
+from glassformer.loading.stored_name import place_stored
+from glassformer.loading.tower import is_tower, settle, tell_tower
 
 log = logging.getLogger(__name__)
 
 
 def load_model(
     source: ModelSource,
-    folder: Path,
+    place: Path,
     *,
     device: str = "auto",
     dtype: str = "auto",
     quantize: str = "none",
-    plan: Plan | None = None,
-    on_fraction: Callable[[float], None] | None = None,
 ) -> LoadedModel:
-    """Load the model in `folder`; safetensors only, never code of its own.
+    """Load the model in `place` wherever it goes by these options; never code of its own. Raises as `load_form`."""
+    form = open_form(place, source.root)
+    options = LoadOptions(device=device, dtype=dtype, quantize=quantize)
+    return load_form(source, form, plan_load(form.read_config(), form.list_tensors(), options))
 
-    Where a `plan` is given, `device`, `dtype` and `quantize` are its. `on_fraction` hears the share of weights that
-    are in place. Raises ModelRefused for what will not be loaded and ModelFailed for what cannot.
+
+def load_form(
+    source: ModelSource, form: Form, plan: Plan, *, on_fraction: Callable[[float], None] | None = None
+) -> LoadedModel:
+    """Load a model the way its plan says. `on_fraction` hears the share of weights that are in place.
+
+    Raises ModelRefused for what will not be loaded and ModelFailed for what cannot.
     """
-    weights = check_folder(folder, source.root)
-    if plan is None:
-        options = LoadOptions(device=device, dtype=dtype, quantize=quantize)
-        plan = plan_load(folder / "config.json", read_headers(weights), options)
     transformers.utils.logging.disable_progress_bar()  # the registry tells how far it is
     try:
-        config = read_config(folder / "config.json")
+        config = form.read_config()
         refuse_unless_causal(config)
         method = quantizing.check_quantised(config, plan.quantize)
         quantizing.unpack_when_read(config, method)
-        tokenizer = load_tokenizer(folder)
+        tokenizer = form.read_tokenizer()
         with BUILDING, listen_to_reading(on_fraction):
-            found: Any = AutoModelForCausalLM.from_pretrained(
-                folder,
-                config=config,
-                dtype=plan.dtype,
-                use_safetensors=True,
-                trust_remote_code=False,
-                local_files_only=True,
-                output_loading_info=True,
-                quantization_config=quantizing.make_quantization(plan.quantize, plan.dtype),
-                device_map=plan.device_map,
-                max_memory=plan.max_memory,
-            )
-        model, info = found
+            model, info = form.read_weights(config, plan)
         refuse_incomplete(info, model)
         quantizing.refuse_unchanged(model, plan.quantize)
         refuse_spilled(model, plan)
+        notes = [form.describe(model)]
         model = model.eval().requires_grad_(False)
         hold_to_weights(model, model.dtype)
+        if is_tower(model):
+            notes.insert(0, tell_tower(model))
+            model = settle(model)
     except GlassformerError:
         raise
     except Exception as exc:
         if is_shortage(exc):
             raise ModelFailed("The model does not fit into the memory of this machine.") from exc
         log.warning("loading %s failed", source.model_id, exc_info=exc)
-        raise ModelFailed(f"The model could not be loaded: {fault.describe(exc, folder=folder)}") from exc
-    log.debug("read %d weight files of %s", len(weights), source.model_id)
+        reason = fault.describe(exc, folder=form.place)
+        raise ModelFailed(f"The model could not be loaded: {reason}") from exc
     loaded = wrap_model(source, model, tokenizer, quantize=method or plan.quantize)
-    refuse_leaking(loaded)
-    if names_code(folder):
-        loaded.note = (
-            f"The model names code of its own, which was left aside: {type(model).__name__} reads it."
-        )
-        log.info("%s names code of its own, which was left aside", source.model_id)
+    refuse_leaking(loaded, config)
+    loaded.stored = place_stored(form.stored, [name for name, _ in loaded.model.named_parameters()])
+    loaded.note = " ".join(filter(None, notes))
+    if loaded.note:
+        log.info("%s: %s", source.model_id, loaded.note)
     return loaded
 
 
@@ -139,33 +128,12 @@ def wrap_model(
     )
 
 
-def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer in `folder`. Raises ModelRefused where there is none."""
-    kinds: list[Any] = [AutoTokenizer]
-    if (folder / "tokenizer.json").is_file():
-        kinds.append(PreTrainedTokenizerFast)  # for a class of tokenizer that only the model's own code knows
-    faults: list[Exception] = []
-    for kind in kinds:
-        try:
-            tokenizer = kind.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-        except Exception as exc:
-            log.info("tokenizer refused", exc_info=exc)
-            faults.append(exc)
-            continue
-        if isinstance(tokenizer, PreTrainedTokenizerBase) and len(tokenizer) > 0:
-            return tokenizer
-    if not any(folder.glob("*token*")) and not (folder / "vocab.json").is_file():
-        raise ModelRefused("The model has no tokenizer.")
-    reason = f" ({fault.describe(faults[0], folder=folder, most=300)})" if faults else ""
-    raise ModelRefused(f"The model has no tokenizer that can be read{reason}.") from next(iter(faults), None)
-
-
-def refuse_leaking(loaded: LoadedModel) -> None:
-    """Raise ModelRefused for a model that sees later tokens, whatever its class is called."""
+def refuse_leaking(loaded: LoadedModel, config: Any) -> None:
+    """Raise ModelRefused for a model that sees later tokens, whatever its class is called; `config` is its folder's."""
     if not sees_later_tokens(loaded.model, vocab=loaded.vocab):
         return
-    kind = loaded.config.model_type
-    if getattr(loaded.config, "is_decoder", None) is False:
+    kind = config.model_type
+    if getattr(config, "is_decoder", None) is False:
         raise ModelRefused(
             f"This {kind!r} model is an encoder: it fills in masked words and sees later tokens, so it does not "
             "predict the next token."
@@ -181,13 +149,23 @@ def refuse_incomplete(info: Any, model: PreTrainedModel) -> None:
     missing = sorted(info.get("missing_keys") or [])
     mismatched = info.get("mismatched_keys") or []
     if missing or mismatched:
-        name = missing[0] if missing else next(iter(mismatched))[0]
         count = len(missing) + len(mismatched)
+        first, why = (missing[0], "") if missing else describe_shapes(min(mismatched))
+        unused = sorted(info.get("unexpected_keys") or [])
+        if missing and unused:
+            why = f" (the files have {unused[0][:80]!r} and others that the model has not)"
         saved, needed = name_class(model.config), type(model).__name__
         kinds = "" if saved == needed else f" They are those of {saved}, and {needed} is needed."
         raise ModelRefused(
-            f"The weights do not fit the config: {count} are missing or misshapen, first {name!r}.{kinds}"
+            f"The weights do not fit the config: {count} are missing or misshapen, first {first!r}{why}.{kinds}"
         )
+
+
+def describe_shapes(mismatched: tuple[str, Sequence[int], Sequence[int]]) -> tuple[str, str]:
+    """The name of a weight that transformers found misshapen, and its shapes in words."""
+    name, stored, needed = mismatched
+    there, here = (" x ".join(map(str, shape)) for shape in (stored, needed))
+    return name, f", which is {there} in the files and {here} by the config"
 
 
 def refuse_spilled(model: PreTrainedModel, plan: Plan) -> None:

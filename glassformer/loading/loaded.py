@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
@@ -17,8 +17,14 @@ from transformers import (
 
 from glassformer.compute.lock import ModelLock
 from glassformer.compute.packing import find_packing_fault
+from glassformer.conversation.answer_form import Reasoning, read_reasoning
+from glassformer.conversation.call_format import CallFormat, read_call_format
+from glassformer.conversation.conversation import Conversation
+from glassformer.conversation.marked import encode_marked, find_control_names, mark_names
+from glassformer.conversation.template import ChatTemplate
 from glassformer.errors import BadValue
 from glassformer.loading.token_text import UNFINISHED, Affixes, TokenTexts, find_affixes
+from glassformer.loading.usual_sampling import read_usual_sampling
 from glassformer.protocol.anatomy import Anatomy
 from glassformer.protocol.messages import ChatMessage, Token
 from glassformer.structure.naming import teach_names
@@ -75,10 +81,14 @@ class LoadedModel:
     bytes: int
     # `int8` or `int4` where it was quantised while it was read, the checkpoint's own method, or `none`.
     quantize: str = "none"
+    # How the file keeps weights that it keeps in fewer bits, by their names; they are whole here.
+    stored: Mapping[str, str] = field(default_factory=dict)
     # What whoever looks at it should know.
     note: str = ""
     # As far as it has been checked; None until somebody has asked for it (`read_anatomy`), or where that failed.
     anatomy: Anatomy | None = None
+    # The model whose weights it computes with, where it is an adapter over one.
+    base: LoadedModel | None = None
     # What fills it; None where all has been checked at once.
     checkup: Checks | None = None
     lock: ModelLock = field(default_factory=ModelLock)
@@ -87,6 +97,11 @@ class LoadedModel:
     _tokens: dict[int, Token] = field(default_factory=dict)
     # For encoding, which may set the tokenizer up anew. Decoding only reads, and must not wait behind a long text.
     _tokenizer_lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @cached_property
+    def usual_sampling(self) -> dict[str, float]:
+        """How its makers have it sampled, for who says nothing else."""
+        return read_usual_sampling(getattr(self.model, "generation_config", None))
 
     @cached_property
     def structure(self) -> Structure:
@@ -140,18 +155,29 @@ class LoadedModel:
             log.info("the tokenizer of %s ends every text; a prompt is run without its end", self.model_id)
         return found
 
-    def tokenize(self, text: str) -> list[int]:
-        """The ids of any text, the empty one too, with the special tokens the tokenizer adds."""
+    def tokenize(self, text: str, *, control_tokens: bool = True, adds_special: bool = True) -> list[int]:
+        """The ids of any text, the empty one too, with the special tokens the tokenizer adds if `adds_special`.
+
+        Without `control_tokens` what reads like one is text.
+        """
+        if not control_tokens:
+            names = find_control_names(
+                self.tokenizer, str(getattr(self.tokenizer, "chat_template", None) or "")
+            )
+            before, after = (self.affixes.before, self.affixes.after) if adds_special else ((), ())
+            with self._tokenizer_lock:
+                return [*before, *encode_marked(self.tokenizer, mark_names(text, names)), *after]
         with self._tokenizer_lock:
-            ids: list[int] = self.tokenizer(text, verbose=False)["input_ids"]
+            found = self.tokenizer(text, verbose=False, add_special_tokens=adds_special)
+            ids: list[int] = found["input_ids"]
         return ids
 
-    def encode(self, text: str) -> list[int]:
+    def encode(self, text: str, *, control_tokens: bool = True) -> list[int]:
         """The ids of a prompt that is to go on, which the model can read: with one beginning and without an end.
 
         Raises BadValue for no tokens at all.
         """
-        ids = self.tokenize(text)
+        ids = self.tokenize(text, control_tokens=control_tokens)
         left_off = set(self.list_left_off(ids))
         if left_off:
             log.debug(
@@ -166,20 +192,39 @@ class LoadedModel:
         """The places in a text's `ids` that are not run when it is to go on."""
         return self.affixes.list_left_off(ids)
 
+    @property
+    def chats(self) -> bool:
+        """Whether the tokenizer brings a chat template."""
+        return bool(getattr(self.tokenizer, "chat_template", None))
+
+    @cached_property
+    def chat_template(self) -> ChatTemplate:
+        """The model's own chat template. Raises BadValue where it has none."""
+        if not self.chats:
+            raise BadValue("This model has no chat template; send a prompt instead.", field="messages")
+        return ChatTemplate(self.tokenizer, self._tokenizer_lock)
+
+    @cached_property
+    def reasoning_marks(self) -> tuple[Reasoning | None, str]:
+        """What marks reasoning in this model's answers, and what opens the text beside it; found when first asked."""
+        return read_reasoning(self.chat_template)
+
+    @cached_property
+    def call_format(self) -> CallFormat:
+        """How this model writes calls of tools, read off its chat template when first asked for."""
+        ends = [self.tokenizer.convert_ids_to_tokens(token_id) for token_id in self.eos_ids]
+        return read_call_format(self.chat_template, [end for end in ends if isinstance(end, str)])
+
     def encode_chat(self, messages: list[ChatMessage]) -> list[int]:
         """The ids of a conversation in the model's own chat template, up to where the assistant answers."""
-        if not getattr(self.tokenizer, "chat_template", None):
-            raise BadValue("This model has no chat template; send a prompt instead.", field="messages")
-        turns = [message.model_dump() for message in messages]
-        try:
-            with self._tokenizer_lock:
-                text = self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-                ids = self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-        except Exception as exc:
-            log.info("chat template of %s refused a conversation: %s", self.model_id, type(exc).__name__)
-            raise BadValue(
-                "The model's chat template cannot express these messages.", field="messages"
-            ) from exc
+        return self.encode_conversation(Conversation([message.model_dump() for message in messages]))
+
+    def encode_conversation(self, conversation: Conversation) -> list[int]:
+        """As above, of a conversation with all that may stand in one. Raises BadValue."""
+        return self.check_rendered(self.chat_template.encode(conversation))
+
+    def check_rendered(self, ids: list[int]) -> list[int]:
+        """A conversation's `ids` unchanged, if the model can read them. Raises BadValue."""
         if not ids:
             raise BadValue("The messages have no tokens.", field="messages")
         return self.check_ids(ids, field="messages")
@@ -188,9 +233,22 @@ class LoadedModel:
         """`token_ids` unchanged, if each is in the vocabulary. Raises BadValue."""
         if not token_ids:
             raise BadValue("At least one token is needed.", field=field)
-        if min(token_ids) < 0 or max(token_ids) >= self.vocab:
-            raise BadValue(f"Token ids run from 0 to {self.vocab - 1} in this model.", field=field)
+        largest = max(token_ids)
+        if min(token_ids) < 0 or largest >= self.vocab:
+            raise BadValue(self.describe_unknown(largest), field=field)
         return token_ids
+
+    def describe_unknown(self, token_id: int) -> str:
+        """Why an id outside the vocabulary cannot be run: tokens may have been added to the tokenizer alone."""
+        known = (
+            self.tokenizer.convert_ids_to_tokens(token_id) if 0 <= token_id < len(self.tokenizer) else None
+        )
+        if isinstance(known, str) and token_id >= self.vocab:
+            return (
+                f"The tokenizer has the token {known[:60]!r} (id {token_id}), and the model has not: its token ids run "
+                f"from 0 to {self.vocab - 1}."
+            )
+        return f"Token ids run from 0 to {self.vocab - 1} in this model."
 
     def decode(self, token_ids: list[int], *, keep_special: bool = False) -> str:
         """The text of `token_ids` exactly as the tokenizer gives it, unfinished characters as U+FFFD."""

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import copy
+from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM
 
 from glassformer.compute import quantize as quantizing
-from glassformer.errors import BadValue
-from glassformer.files.kind import refuse_unless_causal
-from glassformer.files.size import StoredTensor, estimate_bytes
-from glassformer.loading.config import read_config
+from glassformer.errors import BadValue, ModelRefused
+from glassformer.files.kind import find_whole_class, refuse_unless_causal
+from glassformer.files.size import FLOATS, StoredTensor, estimate_bytes
 from glassformer.loading.memory import list_gpu_bytes, spread_over_gpus
 from glassformer.loading.options import LoadOptions
 from glassformer.loading.reading import BUILDING
+from glassformer.loading.tower import list_absent, make_skeleton, make_unread
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,21 +40,24 @@ class Plan:
         return self.device.type if self.max_memory else str(self.device)
 
 
-def plan_load(config_path: Path, tensors: Collection[StoredTensor], options: LoadOptions) -> Plan:
-    """How the model will be loaded and the memory it takes. Raises BadValue, ModelRefused or ModelFailed."""
-    config = read_config(config_path)
+def plan_load(config: Any, tensors: Collection[StoredTensor], options: LoadOptions) -> Plan:
+    """How a model with this config will be loaded and the memory it takes. Raises BadValue or ModelRefused."""
     refuse_unless_causal(config)
     method = quantizing.check_quantised(config, options.quantize)
     device = choose_device(options.device)
     dtype = choose_dtype(options.dtype, device)
     text = config.get_text_config()
     stored = getattr(config, "dtype", None) if isinstance(dtype, str) else dtype
+    is_tower = find_whole_class(config) is not None
     needed_bytes = estimate_bytes(
-        tensors,
+        select_tower(config, tensors) if is_tower else tensors,
         dtype=str(stored).removeprefix("torch.") if stored is not None else None,
         quantize=options.quantize,
         vocab=getattr(text, "vocab_size", None),
-        tied=bool(
+        tied=not (
+            is_tower and method in (None, *quantizing.PACKED)
+        )  # where what is tied is counted once already
+        and bool(
             getattr(config, "tie_word_embeddings", False) or getattr(text, "tie_word_embeddings", False)
         ),
     )
@@ -76,15 +77,35 @@ def plan_load(config_path: Path, tensors: Collection[StoredTensor], options: Loa
 
 def count_skeleton_bytes(config: Any, dtype: torch.dtype | str) -> int:
     """Bytes of a whole model with this config, from its shapes alone; tied weights count once."""
-    plain = copy.deepcopy(config)
-    if hasattr(plain, "quantization_config"):
-        del plain.quantization_config
     chosen = dtype if isinstance(dtype, torch.dtype) else getattr(config, "dtype", None) or torch.float32
-    auto: Any = AutoModelForCausalLM
-    with BUILDING, torch.device("meta"):
-        model = auto.from_config(plain, trust_remote_code=False)
+    with BUILDING:
+        model = make_unread(config)
     numbers = sum(int(parameter.numel()) for parameter in model.parameters())
     return numbers * int(chosen.itemsize)
+
+
+def select_tower(config: Any, tensors: Collection[StoredTensor]) -> list[StoredTensor]:
+    """What is read of `tensors` where the language model is one part of a whole.
+
+    By the shapes that the config gives it; a library's packed weights by their names, as the file has them.
+    """
+    if quantizing.find_method(config) not in (None, *quantizing.PACKED):
+        with BUILDING:
+            absent = list_absent(make_unread(config))
+        beside = [f"{name.rpartition('.')[2]}." for name in absent]
+        return [tensor for tensor in tensors if not any(name in f"{tensor.name}." for name in beside)]
+    with BUILDING:
+        tower = make_skeleton(config)
+    found = [StoredTensor(name, "F32", tuple(part.shape)) for name, part in tower.named_parameters()]
+    needed, held = (sum(tensor.numbers for tensor in some) for some in (found, tensors))
+    if held < needed:  # else transformers would fill memory with random numbers first
+        raise ModelRefused(
+            f"The weights do not fit the config: the language model in it has {needed:,} numbers, and the files "
+            f"hold {held:,}."
+        )
+    formats = Counter(tensor.dtype for tensor in tensors if tensor.dtype in FLOATS)
+    stored = formats.most_common(1)[0][0] if formats else "F32"
+    return [replace(tensor, dtype=stored) for tensor in found]
 
 
 def choose_device(name: str) -> torch.device:

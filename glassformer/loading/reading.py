@@ -14,13 +14,22 @@ import transformers
 BUILDING = threading.Lock()
 
 
+# What transformers calls putting weights in place, and we what goes before where they have to be computed.
+PLACING, UNPACKING = "Loading weights", "Unpacking weights"
+
+
 @contextmanager
 def listen_to_reading(on_fraction: Callable[[float], None] | None) -> Iterator[None]:
     """Tell `on_fraction` the share of weights that transformers has put in place. For the holder of `BUILDING`."""
 
+    seen: set[str] = set()
+
     def hook(factory: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if on_fraction is None or kwargs.get("desc") != "Loading weights":
+        work = str(kwargs.get("desc"))
+        # What was unpacked before only finds its place, at once.
+        if on_fraction is None or work not in (PLACING, UNPACKING) or UNPACKING in seen:
             return factory(*args, **kwargs)
+        seen.add(work)
         return count_through(args[0], on_fraction)
 
     before = transformers.utils.logging.set_tqdm_hook(hook)

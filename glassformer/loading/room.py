@@ -12,18 +12,27 @@ from glassformer.loading.memory import Room
 from glassformer.loading.options import LoadOptions
 
 if TYPE_CHECKING:
+    from glassformer.loading.form.form import Form
     from glassformer.loading.plan import Plan
 
 # Share of the memory for weights where no number is set; the rest is for caches, recordings and other programs.
 WEIGHT_SHARE = {"cpu": 0.6, "mps": 0.6, "cuda": 0.85}
 
 
-def make_plan(options: LoadOptions, config: Path, tensors: list[StoredTensor]) -> Plan:
-    """How a model with this config and these tensors will be loaded. Brings torch in. Raises as `plan_load`."""
-    import_torch()
+def plan_form(options: LoadOptions, form: Form) -> Plan:
+    """How a model that lies on a disk will be loaded. Raises as `plan_load`, ModelFailed as well."""
     from glassformer.loading.plan import plan_load
 
-    return plan_load(config, tensors, options)
+    return plan_load(form.read_config(), form.list_tensors(), options)
+
+
+def plan_download(options: LoadOptions, config_path: Path, tensors: list[StoredTensor]) -> Plan:
+    """How a model of the hub would be loaded, before its weights are fetched. Brings torch in. As `plan_form`."""
+    import_torch()
+    from glassformer.loading.config import read_config
+    from glassformer.loading.plan import plan_load
+
+    return plan_load(read_config(config_path), tensors, options)
 
 
 def describe_no_room(needed_bytes: int, left_bytes: int, room: Room, *, is_held: bool) -> NoRoom:

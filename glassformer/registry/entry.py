@@ -5,18 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from glassformer.errors import GlassformerError, ModelFailed, ModelRefused
 from glassformer.files.catalog import ModelSource
-from glassformer.files.safety import read_json_object
+from glassformer.files.stock import Stock, take_stock
 from glassformer.loading.options import LoadOptions
 from glassformer.protocol.messages import LoadProgress, ModelSummary
+from glassformer.registry import sample
 
 if TYPE_CHECKING:
     from glassformer.loading.loaded import LoadedModel
+    from glassformer.loading.survey import Survey
     from glassformer.registry.prepare import Aftercare
 
 Listener = Callable[[LoadProgress], None]
@@ -44,6 +47,8 @@ class Entry:
     # Why it could not be replaced by itself loaded in another way, the last time that was tried.
     refusal: str | None = None
     aftercare: Aftercare | None = None
+    # What is kept for it as long as it is there: an adapter's base.
+    lease: ExitStack = field(default_factory=ExitStack)
 
     def count(self, who: Literal["leases", "lookers"], change: int) -> None:
         """One more or less of those who need it, now."""
@@ -75,8 +80,18 @@ def choose_idle(entries: Iterable[Entry], kind: str, *, kept: Collection[str]) -
     return min(idle, key=lambda entry: (entry.lookers > 0, entry.used_at_secs), default=None)
 
 
-def summarise(source: ModelSource, entry: Entry | None, *, is_tried: bool, is_pinned: bool) -> ModelSummary:
+def forget(entries: dict[str, Entry], most: int) -> None:
+    """Keep no more than the latest `most` of those that failed."""
+    failed = [model_id for model_id, entry in entries.items() if entry.error is not None]
+    for model_id in failed[: max(0, len(failed) - most)]:
+        del entries[model_id]
+
+
+def summarise(
+    source: ModelSource, entry: Entry | None, *, survey: Survey | None, is_tried: bool, is_pinned: bool
+) -> ModelSummary:
     """What a client is told of a model; `is_tried` says that another way of loading it is being tried."""
+    stock = take_stock(source.folder) if source.folder is not None else Stock()
     loaded = entry.loaded if entry else None
     error = entry.error if entry else None
     status: Literal["available", "loading", "ready", "failed"] = "available"
@@ -89,8 +104,16 @@ def summarise(source: ModelSource, entry: Entry | None, *, is_tried: bool, is_pi
         title=source.title or source.model_id,
         description=source.description,
         source=source.kind,
+        base=source.base.model_id if source.base else None,
         status=status,
-        family=loaded.config.model_type if loaded else read_family(source),
+        family=loaded.config.model_type if loaded else find_family(source),
+        store=source.store,
+        form=stock.form,
+        stored_bytes=stock.stored_bytes,
+        needed_bytes=survey.needed_bytes if survey else None,
+        opens=survey.opens if survey else None,
+        fits=survey.fits if survey else None,
+        reason=survey.reason if survey else "",
         parameters=loaded.parameters if loaded else None,
         bytes=loaded.bytes if loaded else None,
         device=str(loaded.device) if loaded else None,
@@ -98,20 +121,18 @@ def summarise(source: ModelSource, entry: Entry | None, *, is_tried: bool, is_pi
         quantize=loaded.quantize if loaded else None,
         pinned=is_pinned,
         note=loaded.note if loaded else "",
-        prompts=list(source.prompts),
+        prompts=list(source.prompts or sample.PROMPTS),
+        chat=loaded.chats if loaded else None,
+        conversation=list(sample.CONVERSATION) if loaded and loaded.chats and not source.prompts else [],
         error=error.message if error else entry.refusal if entry else None,
     )
 
 
-def read_family(source: ModelSource) -> str | None:
-    """The model type a local config states, if it can be read."""
-    if source.folder is None:
-        return None
-    try:
-        family = read_json_object(Path(source.folder) / "config.json", "config.json").get("model_type")
-    except GlassformerError:
-        return None
-    return family if isinstance(family, str) else None
+def find_family(source: ModelSource) -> str | None:
+    """The family that a source's files on this machine name; of an adapter its base's."""
+    if source.base is not None:
+        return find_family(source.base)
+    return take_stock(source.folder).family if source.folder is not None else None
 
 
 def blame_options(options: LoadOptions, error: ModelFailed) -> GlassformerError:

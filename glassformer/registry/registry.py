@@ -15,22 +15,28 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from glassformer.errors import GlassformerError, InUse, ModelFailed, NoRoom
-from glassformer.files.catalog import Catalog, ModelSource, open_catalog
-from glassformer.files.safety import check_folder
-from glassformer.files.size import StoredTensor, format_bytes, read_headers
+from glassformer.files.catalog import Catalog, ModelSource
+from glassformer.files.size import describe_download
 from glassformer.importing import import_torch
 from glassformer.loading.memory import Room, measure_room
 from glassformer.loading.options import LoadOptions
-from glassformer.loading.room import WEIGHT_SHARE, describe_no_room, make_plan, refuse_too_large
+from glassformer.loading.room import (
+    WEIGHT_SHARE,
+    describe_no_room,
+    plan_download,
+    plan_form,
+    refuse_too_large,
+)
 from glassformer.protocol.messages import LoadProgress, ModelSummary
-from glassformer.registry.entry import Entry, Listener, blame_options, choose_idle, summarise
-from glassformer.settings import Settings
+from glassformer.registry.entry import Entry, Listener, blame_options, choose_idle, forget, summarise
+from glassformer.registry.over import choose_options, hold_base, list_over, load_over
+from glassformer.registry.surveys import Surveys
 
 if TYPE_CHECKING:
+    from glassformer.loading.form.form import Form
     from glassformer.loading.loaded import LoadedModel
     from glassformer.loading.plan import Plan
 
@@ -65,6 +71,7 @@ class Registry:
         self.catalog = catalog
         self.options = LoadOptions(device=device, dtype=dtype, quantize=quantize)
         self.budget_bytes = budget_bytes
+        self._surveys = Surveys(self.options, budget_bytes)
         self.copies_weights = copies_weights
         self.compiles_blocks = compiles_blocks
         self.checks_later = checks_later
@@ -109,7 +116,8 @@ class Registry:
             known = self._entries.get(source.model_id)
             trial = self._trials.get(source.model_id)
             if known is None or known.error is not None:
-                known = self._entries[source.model_id] = self._start(source, options or self.options)
+                chosen = options or choose_options(self._entries, source, self.options)
+                known = self._entries[source.model_id] = self._start(source, chosen)
             if options in (None, known.options):
                 known.used_at_secs = time.monotonic()
                 return known
@@ -127,9 +135,15 @@ class Registry:
 
     def _check_again(self, entry: Entry, options: LoadOptions) -> None:
         """Refuse what a model that is there cannot be loaded with, before anything is read for it."""
+        if entry.source.base is not None:
+            raise InUse(
+                "An adapter is loaded as its base is; load that in another way first.", field="model_id"
+            )
         if entry.loaded is not None and entry.folder is not None:
-            tensors = read_headers(check_folder(entry.folder, entry.source.root))
-            self._refuse_too_large(make_plan(options, entry.folder / "config.json", tensors))
+            import_torch()
+            from glassformer.loading.form.recognise import open_form
+
+            self._refuse_too_large(plan_form(options, open_form(entry.folder, entry.source.root)))
 
     def adopt(self, source: ModelSource, loaded: LoadedModel) -> None:
         """List a model that was loaded elsewhere in this process, by who holds it: it is never unloaded here."""
@@ -174,8 +188,10 @@ class Registry:
     def _run(self, entry: Entry) -> None:
         started = time.monotonic()
         try:
+            # Of an adapter: before a slot is taken, which the base needs itself.
+            base = hold_base(self, entry)
             with self._slots:
-                loaded = self._load(entry)
+                loaded = self._load(entry, base)
                 self._list(entry, loaded)
         except GlassformerError as exc:
             self._fail(entry, exc)
@@ -184,7 +200,7 @@ class Registry:
             self._fail(entry, ModelFailed(f"The model could not be loaded ({type(exc).__name__})."))
         else:
             log.info("%s is ready after %.1f s", loaded.model_id, time.monotonic() - started)
-            self._report(entry, "ready", fraction=1.0)
+            self.report(entry, "ready", fraction=1.0)
 
     def _list(self, entry: Entry, loaded: LoadedModel) -> None:
         """Let a model be used, in place of the one it replaces. Raises InUse where that goes on being used."""
@@ -218,49 +234,54 @@ class Registry:
             with self._lock:
                 entry.bytes = loaded.bytes
 
-        # Compiled blocks are put in before anybody uses the model.
-        entry.aftercare = Aftercare(loaded, None if self.compiles_blocks else quicken)
+        # Compiled blocks are put in before anybody uses the model; an adapter multiplies as its base does.
+        is_quick = self.compiles_blocks or loaded.base is not None
+        entry.aftercare = Aftercare(loaded, None if is_quick else quicken)
 
-    def _load(self, entry: Entry) -> LoadedModel:
-        source = entry.source
-        if source.kind == "hub":
-            self._report(entry, "downloading")
-        folder = self.catalog.fetch(
-            source,
-            on_progress=lambda done, total: self._report_download(entry, done, total),
-            on_headers=lambda config, tensors: self._refuse_too_large(
-                make_plan(entry.options, config, tensors)
-            ),
-        )
-        entry.folder = folder
-        weights = check_folder(folder, source.root)
-        self._report(entry, "reading")
-        import_torch()
+    def _load(self, entry: Entry, base: LoadedModel | None) -> LoadedModel:
+        loaded = self._read(entry) if base is None else load_over(self, entry, base)
         from glassformer.anatomy.checkup import Checkup
-        from glassformer.loading.load import load_model
         from glassformer.registry.prepare import look_into, quicken_steps, try_writing
 
-        plan = self._make_room(entry, folder / "config.json", read_headers(weights))
-        loaded = load_model(
-            source,
-            folder,
-            plan=plan,
-            on_fraction=lambda share: self._report(entry, "reading", fraction=share),
-        )
-        self._report(entry, "checking")
+        self.report(entry, "checking")
         if self.checks_later:
             loaded.checkup = Checkup(loaded)
         else:
-            look_into(loaded, lambda share: self._report(entry, "checking", fraction=share))
+            look_into(loaded, lambda share: self.report(entry, "checking", fraction=share))
         if entry.replaces is not None or not entry.options.is_plain:
             try:
                 try_writing(loaded)
             except ModelFailed as exc:
                 raise blame_options(entry.options, exc) from exc
-        if self.compiles_blocks or not self.checks_later:
-            spare_bytes = self._find_spare(plan.place)
+        if base is None and (self.compiles_blocks or not self.checks_later):
+            spare_bytes = self._find_spare(str(loaded.device))
             quicken_steps(loaded, spare_bytes=spare_bytes, compiles_blocks=self.compiles_blocks)
         return loaded
+
+    def _read(self, entry: Entry) -> LoadedModel:
+        """A whole model, from wherever it lies into memory that was set aside for it."""
+        source = entry.source
+        if source.kind == "hub":
+            self.report(entry, "downloading")
+        folder = entry.folder = self.catalog.fetch(
+            source,
+            on_progress=lambda done, total: self.report(
+                entry, "downloading", **describe_download(done, total)
+            ),
+            on_headers=lambda config, tensors: self._refuse_too_large(
+                plan_download(entry.options, config, tensors)
+            ),
+        )
+        self.report(entry, "reading")
+        import_torch()
+        from glassformer.loading.form.recognise import open_form
+        from glassformer.loading.load import load_form
+
+        form = open_form(folder, source.root)
+        plan = self._make_room(entry, form)
+        return load_form(
+            source, form, plan, on_fraction=lambda share: self.report(entry, "reading", fraction=share)
+        )
 
     def _find_spare(self, place: str) -> int:
         """Bytes that copies of a model's weights may take: half of what is left, if there may be any."""
@@ -272,13 +293,12 @@ class Registry:
         log.warning("loading %s failed: %s", entry.source.model_id, error.message)
         with self._lock:
             entry.bytes = 0
+            entry.lease.close()
             entry.future.set_exception(error)
             if entry.replaces is not None:
                 self._keep_former(entry, entry.replaces, error)
-            failed = [model_id for model_id, other in self._entries.items() if other.error is not None]
-            for model_id in failed[: max(0, len(failed) - MOST_FAILED)]:
-                del self._entries[model_id]
-        self._report(entry, "failed", detail=error.message)
+            forget(self._entries, MOST_FAILED)
+        self.report(entry, "failed", detail=error.message)
 
     def _keep_former(self, entry: Entry, former: Entry, error: GlassformerError) -> None:
         """After a model could not be replaced: the one before stays, or comes back. With the lock held."""
@@ -291,17 +311,7 @@ class Registry:
                 former = self._entries[model_id] = self._start(former.source, former.options)
         former.refusal = error.message
 
-    def _report_download(self, entry: Entry, done: int, total: int) -> None:
-        self._report(
-            entry,
-            "downloading",
-            fraction=min(1.0, done / total) if total else None,
-            detail=f"{format_bytes(done)} of {format_bytes(total)}",
-            done_bytes=done,
-            total_bytes=total,
-        )
-
-    def _report(self, entry: Entry, stage: Stage, **more: Any) -> None:
+    def report(self, entry: Entry, stage: Stage, **more: Any) -> None:
         if stage != entry.progress.stage:
             log.info("%s: %s", entry.source.model_id, stage)
         progress = LoadProgress(model_id=entry.source.model_id, stage=stage, **more)
@@ -321,11 +331,11 @@ class Registry:
         """Raise NoRoom for what would not fit even alone."""
         refuse_too_large(plan, self.find_budget(measure_room(plan.place)))
 
-    def _make_room(self, entry: Entry, config: Path, tensors: list[StoredTensor]) -> Plan:
+    def _make_room(self, entry: Entry, form: Form) -> Plan:
         """Set the memory aside, unloading idle models, longest unused first, until it fits. Raises NoRoom."""
         while True:
             # Anew each time: where a model goes depends on what is free.
-            plan = make_plan(entry.options, config, tensors)
+            plan = plan_form(entry.options, form)
             self._refuse_too_large(plan)
             room = measure_room(plan.place)
             with self._lock:
@@ -355,6 +365,7 @@ class Registry:
     def _let_go(self, entry: Entry) -> None:
         """Give the memory of a model back that is no longer listed. Without the lock."""
         loaded, model_id, kind = entry.loaded, entry.source.model_id, entry.kind
+        entry.lease.close()
         if loaded is not None and self.on_unload is not None:
             self.on_unload(loaded)
         if entry.aftercare is not None:
@@ -409,6 +420,8 @@ class Registry:
         with self._lock:
             is_known = model_id in self._entries
         canonical = model_id if is_known else self.catalog.find(model_id).model_id
+        for over in list_over(dict(self._entries), canonical):
+            self.unload(over.source.model_id)
         with self._lock:
             entry = self._entries.get(canonical)
             if entry is None:
@@ -461,7 +474,10 @@ class Registry:
             # A mistyped hub id that failed is nobody's offer.
             if entry.error is None or model_id in offered:
                 offered.setdefault(model_id, entry.source)
-        return [self._summarise(source, entries.get(source.model_id)) for source in offered.values()]
+        until_secs = self._surveys.begin()
+        return [
+            self._summarise(source, entries.get(source.model_id), until_secs) for source in offered.values()
+        ]
 
     def summary(self, model_id: str) -> ModelSummary:
         """One model. Raises BadValue or UnknownModel."""
@@ -469,32 +485,16 @@ class Registry:
             entry = self._entries.get(model_id)
         source = entry.source if entry else self.catalog.find(model_id)
         with self._lock:
-            return self._summarise(source, self._entries.get(source.model_id))
+            entry = self._entries.get(source.model_id)
+        return self._summarise(source, entry, self._surveys.begin())
 
-    def _summarise(self, source: ModelSource, entry: Entry | None) -> ModelSummary:
+    def _summarise(self, source: ModelSource, entry: Entry | None, until_secs: float) -> ModelSummary:
+        is_in = entry is not None and entry.loaded is not None
+        place = None if is_in else self.catalog.find_here(source)
         return summarise(
             source,
             entry,
+            survey=self._surveys.find(place, (source.base or source).root, until_secs),
             is_tried=source.model_id in self._trials,
             is_pinned=source.model_id in self._pinned,
         )
-
-
-def open_registry(
-    settings: Settings,
-    on_unload: Callable[[LoadedModel], None] | None = None,
-    *,
-    checks_later: bool = False,
-) -> Registry:
-    """A registry of the models that `settings` offer, loaded the way they say."""
-    return Registry(
-        open_catalog(settings),
-        device=settings.device,
-        dtype=settings.dtype,
-        quantize=settings.quantize,
-        budget_bytes=settings.model_bytes,
-        copies_weights=settings.copy_weights,
-        compiles_blocks=settings.compile_blocks,
-        checks_later=checks_later,
-        on_unload=on_unload,
-    )

@@ -15,7 +15,7 @@ from tiny import make_model
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model in one file and the same in two."""
+    """A model in one file, the same in two, and in two that no index names."""
     root = tmp_path_factory.mktemp("models")
     whole = make_model(root / "someone" / "whole", "llama")
     parts = Path(shutil.copytree(whole, root / "someone" / "parts"))
@@ -29,6 +29,13 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     index = parts / "model.safetensors.index.json"
     index.write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
     (parts / "consolidated.safetensors").write_bytes(b"the same once more, which nobody needs")
+    loose = Path(shutil.copytree(parts, root / "someone" / "loose"))
+    (loose / "model.safetensors.index.json").unlink()
+    for number, file in enumerate(files, 1):
+        (loose / file).rename(loose / f"model-0000{number}-of-00002.safetensors")
+    (root / "someone" / "packed").mkdir()
+    for kind in ("Q4_0", "Q8_0"):
+        (root / "someone" / "packed" / f"tiny.{kind}.gguf").write_bytes(b"GGUF")
     return root
 
 

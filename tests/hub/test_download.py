@@ -45,7 +45,7 @@ def logits(registry: Registry, model_id: str) -> torch.Tensor:
     return loaded.model(torch.tensor([[5, 6, 7]])).logits
 
 
-@pytest.mark.parametrize("name", ["someone/whole", "someone/parts"])
+@pytest.mark.parametrize("name", ["someone/whole", "someone/parts", "someone/loose"])
 def test_what_is_fetched_is_what_lies_there(hub: LocalHub, cache: Path, models: Path, name: str) -> None:
     registry = make_registry(hub, cache)
     seen: list[LoadProgress] = []
@@ -55,8 +55,8 @@ def test_what_is_fetched_is_what_lies_there(hub: LocalHub, cache: Path, models: 
     steps = [step for step in seen if step.done_bytes is not None]
     done = [step.done_bytes for step in steps]
     folder = models / name
-    files = ["model.safetensors"] if name == "someone/whole" else ["a.safetensors", "b.safetensors"]
-    total = sum((folder / file).stat().st_size for file in files)
+    files = [file for file in folder.glob("*.safetensors") if file.name != "consolidated.safetensors"]
+    total = sum(file.stat().st_size for file in files)
     assert len(steps) > 5
     assert done == sorted(done)
     assert {step.total_bytes for step in steps} == {total}
@@ -222,3 +222,12 @@ def test_one_broken_file_ends_the_others(hub: LocalHub, cache: Path) -> None:
     hub.cut_after["a.safetensors"] = 10
     hub.is_down_after_cut = True
     assert isinstance(fail(make_registry(hub, cache), "someone/parts"), HubUnreachable)
+
+
+def test_a_model_that_the_hub_has_as_gguf_alone_says_how_to_fetch_one(hub: LocalHub, cache: Path) -> None:
+    error = fail(make_registry(hub, cache), "someone/packed")
+    assert isinstance(error, ModelRefused)
+    assert error.message == (
+        "The model is on the hub as GGUF alone (2 files). Fetch one and open that: "
+        "hf download someone/packed tiny.Q4_0.gguf --local-dir model"
+    )

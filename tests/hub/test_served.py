@@ -95,7 +95,7 @@ def test_a_model_is_fetched_followed_and_served(served: Served) -> None:
 @pytest.mark.parametrize(
     ("model_id", "status", "sentence"),
     [
-        ("someone/pickled", 422, "safetensors"),
+        ("someone/pickled", 422, "hf download someone/pickled --local-dir model && cd model && python -c"),
         ("someone/coded", 422, "code of its own"),
         ("someone/nothing", 404, "no model"),
         ("nothing", 404, "no model"),

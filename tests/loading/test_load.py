@@ -14,12 +14,13 @@ from tiny import make_model
 
 from glassformer.errors import BadValue, ModelFailed, ModelRefused
 from glassformer.files.catalog import ModelSource
-from glassformer.files.size import read_headers
 from glassformer.loading.config import read_config
-from glassformer.loading.load import load_model
+from glassformer.loading.form.recognise import open_form
+from glassformer.loading.load import load_form, load_model
 from glassformer.loading.loaded import LoadedModel
 from glassformer.loading.options import LoadOptions
-from glassformer.loading.plan import choose_device, plan_load
+from glassformer.loading.plan import choose_device
+from glassformer.loading.room import plan_form
 from glassformer.protocol.messages import ChatMessage
 
 
@@ -67,22 +68,19 @@ def test_the_size_is_known_before_loading(tmp_path: Path, family: str, dtype: st
         tensors = load_file(folder / "model.safetensors")
         tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"].clone()
         save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    plan = plan_load(
-        folder / "config.json", read_headers([folder / "model.safetensors"]), LoadOptions("cpu", dtype)
-    )
+    plan = plan_form(LoadOptions("cpu", dtype), open_form(folder))
     assert load(folder, dtype=dtype).bytes == plan.needed_bytes
 
 
 def test_a_device_map_gives_the_same_model(folder: Path) -> None:
     """The way of several GPUs, on the one device every machine has."""
     plain = load(folder)
-    plan = plan_load(
-        folder / "config.json", read_headers([folder / "model.safetensors"]), LoadOptions(device="cpu")
-    )
+    form = open_form(folder)
+    plan = plan_form(LoadOptions(device="cpu"), form)
     assert plan.device_map is None
     shares: list[float] = []
     source = ModelSource(model_id="tiny", kind="folder", folder=folder, root=folder.parent)
-    mapped = load_model(source, folder, plan=replace(plan, device_map={"": "cpu"}), on_fraction=shares.append)
+    mapped = load_form(source, form, replace(plan, device_map={"": "cpu"}), on_fraction=shares.append)
     ids = torch.tensor([plain.encode("the quick brown fox")])
     assert torch.equal(plain.model(ids).logits, mapped.model(ids).logits)
     assert shares == sorted(shares)
@@ -91,14 +89,13 @@ def test_a_device_map_gives_the_same_model(folder: Path) -> None:
 
 def test_several_devices_share_one_model(folder: Path) -> None:
     """accelerate moves what runs from device to device; here both are the processor, with the hooks in place."""
-    plan = plan_load(
-        folder / "config.json", read_headers([folder / "model.safetensors"]), LoadOptions(device="cpu")
-    )
+    form = open_form(folder)
+    plan = plan_form(LoadOptions(device="cpu"), form)
     source = ModelSource(model_id="tiny", kind="folder", folder=folder, root=folder.parent)
     parts = {"model.embed_tokens": "cpu", "model.layers.0": "cpu", "model.layers.1": "disk"}
     rest = {"model.norm": "cpu", "model.rotary_emb": "cpu", "lm_head": "cpu"}
     with pytest.raises(ModelFailed):  # nothing is ever spilled to a disk
-        load_model(source, folder, plan=replace(plan, device_map={**parts, **rest}))
+        load_form(source, form, replace(plan, device_map={**parts, **rest}))
 
 
 def test_eos_may_be_a_list(folder: Path) -> None:
@@ -152,6 +149,7 @@ def missing_tensor(folder: Path) -> None:
 
 REFUSALS: dict[str, tuple[Callable[[Path], object], str]] = {
     "pickled weights only": (no_weights, "safetensors"),
+    "no folder": (shutil.rmtree, "folder cannot be read"),
     "no config": (lambda f: (f / "config.json").unlink(), r"no config\.json"),
     "config of nonsense": (lambda f: (f / "config.json").write_text("{"), "cannot be read as JSON"),
     "config that is a list": (lambda f: (f / "config.json").write_text("[]"), "not a JSON object"),
@@ -171,7 +169,6 @@ REFUSALS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "kernel": (lambda f: change(f / "config.json", _attn_implementation="someone/kernel"), "kernel"),
     "kernel of a part": (lambda f: change(f / "config.json", attn_implementation="a/b:c@d"), "kernel"),
-    "adapter": (lambda f: (f / "adapter_config.json").write_text("{}"), "adapter"),
     "shards outside": (escaping_shards, "outside its folder"),
     "no weight map": (odd_index, "weight_map"),
     "weights behind a link": (linked_weights, "outside its model directory"),
@@ -185,11 +182,11 @@ REFUSALS: dict[str, tuple[Callable[[Path], object], str]] = {
     "cut weights": (lambda f: (f / "model.safetensors").write_bytes(b"\x10" * 40), "damaged or cut off"),
     "an unknown type": (lambda f: change(f / "config.json", model_type="nonesuch"), "cannot be read"),
     "quantised by a library that is not here": (
-        lambda f: change(f / "config.json", quantization_config={"quant_method": "gptq", "bits": 4}),
-        "quantised with 'gptq', which cannot be loaded",
+        lambda f: change(f / "config.json", quantization_config={"quant_method": "hqq", "nbits": 4}),
+        "quantised with 'hqq', which cannot be loaded",
     ),
     "quantised in a way that fetches kernels": (
-        lambda f: change(f / "config.json", quantization_config={"quant_method": "mxfp4"}),
+        lambda f: change(f / "config.json", quantization_config={"quant_method": "eetq"}),
         "cannot be loaded here",
     ),
 }
@@ -221,10 +218,10 @@ def test_ids_and_chats_that_cannot_be(folder: Path) -> None:
     with pytest.raises(BadValue, match="no chat template"):
         loaded.encode_chat([ChatMessage(role="user", content="x")])
     (folder / "chat_template.jinja").write_text("{{ raise_exception('no') }}")
-    with pytest.raises(BadValue, match="cannot express"):
+    with pytest.raises(BadValue, match="refuses these messages: no"):
         load(folder).encode_chat([ChatMessage(role="user", content="x")])
     (folder / "chat_template.jinja").write_text("{{ ''.__class__.__mro__[1].__subclasses__() }}")
-    with pytest.raises(BadValue, match="cannot express"):
+    with pytest.raises(BadValue, match="fault of its own"):
         load(folder).encode_chat([ChatMessage(role="user", content="x")])
     (folder / "chat_template.jinja").write_text("{% for m in messages %}{{ m['content'] }}{% endfor %}")
     assert load(folder).encode_chat([ChatMessage(role="user", content="the fox")]) == loaded.encode("the fox")
