@@ -19,13 +19,16 @@ import torch
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer, grammar_from
 from torch import Tensor
 
+from glassformer.conversation.call_grammar import Vocabulary
+from glassformer.conversation.json_schema import prepare_schema
+from glassformer.engine.schema_fault import find_schema_fault, shorten
 from glassformer.errors import BadValue
 from glassformer.loading.loaded import LoadedModel
 from glassformer.protocol.messages import Constraint
 
 FIELD = "constraint"
-# Characters of a schema, a regular expression or a list. A schema of this size compiles in about 0.2 s.
-LONGEST_SOURCE = 32_768
+# Characters of a schema, a regular expression, a list or a grammar. A schema of this size compiles in about 0.4 s.
+LONGEST_SOURCE = 262_144
 # A compiled grammar is some tens of kilobytes; a session asks for the same few again and again.
 MOST_GRAMMARS = 16
 # Smaller than llguidance's own, which allow a second for a grammar and 50 ms for a token (its LLParserLimits).
@@ -57,6 +60,8 @@ class Matcher:
         mask = np.zeros(vocab, dtype=np.bool_)
         known = np.unpackbits(bits, bitorder="little", count=min(vocab, 8 * len(bits)))
         mask[: len(known)] = known
+        if not mask.any():  # only tokens that the tokenizer has and the model has not
+            raise BadValue("No token of the model can follow that fits the constraint.", field=FIELD)
         return torch.from_numpy(mask)
 
     def consume(self, token_ids: list[int]) -> None:
@@ -79,12 +84,22 @@ class Compiler:
         try:
             if backend is None:
                 raise TypeError("no fast tokenizer")
-            self.tokenizer = LLTokenizer(
-                backend.to_str(), n_vocab=loaded.vocab, eos_token=sorted(loaded.eos_ids)
-            )
+            # Tokens may have been added to the tokenizer alone.
+            count = max(loaded.vocab, 1 + max(backend.get_vocab().values(), default=0))
+            ends = [end for end in sorted(loaded.eos_ids) if end < count]
+            self.tokenizer = LLTokenizer(backend.to_str(), n_vocab=count, eos_token=ends)
         except (ValueError, TypeError) as exc:
             raise BadValue("This model's tokenizer cannot be held to a constraint.", field=FIELD) from exc
         self.end_ids = loaded.eos_ids
+        added = {at: str(token.content) for at, token in loaded.tokenizer.added_tokens_decoder.items()}
+        self.vocabulary = Vocabulary(
+            {
+                name: at
+                for at, name in added.items()
+                if at < loaded.vocab and self.tokenizer.is_special_token(at)
+            },
+            loaded.eos_ids,
+        )
         self._grammars: OrderedDict[str, LLMatcher] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -96,7 +111,7 @@ class Compiler:
         if found is None:
             found = LLMatcher(self.tokenizer, grammar, log_level=0, limits=LIMITS)
             if found.is_error():
-                raise BadValue(f"The constraint cannot be used: {describe(found.get_error())}.", field=FIELD)
+                raise BadValue(explain_fault(constraint, found.get_error()), field=FIELD)
             if not any(found.compute_bitmask()) or found.is_error():
                 raise BadValue("The constraint cannot be used: no text fits it.", field=FIELD)
         with self._lock:
@@ -112,24 +127,45 @@ _making = threading.Lock()
 
 def make_matcher(constraint: Constraint, loaded: LoadedModel) -> Matcher:
     """What holds a text of `loaded` to `constraint`. Raises BadValue. May take a second the first time."""
+    return find_compiler(loaded).compile(constraint)
+
+
+def read_vocabulary(loaded: LoadedModel) -> Vocabulary:
+    """The tokens that a grammar of `loaded` sees whole. Raises and takes as `make_matcher`."""
+    return find_compiler(loaded).vocabulary
+
+
+def find_compiler(loaded: LoadedModel) -> Compiler:
     with _making:
         compiler = _compilers.get(loaded)
         if compiler is None:
             compiler = _compilers[loaded] = Compiler(loaded)
-    return compiler.compile(constraint)
+        return compiler
 
 
 def write_grammar(constraint: Constraint) -> str:
     """The constraint in llguidance's own form. Raises BadValue."""
     try:
         if constraint.json_schema is not None:
-            schema = require_short(json.dumps(constraint.json_schema, allow_nan=False))
+            schema = require_short(json.dumps(prepare_schema(constraint.json_schema), allow_nan=False))
             return LLMatcher.grammar_from_json_schema(schema, defaults=JSON_DEFAULTS)
         if constraint.regex is not None:
             return grammar_from("regex", require_short(constraint.regex))
+        if constraint.grammar is not None:
+            return LLMatcher.grammar_from_lark(require_short(constraint.grammar))
         return grammar_from("choice", require_short(json.dumps(constraint.choices)))
     except (ValueError, RecursionError) as exc:  # a lone surrogate is a ValueError, too
-        raise BadValue(f"The constraint cannot be used: {describe(str(exc))}.", field=FIELD) from exc
+        raise BadValue(f"The constraint cannot be used: {shorten(str(exc))}.", field=FIELD) from exc
+
+
+def explain_fault(constraint: Constraint, message: str) -> str:
+    """Why a grammar cannot be used; of a schema, with the place inside it."""
+    fault = find_schema_fault(constraint.json_schema) if constraint.json_schema is not None else None
+    if fault is None:
+        return f"The constraint cannot be used: {shorten(message)}."
+    return (
+        f"The constraint cannot be used: {fault.reason}{' at ' + '.'.join(fault.path) if fault.path else ''}."
+    )
 
 
 def require_short(source: str) -> str:
@@ -137,10 +173,3 @@ def require_short(source: str) -> str:
         raise BadValue(f"A constraint has at most {LONGEST_SOURCE} characters.", field=FIELD)
     source.encode()
     return source
-
-
-def describe(message: str) -> str:
-    """The reason in a library's message, which may be a picture of the place in many lines."""
-    lines = [line for line in message.splitlines() if line.strip() and line.strip() != "<non-verbose/>"]
-    reason = next((line.strip()[7:] for line in lines if line.strip().startswith("error: ")), None)
-    return (reason or (lines[0] if lines else "it makes no sense")).strip().rstrip(".")[:200]

@@ -21,6 +21,7 @@ from glassformer.budget import Budget
 from glassformer.compute.computing import working
 from glassformer.compute.key_value import KeyValueStore
 from glassformer.compute.shortage import is_shortage
+from glassformer.engine.company import run_in_company
 from glassformer.engine.forward import PackedForward, Part, SoloForward
 from glassformer.engine.generation_request import DecodedToken
 from glassformer.engine.pace import Pace
@@ -254,7 +255,7 @@ class Engine:
     def _run_packed(self, parts: list[Part], *, allowed: int) -> list[Tensor | Exception | None]:
         """One packed forward, of which the pace is learnt where it reads a prompt."""
         started = time.perf_counter()
-        found = self._packed.run(parts, self._stores)
+        found = run_in_company(self._packed, parts, self._stores)
         rows = sum(part.count for part in parts)
         if rows > len(parts):
             self._pace.learn(rows, time.perf_counter() - started, allowed=allowed)

@@ -17,7 +17,7 @@ from torch import Tensor
 from glassformer.capture.capture import Capture
 from glassformer.compute.generate import ModuleState, make_first_arguments
 from glassformer.compute.key_value import KeyValueStore, PackedSpan
-from glassformer.compute.key_value_batch import KeyValueBatches
+from glassformer.compute.key_value_batch import BatchedRows, KeyValueBatches
 from glassformer.compute.packing import compute_packed
 from glassformer.engine.sequence import TokenSequence
 from glassformer.loading.loaded import LoadedModel
@@ -75,33 +75,60 @@ class PackedForward:
 
         A watcher that fails gives its exception in their place, and harms no other.
         """
-        ids: list[int] = []
-        positions: list[int] = []
-        spans: list[PackedSpan] = []
-        kept: list[int] = []
-        for part in parts:
-            rows = slice(len(ids), len(ids) + part.count)
-            ids += part.sequence.ids[part.start : part.stop]
-            positions += range(part.start, part.stop)
-            spans.append(PackedSpan(rows, part.start, stores[part.sequence]))
-            kept += range(rows.stop - part.logits_count, rows.stop)
-        counts = [part.logits_count for part in parts]
+        row = Row()
+        row.add(parts, stores)
         with self.loaded.lock, torch.inference_mode():
             with ExitStack() as stack:
-                for part, span in zip(parts, spans, strict=True):
+                for part, span in zip(parts, row.spans, strict=True):
                     if part.sequence.watcher is not None:
                         stack.enter_context(part.sequence.watcher.watch(span.rows, part.start, part.stop))
                 capture = open_capture(self.loaded, parts, stack)
-                batches = self._batches.arrange(spans, self.loaded.device)
-                with self.loaded.lock.running(len(ids)):
-                    logits = compute_packed(self.loaded.model, ids, positions, spans, kept, batches)
-            found: list[Tensor | Exception | None] = []
-            for part, span, rows in zip(parts, spans, logits.split(counts), strict=True):
-                try:
-                    found.append(finish(part, span.rows, capture, rows))
-                except Exception as exc:
-                    found.append(exc)
-            return found
+                batches = self.arrange(row.spans)
+                with self.loaded.lock.running(len(row.ids)):
+                    logits = row.compute(self.loaded.model, batches)
+            return row.finish(logits, capture)
+
+    def arrange(self, spans: Sequence[PackedSpan]) -> list[BatchedRows]:
+        """Put those of its sequences side by side that can attend together in the next forward."""
+        return self._batches.arrange(spans, self.loaded.device)
+
+
+class Row:
+    """A packed row: the parts that it holds, one after the other."""
+
+    def __init__(self) -> None:
+        self.parts: list[Part] = []
+        self.spans: list[PackedSpan] = []
+        self.ids: list[int] = []
+        self._positions: list[int] = []
+        self._kept: list[int] = []
+
+    def add(self, parts: Sequence[Part], stores: dict[TokenSequence, KeyValueStore]) -> list[PackedSpan]:
+        """Put parts at its end; gives their spans."""
+        first = len(self.spans)
+        for part in parts:
+            rows = slice(len(self.ids), len(self.ids) + part.count)
+            self.ids += part.sequence.ids[part.start : part.stop]
+            self._positions += range(part.start, part.stop)
+            self.spans.append(PackedSpan(rows, part.start, stores[part.sequence]))
+            self._kept += range(rows.stop - part.logits_count, rows.stop)
+        self.parts += parts
+        return self.spans[first:]
+
+    def compute(self, model: Any, batches: Sequence[BatchedRows]) -> Tensor:
+        """The logits that its parts want, one part after the other. The caller holds the lock."""
+        return compute_packed(model, self.ids, self._positions, self.spans, self._kept, batches)
+
+    def finish(self, logits: Tensor, capture: Capture | None = None) -> list[Tensor | Exception | None]:
+        """Tell watchers, and give each part the logits to draw from, or what its watcher raised."""
+        found: list[Tensor | Exception | None] = []
+        counts = [part.logits_count for part in self.parts]
+        for part, span, rows in zip(self.parts, self.spans, logits.split(counts), strict=True):
+            try:
+                found.append(finish(part, span.rows, capture, rows))
+            except Exception as exc:
+                found.append(exc)
+        return found
 
 
 class SoloForward:

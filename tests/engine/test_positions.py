@@ -140,7 +140,7 @@ def test_texts_that_share_forwards_are_those_of_generate(family: str) -> None:
 
 
 def test_a_model_that_is_not_looked_into_keeps_its_own_attention_where_the_tap_would_change_it() -> None:
-    loaded = load("git", {})
+    loaded = load("inkling2_loop_text", {})
     assert loaded.anatomy is None or loaded.anatomy.refused is not None
     compare(loaded)
 
