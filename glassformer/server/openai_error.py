@@ -13,6 +13,8 @@ PREFIX = "/v1/"
 # The first class that matches counts, so special cases stand before their parents.
 CODES: list[tuple[type[errors.GlassformerError], str]] = [
     (errors.TooLong, "context_length_exceeded"),
+    (errors.GoneResponse, "previous_response_not_found"),
+    (errors.UnknownResponse, "response_not_found"),
     (errors.UnknownModel, "model_not_found"),
     (errors.ModelRefused, "model_refused"),
     (errors.ModelFailed, "model_failed"),

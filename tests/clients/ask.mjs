@@ -33,7 +33,7 @@ for await (const chunk of await client.completions.create({ ...completion, strea
 }
 
 const errors = [];
-const tools = [{ type: "function", function: { name: "look", parameters: {} } }];
+const tools = [{ type: "function", function: { name: "look", parameters: { type: "nonsense" } } }];
 for (const change of [{ model: "nobody/nothing" }, { tools }, { temperature: -1, stream: true }]) {
 	try {
 		await client.chat.completions.create({ ...request, ...change });

@@ -79,7 +79,7 @@ def test_the_node_client(node: Path, tmp_path: Path) -> None:
     assert "".join(found["texts"]) == completion.choices[0].text
     assert found["errors"] == [
         ["NotFoundError", 404, "model", "model_not_found"],
-        ["BadRequestError", 400, "tools", "invalid_request"],
+        ["BadRequestError", 400, "tools.0.function.parameters", "invalid_request"],
         ["BadRequestError", 400, "temperature", "invalid_request"],
     ]
     assert found["heard"] == 5

@@ -8,15 +8,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, TypeVar
 
 from glassformer.engine.generation_request import DecodedToken, GenerationRequest
 from glassformer.engine.text_pieces import Detokenizer
 from glassformer.errors import BadValue
-from glassformer.server.openai.answer import Answer, ChatShape, Choice, CompletionShape
+from glassformer.server.openai.answer import Choice, Writing
+from glassformer.server.openai.chat_plan import ChatPlan, plan_chat
 from glassformer.server.openai.logprob import Alignment, Scored
-from glassformer.server.openai.openai_request import ChatRequest, CompletionRequest
+from glassformer.server.openai.openai_request import CompletionRequest, TalkRequest
+from glassformer.server.openai.tool_choice import ToolUse
 from glassformer.server.services import Services
 from glassformer.server.stream import follow
 
@@ -24,16 +27,17 @@ if TYPE_CHECKING:
     from glassformer.loading.loaded import LoadedModel
 
 T = TypeVar("T")
-Request = ChatRequest | CompletionRequest
+Request = TalkRequest | CompletionRequest
 
 
-async def start(body: Request, services: Services, stack: AsyncExitStack) -> Answer:
+async def start(body: Request, services: Services, stack: AsyncExitStack) -> Writing:
     """Load, tokenize and queue; leaving `stack` ends all of it within one step. Raises whatever is refused."""
     limit = find_limit(body, services)
     loaded = await services.load(body.model)
     from glassformer.server.generation import check_request, generate
 
-    prompts = await services.quick(encode, body, loaded)
+    plans = await services.quick(plan, body, loaded)
+    prompts = [one.ids for one in plans]
     for ids in prompts:
         check_request(services, loaded, ids, field=body.prompt_field)
     check_ids(body, loaded)
@@ -44,13 +48,22 @@ async def start(body: Request, services: Services, stack: AsyncExitStack) -> Ans
         echoed, echoed_tokens = await read_echo(body, services, loaded, number, ids)
         for index in range(body.n):
             alignment = align(body, loaded, ids, len(echoed))
-            choices.append(Choice(len(choices), texts, alignment, echoed, echoed_tokens))
+            choices.append(
+                Choice(
+                    len(choices),
+                    texts,
+                    alignment,
+                    echoed,
+                    echoed_tokens,
+                    reader=plans[number].make_reader(),
+                    name_control=partial(name_control, loaded),
+                )
+            )
             if limit:
-                request = make_request(body, ids, index, limit)
+                request = make_request(body, loaded, plans[number], index, limit)
                 with naming_constraint(body):
                     streams.append(await stack.enter_async_context(generate(services, loaded, request)))
-    return Answer(
-        shape=ChatShape() if isinstance(body, ChatRequest) else CompletionShape(),
+    return Writing(
         model_id=loaded.model_id,
         fingerprint=make_fingerprint(loaded),
         choices=choices,
@@ -68,14 +81,26 @@ def find_limit(body: Request, services: Services) -> int:
     return most if wanted is None else wanted
 
 
-def encode(body: Request, loaded: LoadedModel) -> list[list[int]]:
-    """The token ids of each prompt. Raises BadValue."""
-    if isinstance(body, ChatRequest):
-        return [loaded.encode_chat([message.as_turn() for message in body.messages])]
-    return [
-        loaded.encode(prompt) if isinstance(prompt, str) else loaded.check_ids(prompt, field="prompt")
+def plan(body: Request, loaded: LoadedModel) -> list[ChatPlan]:
+    """What each prompt comes to; of one that is no chat nothing is taken apart. Raises BadValue. For a thread."""
+    if isinstance(body, TalkRequest):
+        with naming_constraint(body), naming_messages(body):
+            return [plan_chat(loaded, body.conversation(), body.tool_use(), body.constraint())]
+    constraint = body.constraint()
+    prompts = [
+        loaded.encode(prompt, control_tokens=body.control_tokens)
+        if isinstance(prompt, str)
+        else loaded.check_ids(prompt, field="prompt")
         for prompt in body.prompt
     ]
+    return [ChatPlan(ids, constraint=constraint) for ids in prompts]
+
+
+def name_control(loaded: LoadedModel, token_id: int) -> str | None:
+    """The name of a control token that has no text, unless it only ends one."""
+    if token_id not in loaded.special_ids or token_id in loaded.eos_ids:
+        return None
+    return loaded.token(token_id).text
 
 
 def check_ids(body: Request, loaded: LoadedModel) -> None:
@@ -93,14 +118,39 @@ def naming_constraint(body: Request) -> Iterator[None]:
     except BadValue as error:
         if error.field != "constraint":
             raise
+        if isinstance(body, TalkRequest) and body.tool_use().offered:
+            raise name_tool(body.tool_use(), error) from error
         raise BadValue(error.message, field=next(iter(body.constraints()))) from error
+
+
+@contextmanager
+def naming_messages(body: TalkRequest) -> Iterator[None]:
+    """What is wrong with the conversation is told by the name under which it was sent."""
+    try:
+        yield
+    except BadValue as error:
+        if error.field != "messages" or body.prompt_field == "messages":
+            raise
+        raise type(error)(error.message, field=body.prompt_field) from error
+
+
+def name_tool(use: ToolUse, error: BadValue) -> BadValue:
+    """The error of a grammar with tools, told of the tool whose schema cannot be held."""
+    from glassformer.engine.schema_fault import find_schema_fault
+
+    for tool in use.offered:
+        fault = find_schema_fault(tool.parameters)
+        if fault is not None:
+            where = ".".join([use.fields[tool.name], *fault.path])
+            return BadValue(f"{where[:200]} cannot be held: {fault.reason}.", field=where[:200])
+    return BadValue(error.message, field="tools")
 
 
 async def read_echo(
     body: Request, services: Services, loaded: LoadedModel, number: int, ids: list[int]
 ) -> tuple[str, list[Scored]]:
     """The text of prompt `number` that is to be repeated, with its tokens where log probabilities are wanted."""
-    if isinstance(body, ChatRequest) or not body.echo:
+    if isinstance(body, TalkRequest) or not body.echo:
         return "", []
     given = body.prompt[number]
     text = given if isinstance(given, str) else await services.quick(loaded.decode, ids)
@@ -138,10 +188,12 @@ def align(body: Request, loaded: LoadedModel, ids: list[int], shown: int) -> Ali
     )
 
 
-def make_request(body: Request, ids: list[int], index: int, limit: int) -> GenerationRequest:
+def make_request(
+    body: Request, loaded: LoadedModel, plan: ChatPlan, index: int, limit: int
+) -> GenerationRequest:
     return GenerationRequest(
-        ids,
-        body.sampling(index),
+        plan.ids,
+        body.sampling(index, plan.constraint, loaded.usual_sampling),
         max_new_tokens=limit,
         stop=tuple(body.stop),
         stop_token_ids=frozenset(body.stop_token_ids),

@@ -1,8 +1,6 @@
 """What a client of the OpenAI-shaped surface may send, and what it means here.
 
-Every parameter that the official client knows is honoured, ignored (`IGNORED`: it changes nothing about the text) or
-refused by name (`REFUSED`); any other name is refused too, so that a typing slip is heard. `null` is as good as
-left out. Knows no model.
+Every parameter that the official client knows is honoured, ignored or refused by name (`weeded.py`). Knows no model.
 """
 
 from __future__ import annotations
@@ -11,21 +9,23 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
-    BaseModel,
+    AfterValidator,
     BeforeValidator,
-    ConfigDict,
     Field,
     PlainValidator,
-    StringConstraints,
     ValidationError,
     field_validator,
     model_validator,
 )
 
+from glassformer.conversation.conversation import Conversation
 from glassformer.errors import BadValue
 from glassformer.protocol.checked_text import check_text
-from glassformer.protocol.messages import ChatMessage, Constraint, Sampling
+from glassformer.protocol.messages import Constraint, Sampling
 from glassformer.protocol.parse import parse
+from glassformer.server.openai.tool_choice import Tools, ToolUse, choose, read_tools
+from glassformer.server.openai.turn_message import Part, TurnMessage, check_texts, read_messages
+from glassformer.server.openai.weeded import Weeded
 from glassformer.server.text_field import Stops, Text
 
 MOST_CHOICES = 16
@@ -33,51 +33,6 @@ MOST_PROMPTS = 64
 MOST_TOP_LOGPROBS = 20
 # A top_p of 0 keeps the most probable token alone; the sampler wants a number above 0 for that.
 SMALLEST_TOP_P = 1e-9
-
-IGNORED = frozenset(
-    "user metadata store service_tier safety_identifier prompt_cache_key prompt_cache_options "
-    "prompt_cache_retention prediction reasoning_effort verbosity parallel_tool_calls".split()
-)
-NO_TOOLS = "Tools are not supported: this server answers with text only."
-REFUSED = {
-    "tools": NO_TOOLS,
-    "tool_choice": NO_TOOLS,
-    "functions": NO_TOOLS,
-    "function_call": NO_TOOLS,
-    "audio": "Audio is not supported: this server answers with text only.",
-    "moderation": "Moderation is not supported.",
-    "web_search_options": "Web search is not supported.",
-    "suffix": "A suffix is not supported: the model only continues a text.",
-    "chat_template": "The model's own chat template is used; a request cannot bring one.",
-    "chat_template_kwargs": "The model's own chat template is used as it is.",
-}
-# Values that ask for nothing, as clients send them by habit.
-ASKING_NOTHING: Mapping[str, tuple[Any, ...]] = {
-    "tools": ([],),
-    "functions": ([],),
-    "tool_choice": ("none", "auto"),
-    "function_call": ("none", "auto"),
-    "suffix": ("",),
-}
-
-
-def refuse_part(kind: object) -> ValueError:
-    return ValueError(f"parts of type {str(kind)[:40]!r} are not supported; this server reads text only")
-
-
-def join_parts(value: object) -> object:
-    """The text of a message's content: a string, or text parts, each a line of its own. Raises ValueError."""
-    if not isinstance(value, list):
-        return value
-    texts = []
-    for part in value:
-        kind = part.get("type") if isinstance(part, dict) else None
-        if kind != "text":
-            raise refuse_part(kind)
-        if not isinstance(part.get("text"), str):
-            raise ValueError("a text part needs a text")
-        texts.append(part["text"])
-    return "\n".join(texts)
 
 
 def read_prompts(value: object) -> list[str | list[int]]:
@@ -98,14 +53,26 @@ def read_prompts(value: object) -> list[str | list[int]]:
     return value
 
 
+def read_limit(value: object) -> object:
+    """None, for as many as there is room, also where it is spelt -1."""
+    return None if type(value) is int and value == -1 else value
+
+
 def is_ids(value: object) -> bool:
     return isinstance(value, list) and bool(value) and all(type(item) is int for item in value)
 
 
-class Part(BaseModel):
-    """Base of what stands inside a request; unknown names are ignored there, as answers are sent back whole."""
+def check_variables(value: dict[str, Any]) -> dict[str, Any]:
+    """Switches of a template, none of which is what a conversation itself gives it. Raises ValueError."""
+    for name in ("messages", "tools", "chat_template", "documents"):
+        if name in value:
+            raise ValueError(f"{name} cannot be among them")
+    checked: dict[str, Any] = check_texts(value)
+    return checked
 
-    model_config = ConfigDict(extra="ignore", allow_inf_nan=False, protected_namespaces=())
+
+Variables = Annotated[dict[str, Any], AfterValidator(check_variables)]
+Limit = Annotated[int | None, BeforeValidator(read_limit)]
 
 
 class StreamOptions(Part):
@@ -117,46 +84,26 @@ class ResponseSchema(Part):
 
 
 class ResponseFormat(Part):
+    """Some clients send the schema beside the type, also of an object, as other servers take it."""
+
     type: Literal["text", "json_object", "json_schema"]
+    name: Text | None = None
     json_schema: ResponseSchema | None = None
+    schema_beside: dict[str, Any] | None = Field(None, alias="schema")
 
     @property
     def schema_wanted(self) -> dict[str, Any] | None:
         """The JSON schema that the answer must fit, if any."""
-        if self.type == "json_object":
-            return {"type": "object"}
-        return self.json_schema.json_schema if self.type == "json_schema" and self.json_schema else None
+        if self.type == "text":
+            return None
+        if self.json_schema is not None and self.type == "json_schema":
+            return self.json_schema.json_schema
+        return self.schema_beside or {"type": "object"}
 
 
-class TurnMessage(Part):
-    """One message of a conversation."""
+class OpenAIRequest(Weeded):
+    """What calls that write share. Names after `stop` are not OpenAI's; clients send them as `extra_body`."""
 
-    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: Annotated[Text, BeforeValidator(join_parts)]
-
-    @model_validator(mode="before")
-    @classmethod
-    def refuse_calls(cls, data: Any) -> Any:
-        if isinstance(data, dict):
-            is_call = data.get("role") in ("tool", "function")
-            if is_call or data.get("tool_calls") or data.get("function_call"):
-                raise BadValue(NO_TOOLS, field="messages")
-            if data.get("audio"):
-                raise BadValue(REFUSED["audio"], field="messages")
-        return data
-
-    def as_turn(self) -> ChatMessage:
-        """The message in the roles that chat templates know."""
-        role: Any = "system" if self.role == "developer" else self.role
-        return ChatMessage(role=role, content=self.content)
-
-
-class OpenAIRequest(BaseModel):
-    """What both calls share. Names after `stop` are no part of OpenAI's own; clients send them as `extra_body`."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, protected_namespaces=())
-
-    model: Annotated[Text, StringConstraints(min_length=1, max_length=512)]
     stream: bool = False
     stream_options: StreamOptions | None = None
     n: int = Field(1, ge=1, le=MOST_CHOICES)
@@ -175,29 +122,11 @@ class OpenAIRequest(BaseModel):
     guided_json: dict[str, Any] | None = None
     guided_regex: str | None = None
     guided_choice: list[str] | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def weed(cls, data: Any) -> Any:
-        """Leave out what says nothing, and refuse what is not done. Raises BadValue."""
-        if not isinstance(data, dict):
-            return data
-        kept = {}
-        for name, value in data.items():
-            if value is None or name in IGNORED:
-                continue
-            if name in REFUSED:
-                if value in ASKING_NOTHING.get(name, ()):
-                    continue
-                raise BadValue(REFUSED[name], field=name)
-            if name not in cls.model_fields:
-                raise BadValue("This call has no parameter of that name.", field=str(name)[:200])
-            kept[name] = value
-        return kept
+    guided_grammar: str | None = None
 
     @model_validator(mode="after")
     def check_together(self) -> OpenAIRequest:
-        if self.stream_options is not None and not self.stream:
+        if self.has_usage_chunk and not self.stream:
             raise BadValue("stream_options is for streams; set stream too.", field="stream_options")
         return self
 
@@ -205,8 +134,13 @@ class OpenAIRequest(BaseModel):
     def has_usage_chunk(self) -> bool:
         return self.stream_options is not None and self.stream_options.include_usage
 
-    def sampling(self, choice: int) -> Sampling:
-        """How choice number `choice` is drawn: each has a seed of its own. Raises BadValue."""
+    def sampling(
+        self, choice: int, constraint: Constraint | None, usual: Mapping[str, float] | None = None
+    ) -> Sampling:
+        """How choice number `choice` is drawn: each has a seed of its own. Raises BadValue.
+
+        What the request leaves out is as `usual` with the model, else as with OpenAI.
+        """
         seed = None if self.seed is None else (self.seed + choice) % 2**63
         values = {
             "temperature": self.temperature,
@@ -219,9 +153,10 @@ class OpenAIRequest(BaseModel):
             "frequency_penalty": self.frequency_penalty,
             "logit_bias": self.logit_bias,
             "seed": seed,
-            "constraint": self.constraint(),
+            "constraint": constraint,
         }
-        return parse(Sampling, values)
+        left_out = {name: value for name, value in (usual or {}).items() if name not in self.model_fields_set}
+        return parse(Sampling, {**values, **left_out})
 
     def constraint(self) -> Constraint | None:
         """What the text must be, if anything. Raises BadValue."""
@@ -243,22 +178,62 @@ class OpenAIRequest(BaseModel):
             "guided_json": ("json_schema", self.guided_json),
             "guided_regex": ("regex", self.guided_regex),
             "guided_choice": ("choices", self.guided_choice),
+            "guided_grammar": ("grammar", self.guided_grammar),
         }
         return {name: {kind: value} for name, (kind, value) in given.items() if value is not None}
 
 
-class ChatRequest(OpenAIRequest):
+class TalkRequest(OpenAIRequest):
+    """What calls that answer a conversation share."""
+
+    prompt_field: ClassVar[str]
+
+    tools: Tools = Field(default_factory=list)
+    tool_choice: Any = None
+    parallel_tool_calls: bool | None = None
+    enable_thinking: bool | None = None
+    chat_template_kwargs: Variables = Field(default_factory=dict)
+
+    def tool_use(self) -> ToolUse:
+        """The tools that may be called. Raises BadValue."""
+        return choose(read_tools(self.tools), self.tool_choice, several=self.parallel_tool_calls)
+
+    def variables(self) -> dict[str, Any]:
+        """The template's switches."""
+        found = dict(self.chat_template_kwargs)
+        if self.enable_thinking is not None:
+            found.setdefault("enable_thinking", self.enable_thinking)
+        return found
+
+    def conversation(self) -> Conversation:
+        """What the model is to read, without tools. Raises BadValue."""
+        raise NotImplementedError
+
+    @property
+    def limit(self) -> tuple[str, int | None]:
+        """The most tokens to generate, with the name that the client knows it by; None means all there is room for."""
+        raise NotImplementedError
+
+    @property
+    def wanted_logprobs(self) -> int | None:
+        """How many alternatives to tell beside each token; None means no log probabilities at all."""
+        raise NotImplementedError
+
+
+class ChatRequest(TalkRequest):
     """`POST /v1/chat/completions`."""
 
     prompt_field: ClassVar[str] = "messages"
 
     messages: list[TurnMessage] = Field(min_length=1)
-    max_tokens: int | None = Field(None, ge=1, le=1_000_000)
-    max_completion_tokens: int | None = Field(None, ge=1, le=1_000_000)
+    max_tokens: Limit = Field(None, ge=1, le=1_000_000)
+    max_completion_tokens: Limit = Field(None, ge=1, le=1_000_000)
     logprobs: bool = False
     top_logprobs: int = Field(0, ge=0, le=MOST_TOP_LOGPROBS)
     response_format: ResponseFormat | None = None
     modalities: list[Literal["text"]] = Field(default_factory=list)
+    add_generation_prompt: bool | None = None
+    continue_final_message: bool = False
 
     @model_validator(mode="after")
     def check_chat(self) -> ChatRequest:
@@ -270,9 +245,31 @@ class ChatRequest(OpenAIRequest):
                 "max_tokens and max_completion_tokens differ; send one.", field="max_completion_tokens"
             )
         chosen = self.response_format
-        if chosen is not None and chosen.type == "json_schema" and chosen.json_schema is None:
+        is_schema = chosen is not None and chosen.type == "json_schema"
+        if chosen is not None and is_schema and chosen.json_schema is None and chosen.schema_beside is None:
             raise BadValue("A json_schema is missing.", field="response_format.json_schema")
+        self.tool_use()
         return self
+
+    def conversation(self) -> Conversation:
+        """What the model is to read, without tools. Raises BadValue."""
+        variables = self.variables()
+        # Some clients send these two among the template's switches.
+        inside = [variables.pop(name, None) for name in ("add_generation_prompt", "continue_final_message")]
+        prompts = inside[0] if self.add_generation_prompt is None else self.add_generation_prompt
+        continues = bool(self.continue_final_message or inside[1])
+        if continues and prompts:
+            raise BadValue(
+                "Either the last message goes on or a new one is begun; send one of add_generation_prompt and "
+                "continue_final_message.",
+                field="continue_final_message",
+            )
+        return Conversation(
+            read_messages(self.messages),
+            variables=variables,
+            prompts=True if prompts is None else bool(prompts),
+            continues=continues,
+        )
 
     def constraints(self) -> dict[str, dict[str, Any]]:
         wanted = super().constraints()
@@ -301,9 +298,10 @@ class CompletionRequest(OpenAIRequest):
         list[str | list[int]],
         PlainValidator(read_prompts, json_schema_input_type=str | list[str] | list[int] | list[list[int]]),
     ]
-    max_tokens: int = Field(16, ge=0, le=1_000_000)
+    max_tokens: Limit = Field(16, ge=0, le=1_000_000)
     logprobs: int | None = Field(None, ge=0, le=MOST_TOP_LOGPROBS)
     echo: bool = False
+    control_tokens: bool = True
     best_of: int | None = None
 
     @field_validator("logprobs", mode="before")
@@ -322,7 +320,8 @@ class CompletionRequest(OpenAIRequest):
         return self
 
     @property
-    def limit(self) -> tuple[str, int]:
+    def limit(self) -> tuple[str, int | None]:
+        """The most tokens to generate; None means all there is room for."""
         return "max_tokens", self.max_tokens
 
     @property

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import time
 from contextlib import AsyncExitStack, suppress
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from glassformer.errors import GlassformerError, UnknownModel
 from glassformer.files.catalog import ModelSource
-from glassformer.server.error_answer import json_response
-from glassformer.server.openai.answer import fault_event
+from glassformer.server.error_answer import json_response, parse_body
+from glassformer.server.openai.answer import Answer, ChatShape, CompletionShape, fault_event
+from glassformer.server.openai.asking import answer_whole, tell_ignored
 from glassformer.server.openai.choices import start
+from glassformer.server.openai.decision import decide, weigh
+from glassformer.server.openai.decision_request import AnswersRequest, DecisionRequest, choose_decision
+from glassformer.server.openai.embedding import EmbeddingRequest, embed
 from glassformer.server.openai.openai_request import ChatRequest, CompletionRequest
 from glassformer.server.services import Services, ServicesOf
-from glassformer.server.stream import ClientLeft, EventStream, unless_left
+from glassformer.server.stream import EventStream
 
 router = APIRouter(prefix="/v1", tags=["openai"])
 
@@ -46,23 +50,41 @@ async def complete(body: CompletionRequest, request: Request, services: Services
     return await answer(body, request, services)
 
 
+@router.post("/embeddings")
+async def embed_texts(body: EmbeddingRequest, request: Request, services: ServicesOf) -> Response:
+    return await answer_whole(embed(body, services), request, tell_ignored(body, services))
+
+
+@router.post("/decisions")
+async def decide_questions(
+    body: Annotated[DecisionRequest | AnswersRequest, parse_body(choose_decision)],
+    request: Request,
+    services: ServicesOf,
+) -> Response:
+    headers = tell_ignored(body, services)
+    work = decide(body, services) if isinstance(body, DecisionRequest) else weigh(body, services)
+    return await answer_whole(work, request, headers)
+
+
 async def answer(body: ChatRequest | CompletionRequest, request: Request, services: Services) -> Response:
     """The whole answer as JSON, or a stream of `data:` lines; either ends its generations when the client leaves."""
+    headers = tell_ignored(body, services)
     if body.stream:
         async with AsyncExitStack() as stack:
             stack.enter_context(services.connection())
-            started = await start(body, services, stack)
+            started = Answer(find_shape(body), await start(body, services, stack))
             events = started.stream(has_usage=body.has_usage_chunk)
-            return EventStream(services, events, stack.pop_all(), tell=fault_event)
-    try:
-        return json_response(await unless_left(request, collect(body, services)), 200)
-    except ClientLeft:
-        return Response(status_code=499)  # never sent: nobody is there
+            return EventStream(services, events, stack.pop_all(), tell=fault_event, headers=headers)
+    return await answer_whole(collect(body, services), request, headers)
 
 
 async def collect(body: ChatRequest | CompletionRequest, services: Services) -> dict[str, Any]:
     async with AsyncExitStack() as stack:
-        return await (await start(body, services, stack)).collect()
+        return await Answer(find_shape(body), await start(body, services, stack)).collect()
+
+
+def find_shape(body: ChatRequest | CompletionRequest) -> ChatShape | CompletionShape:
+    return ChatShape() if isinstance(body, ChatRequest) else CompletionShape()
 
 
 def describe_models(services: Services) -> list[dict[str, Any]]:
