@@ -1,7 +1,11 @@
 """A folder that needs no server: what is in it, read by zarr-python and xarray, held against transformers."""
 
+import base64
+import io
 import json
+import re
 import warnings
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +19,7 @@ from tiny import make_models, read_model
 from transformers import AutoTokenizer
 from typer.testing import CliRunner
 
-import glassformer.export as exporting
+import glassformer.export.folder as exporting
 from glassformer.cli import app
 
 PROMPT = "Mia gives the ball to Tom."
@@ -42,6 +46,7 @@ def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "index.html.br").write_bytes(b"")
     (folder / ".source-sha256").write_text("")
     (folder / "assets" / "a.js").write_text("1")
+    (folder / "one.html").write_text("<head></head><body></body>")
     monkeypatch.setattr(exporting, "PAGE", folder)
     return folder
 
@@ -101,6 +106,20 @@ def test_the_folder_answers_what_the_page_asks(exported: Path, truth: Any) -> No
     assert json.loads((exported / "data" / "anatomy.json").read_text())["model_id"] == "llama"
 
 
+def test_the_folder_tells_of_all_heads_as_a_server_does(exported: Path, truth: Any) -> None:
+    _, out, _ = truth
+    assert json.loads((exported / "data" / "recording.json").read_text())["heads"]
+    found = json.loads((exported / "data" / "heads.json").read_text())
+    assert [each["block"] for each in found["blocks"]] == [0, 1]
+    assert [len(each["heads"]) for each in found["blocks"]] == [4, 4]
+    for each in found["blocks"]:
+        attention = out.attentions[each["block"]][0]
+        stop = found["stop"]
+        previous = attention[:, :stop, :stop].diagonal(-1, dim1=1, dim2=2).mean(-1)
+        told = [head["previous"] for head in each["heads"]]
+        assert told == pytest.approx(previous.tolist(), abs=1e-5)
+
+
 def test_the_page_finds_its_files_from_any_address(exported: Path) -> None:
     index = (exported / "index.html").read_text()
     assert 'src="./assets/a.js"' in index
@@ -120,6 +139,83 @@ def test_weights_can_be_left_out_or_coarse(model_dir: Path, page: Path, tmp_path
     assert embedding.attrs["first_level"] == 2
     assert sorted(name for name, _ in embedding.arrays()) == ["2", "2_mean", "3", "3_mean"]  # type: ignore[union-attr]
     assert "model.norm.weight/0" in group
+
+
+def unpack(file: Path) -> zipfile.ZipFile:
+    inside = re.search(r'id="glassformer-data">([^<]*)</script>', file.read_text())
+    assert inside is not None
+    return zipfile.ZipFile(io.BytesIO(base64.b64decode(inside[1])))
+
+
+def test_one_file_holds_what_a_folder_does(exported: Path, model_dir: Path, tmp_path: Path) -> None:
+    file = tmp_path / "story.html"
+    outcome = run(model_dir, file, "--max-new-tokens", "5")
+    assert outcome.exit_code == 0, outcome.output
+    assert 'id="glassformer-export"' in file.read_text()
+    archive = unpack(file)
+    folder = exported / "data"
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert set(archive.namelist()) == names
+    made_at = ("created", "id")
+    for name in names - {"recording.json"}:
+        found, expected = archive.read(name), (folder / name).read_bytes()
+        if name.endswith("zarr.json"):
+            found, expected = json.loads(found), json.loads(expected)
+            for document in (found, expected):
+                for fact in made_at:
+                    document["attributes"].pop(fact, None)
+        assert found == expected, name
+
+
+def test_a_small_file_holds_pictures_of_what_does_not_fit(
+    page: Path, model_dir: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "story.html"
+    long = "Mia gives the ball to Tom. " * 30
+    arguments = ["export", "llama", long, "--out", str(file), "--model-dir", str(model_dir)]
+    environment = {"GLASSFORMER_DEVICE": "cpu", "GLASSFORMER_OFFLINE": "1"}
+    outcome = CliRunner().invoke(
+        app, [*arguments, "--max-mb", "9", "--point", "resid_post", "--max-new-tokens", "0"], env=environment
+    )
+    assert outcome.exit_code == 0, outcome.output
+    assert file.stat().st_size <= 9e6
+    unpack(file).extractall(tmp_path / "data")
+    group = zarr.open_group(tmp_path / "data" / "recording.zarr", mode="r")
+    levels = {name: int(each.attrs["first_level"]) for name, each in group.groups() if "." in name}  # type: ignore[arg-type]
+    assert {levels["resid_post.0"], levels["resid_post.1"]} == {0}
+    assert max(levels.values()) > 0
+    model = read_model(model_dir / "llama", attn_implementation="eager")
+    with torch.no_grad():
+        stream = model(torch.tensor([group.attrs["token_ids"]]), output_hidden_states=True).hidden_states[1]
+    np.testing.assert_allclose(np.asarray(group["resid_post.0/0"]), stream[0].numpy(), atol=1e-5)
+    refused = CliRunner().invoke(app, [*arguments, "--max-mb", "1", "--overwrite"], env=environment)
+    assert refused.exit_code == 1
+    assert "more than is allowed" in refused.output
+    assert "MB" in refused.output
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--point", "nowhere"], "no point 'nowhere'"),
+        (["--weights", "full"], "A file takes weights along"),
+    ],
+)
+def test_wrong_wishes_for_a_file_are_told(
+    page: Path, model_dir: Path, tmp_path: Path, options: list[str], sentence: str
+) -> None:
+    outcome = run(model_dir, tmp_path / "x.html", "--max-new-tokens", "0", *options)
+    assert outcome.exit_code == 1
+    assert sentence in " ".join(outcome.output.split())
+    assert not (tmp_path / "x.html").exists()
+
+
+def test_a_file_that_is_no_export_stays(page: Path, model_dir: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "diary.html"
+    mine.write_text("dear diary")
+    outcome = run(model_dir, mine, "--overwrite")
+    assert "not an export" in outcome.output
+    assert mine.read_text() == "dear diary"
 
 
 def test_nothing_is_replaced_unless_it_is_an_export(exported: Path, model_dir: Path, tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""A recording that needs no server: as a folder for any static host, or as one HTML file that opens from a disk."""
