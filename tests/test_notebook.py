@@ -322,6 +322,19 @@ def test_an_index_that_cannot_be_is_named(
         trace.explain("mlp_act.1", index, **axes)
 
 
+def test_heads_are_a_table_by_block_and_head(model: gf.Model, trace: gf.Trace) -> None:
+    frame = trace.heads()
+    assert list(frame.index) == [(block, head) for block in (0, 1) for head in range(4)]
+    assert (frame.attrs["start"], frame.attrs["stop"], frame.attrs["refused"]) == (0, trace.positions, {})
+    pattern = trace.numpy("attn_probs.1")
+    before = np.stack([pattern[:, i, i - 1] for i in range(1, trace.positions)]).mean(0)
+    np.testing.assert_allclose(frame.loc[1, "previous"], before, rtol=1e-4)
+    np.testing.assert_allclose(frame.loc[1, "first"], pattern[:, 1:, 0].mean(1), rtol=1e-4)
+    unrepeated = model.trace(token_ids=[3, 4, 5]).heads()
+    assert unrepeated["induction"].isna().all()
+    assert unrepeated["previous"].notna().all()
+
+
 def test_the_distribution_is_that_of_the_model(trace: gf.Trace, expected: Any) -> None:
     shares = expected.logits[0].softmax(-1)
     frame = trace.distribution(3, top=5)
@@ -574,12 +587,13 @@ def test_a_damaged_folder_is_one_clear_error(
 
 
 def test_an_export_opens_as_well(model: gf.Model, tmp_path: Path) -> None:
-    from glassformer.export import export, record
+    from glassformer.export.exportable import record
+    from glassformer.export.folder import export_folder
     from glassformer.protocol.messages import ModelSummary, Sampling
 
     summary = ModelSummary(model_id="llama", title="llama", source="folder", status="ready")
     made = record(model.loaded, summary, PROMPT, max_new_tokens=2, sampling=Sampling(temperature=0))
-    export(made, tmp_path / "story", weights="none", largest_bytes=10**9)
+    export_folder(made, tmp_path / "story", weights="none", largest_bytes=10**9)
     opened = gf.open(tmp_path / "story")
     again = model.trace(PROMPT, max_new_tokens=2, temperature=0)
     assert opened.tokens == again.tokens

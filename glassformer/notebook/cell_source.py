@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from glassformer.errors import UnknownAddress
 from glassformer.protocol.anatomy import Anatomy, Site
 from glassformer.protocol.messages import Intervention
+from glassformer.protocol.reading import Reading
 from glassformer.tiles.level import Array, Region
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ class Source(Protocol):
     def read(self, address: str, region: Region) -> Array:
         """Cells of a region, in an array of the caller's own."""
 
+    def find_reading(self) -> Reading | None:
+        """The reading that was kept with it, where there is one."""
+
 
 class LiveSource:
     """A recording with its model."""
@@ -67,3 +71,6 @@ class LiveSource:
 
     def read(self, address: str, region: Region) -> Array:
         return self._trace.read(address, region, copies=True)
+
+    def find_reading(self) -> Reading | None:
+        return None  # it is made when asked for

@@ -16,12 +16,16 @@ from glassformer.notebook.explained import Explained, describe_tokens
 from glassformer.protocol.anatomy import Anatomy, Site
 from glassformer.protocol.messages import Intervention, Sampling
 from glassformer.protocol.parse import parse
+from glassformer.protocol.reading import Off
 from glassformer.tiles.level import Array
 
 if TYPE_CHECKING:
     import pandas
     import xarray
 
+    from glassformer.notebook.readout import Readout
+    from glassformer.notebook.tested_parts import SwitchedOff, TestedParts
+    from glassformer.reading.decision import Question
     from glassformer.run.run import Run
 
 LENS_TOP = 5
@@ -191,6 +195,93 @@ class Trace:
         with live.looking():
             return lens_dataset(live, self.tokens, addresses, top)
 
+    def heads(self) -> pandas.DataFrame:
+        """All heads at a glance: a row for each, by block and head, with what it reads over the text.
+
+        `previous`, `first`, `induction` and `duplicate` are mean attention to the position before, to the first one, to
+        what followed earlier occurrences of the token, and to those themselves (NaN in a text without any); then the
+        mean entropy in bits and as a share of the most. Of long texts the last 512 positions count; `attrs` says over
+        which positions, and which blocks are refused.
+        """
+        require_xarray()  # brings pandas along
+        from glassformer.notebook.labelled_heads import heads_frame
+
+        live = self._require_live("heads")
+        with live.looking():
+            return heads_frame(live)
+
+    def reading(
+        self, pos: int | None = None, *, token: int | str | None = None, versus: int | str = "none"
+    ) -> Readout:
+        """What mattered for one word at `pos`: what each part adds to its logit, words at each depth, what heads read.
+
+        By default the last position (negative counts from the end) and the token that was written after it, else the
+        likeliest. `token` and `versus` are ids or texts of single tokens; `versus` may be "mean", the average word.
+        A recording from a folder has the one that is asked for without any of these. Raises BadValue.
+        """
+        from glassformer.notebook.readout import read_out
+        from glassformer.reading.reading import read
+
+        stored = self._source.find_reading()
+        if stored is not None and (pos, token, versus) == (None, None, "none"):
+            return read_out(stored, self.tokens)
+        live = self._require_live("reading")
+        question = self._make_question(live, pos, token, versus)
+        with live.looking():
+            return read_out(read(live, question), self.tokens)
+
+    def effects(
+        self,
+        pos: int | None = None,
+        *,
+        token: int | str | None = None,
+        versus: int | str = "mean",
+        off: Off = "zero",
+        blocks: str | None = None,
+    ) -> TestedParts:
+        """What each word of the text and each part of the model is worth to one word at `pos`: each taken out.
+
+        By default of the last position (negative counts from the end) and the token that was written after it, else the
+        likeliest. `token` and `versus`, which the margin is over unless it is "mean", are ids or texts of tokens.
+        `off` is what stands in for a part, "zero" or the "mean" of what it writes before. `blocks` is "20-29" for their
+        parts alone, "none" for the words alone. Raises BadValue.
+        """
+        from glassformer.notebook.tested_parts import show_effects
+        from glassformer.reading.effects import read_effects
+
+        live = self._require_live("effects")
+        question = self._make_question(live, pos, token, versus)
+        with live.looking():
+            return show_effects(read_effects(live, question, off=off, blocks=blocks), self.tokens)
+
+    def without(
+        self, *parts: str, pos: int | None = None, token: int | str | None = None, off: Off = "zero"
+    ) -> SwitchedOff:
+        """The word at `pos` with parts switched off together: `t.without("head.24.4", "token.17")`. Raises BadValue."""
+        from glassformer.notebook.tested_parts import SwitchedOff
+        from glassformer.reading.without import read_without
+
+        live = self._require_live("without")
+        question = self._make_question(live, pos, token, "none")
+        with live.looking():
+            found = read_without(live, parts, question, off=off)
+        return SwitchedOff.model_validate(found.model_dump())
+
+    def _make_question(
+        self, live: Run, pos: int | None, token: int | str | None, versus: int | str
+    ) -> Question:
+        """What is asked of a recording, from what may count from the end and be the texts of tokens."""
+        from glassformer.reading.decision import Question, find_token, parse_versus
+
+        place = pos + self.positions if pos is not None and pos < 0 else pos
+        chosen = find_token(live.loaded, token, "token") if isinstance(token, str) else token
+        against = (
+            parse_versus(str(versus))
+            if isinstance(versus, int) or versus in ("none", "mean")
+            else find_token(live.loaded, versus, "versus")
+        )
+        return Question(place, chosen, against)
+
     # --- keeping and showing -----------------------------------------------------------------------
 
     def save(
@@ -205,10 +296,12 @@ class Trace:
         for address in addresses or ():
             self._require_site(address)
         from glassformer.notebook.recording_folder import ANATOMY
+        from glassformer.reading.group import with_reading
         from glassformer.tiles.store_folder import write_store
 
         target = Path(path).expanduser()
-        store = live.freeze(addresses)
+        with live.looking():
+            store = with_reading(live, live.freeze(addresses))
         write_store(
             store, target, files={ANATOMY: self.anatomy.model_dump_json().encode()}, overwrite=overwrite
         )
@@ -219,13 +312,16 @@ class Trace:
         """The address of the page on this recording; starts a server on this machine if none runs yet."""
         from glassformer.notebook.page_server import serve_page
 
-        return serve_page(self._require_live("show"))
+        live = self._require_live("show")
+        return serve_page(live).url(f"trace={live.id}")
 
     def show(self, *, height: int = FRAME_HEIGHT_PX) -> None:
         """The real page on this recording, inside the notebook; outside of one, in the browser."""
-        from glassformer.notebook.page_server import display_page
+        from glassformer.notebook.page_server import serve_page
+        from glassformer.notebook.place import display_page
 
-        display_page(self.url, height_px=height)
+        live = self._require_live("show")
+        display_page(serve_page(live), f"trace={live.id}", height_px=height)
 
     def _require_live(self, what: str) -> Run:
         if self._source.live is None:

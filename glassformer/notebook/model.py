@@ -22,13 +22,22 @@ if TYPE_CHECKING:
     from glassformer.loading.loaded import LoadedModel
 
 
-def load(model: str | Path, *, device: str | None = None, dtype: str | None = None) -> Model:
+def load(
+    model: str | Path,
+    *,
+    adapter: str | Path | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
+) -> Model:
     """A model by a bundled name (`tales`, `sorter`), a folder, or a hub id; asked for again, the same one.
+
+    With an `adapter` (a LoRA's folder, or its name under a model directory) that is over it, and the model itself is as
+    it was: both share its weights. An adapter's folder in place of a model is over the base that it names.
 
     `device` (auto, cpu, cuda...) and `dtype` (auto, float32, bfloat16, float16), and where models come from, are as in
     the server's settings unless given. Raises BadValue, UnknownModel, ModelRefused, ModelFailed and Unavailable.
     """
-    return Model(SESSION.load(model, device=device, dtype=dtype))
+    return Model(SESSION.load(model, device=device, dtype=dtype, adapter=adapter))
 
 
 class Model:

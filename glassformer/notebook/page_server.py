@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 import threading
-import webbrowser
 from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from glassformer.errors import StartError
+from glassformer.notebook.place import Place, find_place
 from glassformer.notebook.session import SESSION
 
 if TYPE_CHECKING:
@@ -46,6 +45,10 @@ class PageServer:
             }
         )
         self._listener = take_port(settings)
+        self.place = find_place(settings, self._listener.getsockname()[1])
+        if self.place.host is not None:
+            # Whoever comes by the proxy was let in there.
+            settings = settings.model_copy(update={"allowed_hosts": [self.place.host]})
         self._answers = threading.Event()
         self._server = build_server(settings, on_ready=self._answers.set)
         app: Any = self._server.config.app
@@ -75,10 +78,12 @@ class PageServer:
 
         return asyncio.run_coroutine_threadsafe(run(), self._loop).result(START_SECS)
 
-    def add(self, live: Run) -> str:
-        """Have the page's server tell of a recording; the address of the page on it."""
+    def add(self, live: Run) -> None:
+        """Have the page's server tell of a recording."""
         services, loaded = self.services, live.loaded
-        services.registry.adopt(SESSION.source_of(loaded), loaded)
+        for one in (loaded, loaded.base):
+            if one is not None:
+                services.registry.adopt(SESSION.source_of(one), one)
 
         def replay() -> None:
             if live.id not in services.feeds:
@@ -86,7 +91,6 @@ class PageServer:
                 services.open_feed(live).replay()
 
         self.call(replay)
-        return f"http://127.0.0.1:{self._listener.getsockname()[1]}/llm?trace={live.id}"
 
 
 def keep_quiet() -> None:
@@ -100,30 +104,13 @@ _server: PageServer | None = None
 _starting = threading.Lock()
 
 
-def serve_page(live: Run) -> str:
-    """The address of the page on a recording; the first call starts the server. Raises StartError."""
+def serve_page(live: Run) -> Place:
+    """Where the page on a recording is reached; the first call starts the server. Raises StartError."""
     global _server  # noqa: PLW0603  # one for the process
     with _starting:
         if _server is None:
             started = PageServer(live.loaded.model_id)
             started.services.registry.adopt(SESSION.source_of(live.loaded), live.loaded)
             _server = started
-        return _server.add(live)
-
-
-def display_page(url: str, *, height_px: int) -> None:
-    """The page in a frame where this is a notebook, in the browser where it is not."""
-    shell = get_shell()
-    if shell is None:
-        webbrowser.open(url)
-        return
-    from IPython.display import IFrame, display
-
-    display(IFrame(url, "100%", height_px))  # type: ignore[no-untyped-call]
-
-
-def get_shell() -> Any:
-    """The notebook's kernel, if this runs in one."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython else None
-    return shell if shell is not None and hasattr(shell, "kernel") else None
+        _server.add(live)
+        return _server.place

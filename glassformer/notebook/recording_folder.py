@@ -18,12 +18,14 @@ from pydantic import BaseModel, ValidationError
 from glassformer.errors import BadValue, UnknownAddress
 from glassformer.protocol.anatomy import Anatomy, Site, list_sites
 from glassformer.protocol.messages import Intervention
+from glassformer.protocol.reading import Reading
 from glassformer.tiles.level import Array, Region
 
 if TYPE_CHECKING:
     from glassformer.run.run import Run
 
 ANATOMY = "anatomy.json"
+READING = "reading/message"
 # Where an export keeps its recording.
 EXPORTED = Path("data") / "recording.zarr"
 CELL_BYTES = np.dtype(np.float32).itemsize
@@ -94,6 +96,15 @@ class FolderSource:
         assert array is not None
         cells: Array = np.asarray(array[region], dtype=np.float32)
         return cells
+
+    def find_reading(self) -> Reading | None:
+        message = self._group.get(READING)
+        if message is None:
+            return None
+        try:
+            return Reading.model_validate_json(np.asarray(message[:], dtype=np.uint8).tobytes())
+        except ValueError as error:
+            raise self._damaged("its reading cannot be read") from error
 
     # --- opening -----------------------------------------------------------------------------------
 
