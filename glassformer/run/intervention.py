@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,8 @@ from glassformer.protocol.anatomy import Site
 from glassformer.protocol.messages import Intervention, Span
 from glassformer.run.recording import Recording
 from glassformer.structure.residual import first_tensor
-from glassformer.structure.structure import Hook, Refusal, Structure
+from glassformer.structure.role import Hook, Refusal
+from glassformer.structure.structure import Structure
 
 # Points whose tensor nothing reads but through the boundary where it is changed.
 CHANGEABLE = ("resid_pre", "z", "attn_out", "mlp_act", "mlp_out", "resid_post")
@@ -65,6 +66,17 @@ def applied(
     """Apply `interventions` to every forward inside, which computes positions `start` to `stop` of one sequence."""
     with editing(make_edits(structure, interventions), start, stop):
         yield
+
+
+class Change(Protocol):
+    """A change of what a module is handed, or gives."""
+
+    @property
+    def place(self) -> Hook:
+        """Where."""
+
+    def change(self, tensor: Tensor, start: int, stop: int) -> Tensor:
+        """A changed copy of the module's tensor in a forward of positions `start` to `stop`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +143,7 @@ def make_edits(structure: Structure, interventions: Sequence[Intervention]) -> l
 
 
 @contextmanager
-def editing(edits: Sequence[Edit], start: int, stop: int) -> Iterator[None]:
+def editing(edits: Sequence[Change], start: int, stop: int) -> Iterator[None]:
     """Hook the edits in, in their order."""
     with ExitStack() as stack:
         for edit in edits:
@@ -140,7 +152,7 @@ def editing(edits: Sequence[Edit], start: int, stop: int) -> Iterator[None]:
         yield
 
 
-def register_input(edit: Edit, start: int, stop: int) -> Any:
+def register_input(edit: Change, start: int, stop: int) -> Any:
     def before(
         _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -153,7 +165,7 @@ def register_input(edit: Edit, start: int, stop: int) -> Any:
     return hook_input(edit.place.module, before)
 
 
-def register_output(edit: Edit, start: int, stop: int) -> Any:
+def register_output(edit: Change, start: int, stop: int) -> Any:
     def after(_: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
         if not isinstance(output, (tuple, list)):
             return edit.change(output, start, stop)

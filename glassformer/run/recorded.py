@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Protocol
@@ -32,7 +32,16 @@ from glassformer.run.intervention import (
 from glassformer.run.materialise import PATTERNS, BlockSites, check_whole, form_pattern, materialise_block
 from glassformer.run.rebuild import rebuild
 from glassformer.run.recording import Recording, Send, to_numpy
+from glassformer.run.turn import Turns
 from glassformer.tiles.level import Array, Region, count_levels, level_shape, read_level
+
+
+class Answer(Protocol):
+    """Something that was made of a recording, and is worth keeping until it is asked for again."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it takes."""
 
 
 class Keeper(Protocol):
@@ -44,8 +53,14 @@ class Keeper(Protocol):
     def keep(self, run_id: str, block: int, sites: BlockSites) -> None:
         """Keep them for a while."""
 
+    def find_answer(self, run_id: str, key: Hashable) -> Answer | None:
+        """What was answered to a question about a recording, if still there."""
+
+    def keep_answer(self, run_id: str, key: Hashable, answer: Answer) -> None:
+        """Keep it for a while."""
+
     def drop_blocks(self, run_id: str) -> None:
-        """Keep no block of a recording any more: its rows are others now."""
+        """Keep no block of a recording any more, and no answer: its rows are others now."""
 
     def make_room(self, recorded: Recorded, needed_bytes: int) -> None:
         """Have others give their memory up for one that needs so many bytes more."""
@@ -86,6 +101,8 @@ class Recorded:
         self._pin_lock = threading.Lock()
         # Held while something is made that several may ask for at once; never waited for with the model's lock held.
         self._making = threading.RLock()
+        # Of those who ask the same; never waited for with either of the above held.
+        self._turns = Turns()
         self._check_interventions()
         self.recording = Recording(loaded.structure, run_id, most_positions)
         self.watcher = self._watch_with(self.recording)
@@ -263,6 +280,26 @@ class Recorded:
             raise BadValue("These are too many cells for one answer; ask for fewer positions.", field="stop")
         return read_level(partial(self.read, address), shape, level, region, "magnitude")
 
+    def find_answer(self, key: Hashable) -> Answer | None:
+        """What `keep_answer` was given for `key`, if it is still there and the rows are those it was made of."""
+        return self._keeper.find_answer(self.id, (self.recording.rewritten, key))
+
+    def keep_answer(self, key: Hashable, answer: Answer, rewritten: int) -> None:
+        """Keep what was made of the rows that had been rewritten so many times."""
+        self._keeper.keep_answer(self.id, (rewritten, key), answer)
+
+    @contextmanager
+    def answering(self, key: Hashable) -> Iterator[None]:
+        """Of several threads that are about to make the same answer, let one go first and the others wait for it.
+
+        Who holds the model's lock does not wait: the one that goes first may need that lock.
+        """
+        if self.loaded.lock.is_owned():
+            yield
+            return
+        with self._turns.take(key):
+            yield
+
     def value(self, address: str, index: list[int]) -> float:
         """One cell of a site."""
         return float(self.read(address, tuple(slice(i, i + 1) for i in index)).reshape(()))
@@ -296,7 +333,24 @@ class Recorded:
             # Of several that ask at once one does the work.
             return self._keeper.find(self.id, block, self.positions) or self._materialise(block)
 
+    def pattern_sites(self, block: int) -> BlockSites:
+        """What attention saw in a block, without its other sites unless they are at hand.
+
+        Not kept: whoever goes through all blocks of a long text would have what others look at make way.
+        """
+        found = self._keeper.find(self.id, block, self.positions)
+        if found is not None:
+            return found
+        with self.holding_rows():
+            return self._run_again(block, ["attn_probs"])
+
     def _materialise(self, block: int) -> BlockSites:
+        sites = self._run_again(block)
+        self.batched_difference = max(self.batched_difference or 0.0, sites.difference)
+        self._keeper.keep(self.id, block, sites)
+        return sites
+
+    def _run_again(self, block: int, points: Sequence[str] | None = None) -> BlockSites:
         self.loaded.check_site(f"resid_pre.{block}")
         with self.loaded.lock:
             # Only here: until the lock is held a step may replace the rows of all positions, and what fewer of them
@@ -307,6 +361,7 @@ class Recorded:
                 for site in self.sites.values()
                 if (site.block == block or (block == 0 and site.point == "embeddings"))
                 and site.check.status != "refused"
+                and (points is None or site.point in points)
             ]
             structure = self.loaded.structure
             with applied(structure, inside_block(self.interventions, block), 0, positions):
@@ -320,8 +375,6 @@ class Recorded:
                     into_next=lambda after: change_input(structure, self.interventions, block + 1, after),
                 )
         check_whole(sites, {address: self.shape(self.sites[address], positions) for address in wanted})
-        self.batched_difference = max(self.batched_difference or 0.0, sites.difference)
-        self._keeper.keep(self.id, block, sites)
         return sites
 
     def _tail(self, point: str, rows: slice) -> Tensor:

@@ -22,7 +22,8 @@ def check_request(body: TraceRequest) -> None:
     if body.prompt is not None:
         require_text(body.prompt, "prompt")
     for message in body.messages or []:
-        require_text(message.content, "messages")
+        if message.content or message.role != "assistant":  # who was cut off before a word said nothing
+            require_text(message.content, "messages")
 
 
 def encode_request(body: TraceRequest, loaded: LoadedModel) -> tuple[list[int], str]:
@@ -33,4 +34,4 @@ def encode_request(body: TraceRequest, loaded: LoadedModel) -> tuple[list[int], 
         if not body.messages:
             raise BadValue("messages must not be empty.", field="messages")
         return loaded.encode_chat(body.messages), "messages"
-    return loaded.encode(body.prompt or ""), "prompt"
+    return loaded.encode(body.prompt or "", control_tokens=body.control_tokens), "prompt"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 from glassformer.budget import Budget, ByteCache
 from glassformer.engine.generation_request import GenerationRequest
@@ -18,7 +18,7 @@ from glassformer.loading.loaded import LoadedModel
 from glassformer.protocol.messages import ChatMessage, Intervention
 from glassformer.run.admission import admit, estimate_run
 from glassformer.run.materialise import BlockSites
-from glassformer.run.recorded import Recorded
+from glassformer.run.recorded import Answer, Recorded
 from glassformer.run.run import Models, Run, count_positions
 
 # Runs remembered at all, where nobody says; one whose residuals are gone still holds its tokens and steps.
@@ -41,6 +41,10 @@ class RunStore:
         # The one that is being looked at stays, however large.
         self._sites: ByteCache[tuple[str, int], BlockSites] = ByteCache(
             self.budget, lambda sites: sites.nbytes, keeps_newest=True
+        )
+        # What was answered to larger questions, by run; small beside the blocks it was made of.
+        self._answers: ByteCache[tuple[str, Hashable], Answer] = ByteCache(
+            self.budget, lambda answer: answer.nbytes
         )
         self._lock = threading.RLock()
 
@@ -150,11 +154,23 @@ class RunStore:
         if run_id in self._runs:
             self._sites.keep((run_id, block), sites)
 
+    def find_answer(self, run_id: str, key: Hashable) -> Answer | None:
+        """What was answered to a question about a run, if still there."""
+        return self._answers.find((run_id, key))
+
+    def keep_answer(self, run_id: str, key: Hashable, answer: Answer) -> None:
+        """Keep an answer; what was looked at longest ago goes."""
+        if run_id in self._runs:
+            self._answers.keep((run_id, key), answer)
+
     def drop_blocks(self, run_id: str) -> None:
-        """Keep no block of a run any more."""
+        """Keep no block of a run any more, and no answer."""
         for key, _ in self._sites.items():
             if key[0] == run_id:
                 self._sites.drop(key)
+        for place, _ in self._answers.items():
+            if place[0] == run_id:
+                self._answers.drop(place)
 
     def make_room(self, recorded: Recorded, needed_bytes: int) -> None:
         """Have others give their memory up for one that is made again."""

@@ -43,6 +43,29 @@ def array_text(
     )
 
 
+# What stands where nothing is.
+FILL = {"int32": -1, "uint8": 0}
+
+
+@lru_cache(maxsize=256)
+def plain_array_text(shape: tuple[int, ...], dtype: str, axes: tuple[str, ...], attributes: str) -> str:
+    """An array of one chunk and no levels; `attributes` as JSON."""
+    return _text(
+        {
+            "zarr_format": 3,
+            "node_type": "array",
+            "shape": shape,
+            "data_type": dtype,
+            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [max(1, n) for n in shape]}},
+            "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+            "fill_value": FILL.get(dtype, "NaN"),
+            "codecs": [{"name": "bytes", "configuration": {"endian": "little"}}],
+            "dimension_names": axes,
+            "attributes": json.loads(attributes),
+        }
+    )
+
+
 def group_text(attributes: Mapping[str, Any], members: Mapping[str, str] | None = None) -> str:
     """A group; with the texts of its `members` by path, its consolidated metadata too."""
     own = f'"zarr_format":3,"node_type":"group","attributes":{_text(dict(attributes))}'

@@ -11,7 +11,7 @@ import hashlib
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,11 @@ from glassformer.budget import ByteCache
 from glassformer.errors import UnknownKey
 from glassformer.tiles.level import Array, Pooling, Region, count_levels, level_shape, read_level
 from glassformer.tiles.metadata import array_text, group_text
+from glassformer.tiles.plain_group import PlainGroup
 
 ROWS, COLUMNS, PATTERN_SIDE = 64, 512, 64
+# Leading axes of which a picture shows one index at a time: whoever looks at one head is not sent the others.
+SINGLE = frozenset({"head", "kv_head", "expert"})
 # One spelling for one chunk, or caches would keep it several times.
 CHUNK_INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
 # Axes that get longer while a model writes.
@@ -57,8 +60,8 @@ class ZarrReply:
 class ZarrStore:
     """The keys of a set of arrays; `growing` says whether arrays may still get more rows.
 
-    `coarse` keeps chunks of coarse levels, which cost a pass over the cells below them. Safe to ask from several
-    threads as long as the arrays are.
+    `groups` are small ones without levels beside the arrays. `coarse` keeps chunks of coarse levels, which cost a pass
+    over the cells below them. Safe to ask from several threads as long as the arrays are.
     """
 
     def __init__(
@@ -68,7 +71,9 @@ class ZarrStore:
         *,
         growing: bool,
         coarse: ByteCache[str, bytes] | None = None,
+        groups: Mapping[str, PlainGroup] | None = None,
     ) -> None:
+        self._groups = dict(groups or {})
         self._arrays = arrays
         self._attributes = dict(attributes)
         self._growing = growing
@@ -77,16 +82,45 @@ class ZarrStore:
 
     def settle(self) -> ZarrStore:
         """The same arrays as they are now, for good: chunks end where the arrays do, and never change."""
-        return ZarrStore(self._arrays, self._attributes, growing=False) if self._growing else self
+        if not self._growing:
+            return self
+        return ZarrStore(self._arrays, self._attributes, growing=False, groups=self._groups)
+
+    def with_groups(self, groups: Mapping[str, PlainGroup]) -> ZarrStore:
+        """The same with small groups beside the arrays."""
+        everything = {**self._groups, **groups}
+        return ZarrStore(
+            self._arrays, self._attributes, growing=self._growing, coarse=self._coarse, groups=everything
+        )
+
+    def with_first_levels(self, levels: Mapping[str, int]) -> ZarrStore:
+        """The same without the levels of an array that are finer than the one named for it."""
+        arrays = {
+            name: replace(view, first_level=min(max(view.first_level, level), count_levels(view.shape) - 1))
+            for name, view, level in (
+                (name, view, levels.get(name, 0)) for name, view in self._arrays.items()
+            )
+        }
+        return ZarrStore(arrays, self._attributes, growing=self._growing, groups=self._groups)
+
+    def count_bytes(self, name: str) -> int:
+        """Bytes of all chunks of an array, padding included, metadata not."""
+        view = self._arrays[name]
+        return sum(
+            4 * math.prod(-(-size // side) * side for size, side in self._sides(view, level))
+            for _, level, _ in _level_names(view)
+        )
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each array at level 0."""
+        return {name: view.shape for name, view in self._arrays.items()}
 
     @property
     def nbytes(self) -> int:
         """Bytes of all chunks, padding included, metadata not."""
-        return sum(
-            4 * math.prod(-(-size // side) * side for size, side in self._sides(view, level))
-            for view in self._arrays.values()
-            for _, level, _ in _level_names(view)
-        )
+        arrays = sum(map(self.count_bytes, self._arrays))
+        return arrays + sum(group.nbytes for group in self._groups.values())
 
     def list_keys(self) -> list[str]:
         """Every key there is, metadata first: what an export writes."""
@@ -97,6 +131,7 @@ class ZarrStore:
                 found.append(f"{name}/{array_name}/zarr.json")
                 grid = [-(-size // side) for size, side in self._sides(view, level)]
                 found += [f"{name}/{array_name}/c/{'/'.join(map(str, i))}" for i in np.ndindex(*grid)]
+        found += [f"{name}/{key}" for name, group in self._groups.items() for key in group.list_keys()]
         return found
 
     def get(self, key: str) -> ZarrReply:
@@ -107,6 +142,8 @@ class ZarrStore:
                 self._root = self._json(self._describe_root())
             return self._root
         name, _, rest = key.partition("/")
+        if name in self._groups:
+            return reply_from(self._groups[name], rest)
         view = self._arrays.get(name)
         if view is None:
             raise UnknownKey(key)
@@ -151,10 +188,11 @@ class ZarrStore:
         return [*zip(level_shape(view.shape, level), self._chunk_shape(view, level), strict=True)]
 
     def _chunk_shape(self, view: ArrayView, level: int) -> tuple[int, ...]:
-        """Chunks of a level: leading axes whole, the last two by at most `ROWS` x `COLUMNS` (square for patterns)."""
+        """Chunks of a level: one head or expert, at most `ROWS` x `COLUMNS` of it (square for patterns)."""
         columns = PATTERN_SIDE if view.axes[-1] == "key" else COLUMNS
         shape = level_shape(view.shape, level)
-        limits = [*shape[:-2], ROWS, columns][-len(shape) :]
+        leading = [1 if axis in SINGLE else size for size, axis in zip(shape[:-2], view.axes, strict=False)]
+        limits = [*leading, ROWS, columns][-len(shape) :]
         # Growing axes keep their chunk size while they grow, so that a finished chunk stays what it was.
         return tuple(
             limit if self._growing and axis in GROWING else max(1, min(limit, size))
@@ -166,6 +204,9 @@ class ZarrStore:
         for name, view in self._arrays.items():
             members[name] = group_text(_group_attributes(view))
             members.update((f"{name}/{label}", text) for label, text in self._describe_levels(view).items())
+        for name, group in self._groups.items():
+            members[name] = group.text
+            members.update((f"{name}/{label}", text) for label, text in group.members.items())
         return group_text(self._attributes, members)
 
     def _describe_levels(self, view: ArrayView) -> dict[str, str]:
@@ -179,6 +220,14 @@ class ZarrStore:
 
     def _json(self, text: str) -> ZarrReply:
         return _reply(text.encode(), JSON_TYPE)
+
+
+def reply_from(group: PlainGroup, key: str) -> ZarrReply:
+    """Answer a key inside a small group. Raises UnknownKey."""
+    body = group.find(key)
+    if body is None:
+        raise UnknownKey(key)
+    return _reply(body, JSON_TYPE if key.endswith(".json") else BYTES_TYPE)
 
 
 def _level_names(view: ArrayView) -> list[tuple[str, int, Pooling]]:

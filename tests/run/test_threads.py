@@ -27,7 +27,8 @@ from glassformer.run.fidelity import measure_attention
 from glassformer.run.intervention import applied
 from glassformer.run.materialise import BlockSites, check_whole
 from glassformer.run.run_store import RunStore
-from glassformer.structure.structure import Hook, Structure
+from glassformer.structure.role import Hook
+from glassformer.structure.structure import Structure
 
 # Of a block with experts: those a hook reads at a module's input, its output, or out of what experts are handed.
 READ_POINTS = (

@@ -161,11 +161,36 @@ async def test_a_settled_store_has_the_same_keys_without_padding() -> None:
     assert store.settle().list_keys() == store.list_keys()
     for each in (store, store.settle()):
         assert each.nbytes == sum(len(each.get(key).body) for key in each.list_keys() if "/c/" in key)
-    assert (
-        len(store.settle().get("q.3/0/c/0/0/0").body) == cells.nbytes < len(store.get("q.3/0/c/0/0/0").body)
-    )
+    for head in range(3):
+        key = f"q.3/0/c/{head}/0/0"
+        assert len(store.settle().get(key).body) == cells[head].nbytes < len(store.get(key).body)
     group = zarr.open_group(await copy_into_memory(store.settle()), mode="r")
     np.testing.assert_array_equal(np.asarray(group["q.3/0"]), cells)
+
+
+def test_one_head_or_expert_is_one_chunk_and_reads_no_other() -> None:
+    """Whoever looks at one head of a block is sent that head alone; kernels of a convolution stay together."""
+    cells, asked = np.random.default_rng(4).normal(size=(6, 40, 8)).astype(np.float32), []
+
+    def read(region: tuple[slice, ...]) -> np.ndarray[Any, Any]:
+        asked.append(region[0])
+        return cells[region]
+
+    views = {
+        name: ArrayView(cells.shape, axes, read)
+        for name, axes in {
+            "z.0": ("head", "pos", "d_head"),
+            "k.0": ("kv_head", "pos", "d_head"),
+            "experts": ("expert", "row", "column"),
+            "kernels": ("channel", "row", "column"),
+        }.items()
+    }
+    store = ZarrStore(views, {}, growing=False)
+    for name in ("z.0", "k.0", "experts"):
+        body = store.get(f"{name}/0/c/4/0/0").body
+        np.testing.assert_array_equal(np.frombuffer(body, "<f4").reshape(40, 8), cells[4])
+    assert asked == [slice(4, 5)] * 3
+    assert store.get("kernels/0/c/0/0/0").body == cells.tobytes()
 
 
 def test_levels_that_are_too_fine_can_be_left_out() -> None:
