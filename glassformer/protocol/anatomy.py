@@ -23,12 +23,13 @@ Axis = Literal[
     "d_mlp",
     "expert",
     "channel",
+    "rank",
     "vocab",
     "row",
     "column",
 ]
 Provenance = Literal["recorded", "captured", "recomputed", "rebuilt"]
-CheckStatus = Literal["unchecked", "exact", "close", "undecided", "refused"]
+CheckStatus = Literal["unchecked", "exact", "close", "undecided", "refused", "shape"]
 Role = Literal[
     "token_embedding",
     "position_embedding",
@@ -47,6 +48,8 @@ Role = Literal[
     "down",
     "final_norm",
     "unembedding",
+    "lora_a",
+    "lora_b",
     "other",
 ]
 Operation = Literal[
@@ -122,7 +125,8 @@ class Check(Message):
 
     `exact`: the same bits. `close`: every cell is within what rounding explains (`worst` says how far). `undecided`: so
     are other equations, and these values cannot tell them apart. `refused`: it is not shown. `unchecked` is a site
-    whose turn has not come; whoever asks for its values has it checked first.
+    whose turn has not come; whoever asks for its values has it checked first. `shape`: there is nothing to check, since
+    the model is drawn from its config alone and has no weights here.
     """
 
     status: CheckStatus
@@ -154,6 +158,9 @@ class Weight(Message):
     axes: list[Axis]
     shape: list[int]
     dtype: str
+    stored: str | None = Field(
+        default=None, description="how the file keeps it in fewer bits: Q4_K, GPTQ 4 bit..."
+    )
     tied_to: str | None = None
 
 

@@ -1,5 +1,5 @@
 """The JSON messages of the native surface (`/api`), as pydantic models; those of the anatomy are in `anatomy.py`,
-those of an explained cell in `explanation.py`.
+those of an explained cell in `explanation.py`, those of a reading in `reading.py`.
 
 The same words stand in Python, on the wire, in the generated TypeScript and on the page. Shapes are
 lists in the order of `axes`; `None` in a shape is the axis that grows with the recorded positions.
@@ -17,6 +17,11 @@ from glassformer.protocol.message import Message
 # --- models --------------------------------------------------------------------------------------
 
 
+class ChatMessage(Message):
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
 class ModelSummary(Message):
     """A model this server can offer without being told an id: bundled ones, folders, loaded ones."""
 
@@ -25,9 +30,28 @@ class ModelSummary(Message):
     description: str = ""
     source: Literal["bundled", "folder", "hub"]
     status: Literal["available", "loading", "ready", "failed"]
+    base: str | None = Field(
+        default_factory=lambda: None,
+        description="the model whose weights it computes with, where it is an adapter",
+    )
     family: str | None = None
+    store: str = Field(
+        default_factory=str, description="the program that keeps it here, where that is another"
+    )
+    form: str | None = Field(default=None, description="how it lies on the disk: safetensors, GGUF Q4_K...")
+    stored_bytes: int | None = Field(default=None, description="what its weights take on the disk")
+    needed_bytes: int | None = Field(default=None, description="the memory it will take, before it is loaded")
+    opens: bool | None = Field(
+        default=None, description="whether its config and headers can be read; null unknown"
+    )
+    fits: bool | None = Field(
+        default=None, description="whether it would fit alone; null where it is not known"
+    )
+    reason: str = Field(default_factory=str, description="why it does not open or fit")
     parameters: int | None = None
-    bytes: int | None = Field(default=None, description="memory its weights take, once it is loaded")
+    bytes: int | None = Field(
+        default=None, description="memory its weights take, once it is loaded; of an adapter what it adds"
+    )
     device: str | None = None
     dtype: str | None = Field(default=None, description="number format it computes in")
     quantize: str | None = Field(default=None, description="how its weights are kept in fewer bits, or none")
@@ -36,6 +60,12 @@ class ModelSummary(Message):
         default_factory=str, description="what whoever looks at it should know, once it is loaded"
     )
     prompts: list[str] = Field(default_factory=list, description="sample prompts, best first")
+    chat: bool | None = Field(
+        default_factory=lambda: None, description="whether it has a chat template, once it is loaded"
+    )
+    conversation: list[ChatMessage] = Field(
+        default_factory=list, description="a sample conversation, where that says more than a sample prompt"
+    )
     error: str | None = None
 
 
@@ -84,11 +114,6 @@ class Token(Message):
     )
 
 
-class ChatMessage(Message):
-    role: Literal["system", "user", "assistant"]
-    content: str
-
-
 TokenId = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Choice = Annotated[str, Field(min_length=1, max_length=1000)]
 
@@ -103,11 +128,17 @@ class Constraint(Message):
     choices: list[Choice] | None = Field(
         default=None, min_length=1, max_length=1000, description="one of these texts"
     )
+    grammar: str | None = Field(
+        default_factory=lambda: None,
+        min_length=1,
+        description="text of this grammar, in llguidance's form of Lark",
+    )
 
     @model_validator(mode="after")
     def require_one(self) -> Constraint:
-        if sum(value is not None for value in (self.json_schema, self.regex, self.choices)) != 1:
-            raise ValueError("takes exactly one of json_schema, regex and choices")
+        given = (self.json_schema, self.regex, self.choices, self.grammar)
+        if sum(value is not None for value in given) != 1:
+            raise ValueError("takes exactly one of json_schema, regex, choices and grammar")
         return self
 
 
@@ -196,6 +227,10 @@ class TraceRequest(Message):
     prompt: str | None = None
     messages: list[ChatMessage] | None = None
     token_ids: list[int] | None = None
+    control_tokens: bool = Field(
+        default_factory=lambda: True,
+        description="whether the names of control tokens in the prompt are such; in messages they are always text",
+    )
     max_new_tokens: int = Field(default=0, ge=0, le=1_000_000)
     sampling: Sampling = Sampling()
     stop: Annotated[list[str], AfterValidator(check_stops)] = Field(

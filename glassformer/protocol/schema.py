@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from glassformer.protocol import anatomy, explanation, messages
+from glassformer.protocol import anatomy, explanation, heads, messages, reading, shape
 from glassformer.protocol.message import Message
 
 
@@ -21,7 +21,7 @@ def describe_schema() -> dict[str, Any]:
     models = sorted(
         (
             model
-            for module in (anatomy, explanation, messages)
+            for module in (anatomy, explanation, heads, messages, reading, shape)
             for _, model in inspect.getmembers(module, inspect.isclass)
             if issubclass(model, Message) and model.__module__ == module.__name__
         ),

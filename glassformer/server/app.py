@@ -13,10 +13,26 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 from glassformer.errors import GlassformerError
+from glassformer.server import ignored_name
 from glassformer.server.error_answer import install_error_handlers
 from glassformer.server.log import configure_unless_done
 from glassformer.server.request_limit import Deadline, RateLimit, SizeLimit
-from glassformer.server.router import classic, health, live, models, openai, page, traces, zarr
+from glassformer.server.root_path import RootPath
+from glassformer.server.router import (
+    classic,
+    effects,
+    health,
+    live,
+    models,
+    openai,
+    page,
+    readings,
+    responses,
+    shapes,
+    tokens,
+    traces,
+    zarr,
+)
 from glassformer.server.security import HostGuard, KeyGuard, origin_pattern
 from glassformer.server.services import Services
 from glassformer.server.watch import Watch
@@ -25,7 +41,7 @@ from glassformer.tested import list_newer
 
 log = structlog.get_logger(__name__)
 
-EXPOSED_HEADERS = ["ETag", "Retry-After"]
+EXPOSED_HEADERS = ["ETag", "Retry-After", ignored_name.HEADER]
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -55,6 +71,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         title="Glassformer",
         version=find_version(),
         lifespan=live_time,
+        servers=[{"url": settings.root_path}] if settings.root_path else None,
         middleware=stack(settings, services),
         # The usual pages of these load their scripts from elsewhere; the schema itself is served.
         docs_url=None,
@@ -63,7 +80,21 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.services = services
     install_error_handlers(app)
     # Zarr before models: a model id may contain slashes, so the more special path comes first.
-    for router in (health, classic, openai, zarr, traces, models, live, page):
+    for router in (
+        health,
+        classic,
+        openai,
+        responses,
+        tokens,
+        zarr,
+        traces,
+        readings,
+        effects,
+        shapes,
+        models,
+        live,
+        page,
+    ):
         app.include_router(router.router)
     return app
 
@@ -71,6 +102,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 def stack(settings: Settings, services: Services) -> list[Middleware]:
     """Outermost first: even a refusal carries the CORS headers, and every refusal is counted."""
     return [
+        Middleware(RootPath, prefix=settings.root_path),
         Middleware(
             CORSMiddleware,
             allow_origin_regex=origin_pattern(settings.cors_origins),

@@ -17,14 +17,20 @@ from typing import TypeVar
 
 from anyio import CapacityLimiter
 
+from glassformer import waiting
+
 T = TypeVar("T")
 
 
 async def run_aside(call: Callable[[], T], limiter: CapacityLimiter) -> T:
-    """What `call` gives, run in a thread of its own; a place in `limiter` is taken until it ends, even if cancelled."""
+    """What `call` gives, run in a thread of its own; a place in `limiter` is taken until it ends, even if cancelled.
+
+    Once cancelled, the thread ends at its next `waiting.go_on`.
+    """
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[T] = loop.create_future()
-    place, context = object(), copy_context()
+    place, context, left = object(), copy_context(), threading.Event()
+    context.run(waiting.left.set, left)
     await limiter.acquire_on_behalf_of(place)
 
     def settle(give: Callable[[], None]) -> None:
@@ -51,4 +57,7 @@ async def run_aside(call: Callable[[], T], limiter: CapacityLimiter) -> T:
     except RuntimeError:  # the system has none left
         limiter.release_on_behalf_of(place)
         raise
-    return await answer
+    try:
+        return await answer
+    finally:
+        left.set()

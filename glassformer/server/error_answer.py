@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, PlainValidator, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -68,7 +69,13 @@ def error_response(error: Exception, path: str = "") -> Response:
         log.error("a request failed", exc_info=error)
     body = error_body(error)
     return refusal(
-        path, body["error"], status, field=body.get("field"), code=find_code(error), headers=headers
+        path,
+        body["error"],
+        status,
+        field=body.get("field"),
+        shape=body.get("shape"),
+        code=find_code(error),
+        headers=headers,
     )
 
 
@@ -78,6 +85,7 @@ def refusal(
     status: int,
     *,
     field: str | None = None,
+    shape: str | None = None,
     code: str | None = None,
     headers: dict[str, str] | None = None,
 ) -> Response:
@@ -88,10 +96,12 @@ def refusal(
     body = {"error": sentence}
     if field:
         body["field"] = field
+    if shape:
+        body["shape"] = shape
     return json_response(body, status, headers)
 
 
-def json_response(body: dict[str, Any], status: int, headers: dict[str, str] | None = None) -> Response:
+def json_response(body: dict[str, Any], status: int, headers: Mapping[str, str] | None = None) -> Response:
     """JSON in ASCII: a lone surrogate in an echoed name can be written and read."""
     return Response(json.dumps(body), status, headers, media_type="application/json")
 
@@ -113,6 +123,19 @@ def describe_validation(found: Sequence[Any]) -> dict[str, str]:
         return {"error": f"{field} is missing.", "field": field}
     message = str(first["msg"]).removeprefix("Value error, ").rstrip(".")
     return {"error": f"{field}: {message}.", "field": field}
+
+
+def parse_body(choose: Callable[[Mapping[str, Any]], type[BaseModel]]) -> PlainValidator:
+    """For a body that comes in several forms: it is read as what `choose` says of it, and told of as that alone."""
+
+    def parse(data: Any) -> BaseModel:
+        try:
+            return choose(data if isinstance(data, Mapping) else {}).model_validate(data)
+        except ValidationError as error:
+            found = describe_validation(error.errors(include_url=False, include_input=False))
+            raise errors.BadValue(found["error"], field=found.get("field")) from None
+
+    return PlainValidator(parse, json_schema_input_type=dict[str, Any])
 
 
 async def answer_error(request: Request, error: Exception) -> Response:

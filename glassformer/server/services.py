@@ -10,6 +10,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, ParamSpec, TypeVar
 
 import anyio
@@ -20,15 +21,18 @@ from starlette.requests import HTTPConnection
 from glassformer.budget import Budget
 from glassformer.errors import GlassformerError, Stopping, TooMany, UnknownTrace
 from glassformer.importing import import_torch
-from glassformer.registry.registry import open_registry
+from glassformer.registry.opening import open_registry
 from glassformer.server.aside import run_aside
 from glassformer.server.metrics import Metrics
+from glassformer.server.response_store import ResponseStore
 from glassformer.settings import Settings
+from glassformer.shape.shelf import ShapeShelf, Wanted
 
 if TYPE_CHECKING:
     from glassformer.engine.engine import Engine
     from glassformer.loading.loaded import LoadedModel
     from glassformer.protocol.messages import TraceRequest
+    from glassformer.protocol.shape import ModelShape
     from glassformer.run.feed import RunFeed
     from glassformer.run.record import Check
     from glassformer.run.run import Run
@@ -39,6 +43,8 @@ T = TypeVar("T")
 
 # Threads that wait for a model's lock or for the disk; more would only queue up behind the same lock.
 READING_THREADS = 8
+# Threads that draw shapes: more would only wait for each other, and a reader must not wait behind them.
+DRAWING_THREADS = 1
 # Threads for tokenizers and small files, so that they never wait behind heavy readers.
 QUICK_THREADS = 16
 # How long a server that is told to stop waits for a step.
@@ -52,7 +58,9 @@ class Services:
         self.settings = settings
         self.metrics = Metrics()
         self.registry = open_registry(settings, on_unload=self.let_model_go, checks_later=True)
+        self.shapes = ShapeShelf(self.registry.catalog)
         self.budget = Budget(settings.trace_bytes)
+        self.responses = ResponseStore(settings.response_bytes, settings.max_responses)
         self.feeds: dict[str, RunFeed] = {}
         self.closing = asyncio.Event()
         self._engines: dict[LoadedModel, Engine] = {}
@@ -60,6 +68,7 @@ class Services:
         self._store_lock = threading.Lock()
         self._connections = 0
         self._reading = anyio.CapacityLimiter(READING_THREADS)
+        self._drawing = anyio.CapacityLimiter(DRAWING_THREADS)
         self._quick = anyio.CapacityLimiter(QUICK_THREADS)
 
     async def load(self, model_id: str) -> LoadedModel:
@@ -199,15 +208,16 @@ class Services:
 
     async def read(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run something that may wait for a model, or computes, in a thread of its own."""
+        return await run_aside(partial(compute, partial(call, *args, **kwargs)), self._reading)
 
-        def answer() -> T:
-            import_torch()
-            from glassformer.compute.computing import working
+    async def draw_shape(self, wanted: Wanted) -> ModelShape:
+        """A shape, after those that were asked for before; no reader waits for it. Raises as `ShapeShelf.draw`."""
+        return await run_aside(partial(compute, partial(self.shapes.draw, wanted)), self._drawing)
 
-            with working():
-                return call(*args, **kwargs)
-
-        return await run_aside(answer, self._reading)
+    def count_drawing(self) -> int:
+        """How many wait for a shape that has to be drawn, those included for whom one is drawn just now."""
+        now = self._drawing.statistics()
+        return now.borrowed_tokens + now.tasks_waiting
 
     @contextmanager
     def connection(self) -> Iterator[None]:
@@ -232,6 +242,15 @@ class Services:
         for engine in list(self._engines.values()):
             await self.quick(engine.join, CLOSING_SECS)
         await self.quick(self.registry.close, CLOSING_SECS)
+
+
+def compute(call: Callable[[], T]) -> T:
+    """What `call` gives, with this thread's share of the cores."""
+    import_torch()
+    from glassformer.compute.computing import working
+
+    with working():
+        return call()
 
 
 def find_services(connection: HTTPConnection) -> Services:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from typing import Any, TypeVar
 
@@ -45,8 +45,9 @@ class EventStream(StreamingResponse):
         stack: AsyncExitStack,
         *,
         tell: Callable[[Exception], str] = error_event,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(guard(services, events, tell), headers=STREAM_HEADERS)
+        super().__init__(guard(services, events, tell), headers={**STREAM_HEADERS, **(headers or {})})
         self.stack = stack
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -10,8 +10,10 @@ from glassformer.protocol.checked_text import check_stops, check_text
 
 
 def list_stops(value: object) -> object:
-    """One string or several, or none."""
-    return [value] if isinstance(value, str) else [] if value is None else value
+    """One string or several, or none: the empty string stops nothing."""
+    if value is None or isinstance(value, str):
+        value = [value]
+    return [stop for stop in value if stop not in (None, "")] if isinstance(value, list) else value
 
 
 Text = Annotated[str, AfterValidator(check_text)]

@@ -33,15 +33,18 @@ class Watch:
     async def watch_request(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
         status = 0
+        # In the log, and in the answer for who reports what went wrong.
+        request_id = uuid.uuid4().hex[:12]
 
         async def send_and_note(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", []), *COMMON_HEADERS]
+                own = (b"x-request-id", request_id.encode())
+                message["headers"] = [*message.get("headers", []), *COMMON_HEADERS, own]
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request=uuid.uuid4().hex[:12]):
+        with structlog.contextvars.bound_contextvars(request=request_id):
             try:
                 await self.app(scope, receive, send_and_note)
             except Exception as error:

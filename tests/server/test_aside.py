@@ -11,6 +11,8 @@ import pytest
 import torch
 from anyio import CapacityLimiter
 
+from glassformer import waiting
+from glassformer.errors import NobodyWaits
 from glassformer.server.aside import run_aside
 
 TASKS = Path("/proc/self/task")
@@ -55,6 +57,33 @@ def test_a_place_is_taken_until_the_thread_ends_even_when_nobody_waits() -> None
         assert await following == "next"
 
     asyncio.run(ask())
+
+
+def test_what_is_computed_in_steps_ends_once_nobody_waits() -> None:
+    steps: list[int] = []
+    ended = threading.Event()
+
+    def compute() -> None:
+        try:
+            while True:
+                waiting.go_on()
+                steps.append(len(steps))
+                time.sleep(0.005)
+        except NobodyWaits:
+            ended.set()
+            raise
+
+    async def ask() -> None:
+        limiter = CapacityLimiter(1)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await run_aside(compute, limiter)
+        assert await run_aside(lambda: "next", limiter) == "next"
+
+    waiting.go_on()  # where nothing says who waits, work goes on
+    asyncio.run(asyncio.wait_for(ask(), 30))
+    assert steps
+    assert ended.is_set()
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ BAD: list[dict[str, Any]] = [
     {"max_new_tokens": 0},
     {"max_new_tokens": 10**9},
     {"repetition_penalty": 0},
-    {"seed": -1},
+    {"seed": -2},
     {"stop": ["x"] * 99},
     {"model_id": "no/such-model"},
     {"model_id": "../../etc"},

@@ -27,6 +27,32 @@ def test_the_list(client: httpx.Client) -> None:
     assert by_id["gpt2"]["family"] == "gpt2"
 
 
+def test_every_model_has_something_to_open_with(client: httpx.Client) -> None:
+    for model_id in ("tales", "gpt2"):
+        client.get(f"/api/models/{model_id}/load")
+    by_id = {model["model_id"]: model for model in client.get("/api/models").json()["models"]}
+    assert all(model["prompts"] for model in by_id.values())
+    assert by_id["gpt2"]["chat"] is False
+    # A model's own samples come before a sample conversation that any model would get.
+    assert by_id["tales"]["chat"] is True
+    assert [by_id[model_id]["conversation"] for model_id in ("tales", "gpt2")] == [[], []]
+
+
+def test_a_model_that_chats_opens_with_a_question_that_it_can_be_asked(tmp_path: Path) -> None:
+    folder = make_model(tmp_path / "chatty", "llama")
+    template = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}assistant:"
+    (folder / "chat_template.jinja").write_text(template)
+    with serving(model_dirs=[tmp_path]) as running, running.client() as client:
+        client.get("/api/models/chatty/load")
+        (listed,) = [
+            each for each in client.get("/api/models").json()["models"] if each["model_id"] == "chatty"
+        ]
+        assert listed["chat"] is True
+        assert listed["conversation"][-1]["role"] == "user"
+        asked = {"model_id": "chatty", "messages": listed["conversation"]}
+        assert client.post("/api/traces", json=asked).status_code == 201
+
+
 def test_loading_is_followed_to_its_end(client: httpx.Client) -> None:
     client.delete("/api/models/gpt2")
     events = read_events(client.get("/api/models/gpt2/load").text)

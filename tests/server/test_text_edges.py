@@ -40,6 +40,10 @@ def text_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_model(root / "spaced", "llama", tokenizer=make_spaced_tokenizer())
     make_model(root / "ending", "llama", tokenizer=make_spaced_tokenizer(ends=True))
     make_model(root / "chatty", "llama", tokenizer=make_chatty_tokenizer())
+    # Tokens that were added to the tokenizer alone, its table never made longer.
+    make_chatty_tokenizer().save_pretrained(make_model(root / "unresized", "llama"))
+    usual = make_model(root / "usual", "llama") / "generation_config.json"
+    usual.write_text(json.dumps({"do_sample": True, "top_k": 1, "temperature": 0.6, "eos_token_id": 1}))
     model = read_model(make_model(root / "gpt2", "gpt2"))
     with torch.no_grad():
         model.generation_config.eos_token_id = int(
@@ -292,3 +296,55 @@ def test_an_answer_before_an_end_is_scored_whole(client: httpx.Client, text_dir:
     events = [json.loads(line[6:]) for line in streamed.text.splitlines() if line.startswith("data: {")]
     tokens = [t for e in events for c in e["choices"] for t in (c["logprobs"] or {"tokens": []})["tokens"]]
     assert tokens == [end]
+
+
+# --- tokens that only the tokenizer has ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("/generate", {"prompt": f"a{CONTROL}b"}, "prompt"),
+        ("/api/traces", {"messages": [{"role": "user", "content": "x"}]}, "messages"),
+        ("/v1/completions", {"prompt": f"a{CONTROL}"}, "prompt"),
+        ("/v1/completions", {"prompt": "a", "stop_token_ids": [375]}, "stop_token_ids"),
+    ],
+)
+def test_a_token_that_the_model_lacks_is_named(
+    client: httpx.Client, path: str, body: dict[str, Any], field: str
+) -> None:
+    shown = ask(client, "/tokenize", model_id="unresized", prompt=f"a{CONTROL}")
+    assert shown["token_ids"][-1] == 375
+    assert shown["tokens"][-1] == CONTROL
+    named = "model" if path.startswith("/v1") else "model_id"
+    answer = client.post(path, json={named: "unresized", **body})
+    assert answer.status_code == (400 if path.startswith("/v1") else 422)
+    assert field in answer.text
+    assert f"The tokenizer has the token '{CONTROL}' (id 375), and the model has not" in answer.text
+    ask(client, "/generate", model_id="unresized", prompt="a", max_new_tokens=1)
+
+
+def test_a_longer_tokenizer_is_held_to_constraints(client: httpx.Client) -> None:
+    """Only what the model has is drawn, and where a constraint wants a token that it has not, that is said."""
+    body = {"model": "unresized", "prompt": "a", "max_tokens": 40}
+    told = ask(client, "/v1/completions", **body, guided_regex="[abc]{3}")
+    assert len(told["choices"][0]["text"]) == 3
+    assert set(told["choices"][0]["text"]) <= set("abc")
+
+
+# --- how a model is to be sampled ---------------------------------------------------------------------
+
+
+def test_what_a_request_leaves_out_is_as_the_model_says(client: httpx.Client) -> None:
+    """Its makers have the best token taken; what a request says goes before that, OpenAI's own default too."""
+    body = {"model": "usual", "prompt": "the quick", "max_tokens": 12}
+
+    def write(**options: Any) -> str:
+        text: str = ask(client, "/v1/completions", **body, **options)["choices"][0]["text"]
+        return text
+
+    greedy = write(temperature=0)
+    assert {write(seed=seed) for seed in range(4)} == {write(top_k=None, seed=9)} == {greedy}
+    assert len({write(seed=seed, top_k=0, temperature=1) for seed in range(4)} - {greedy}) > 1
+    chat = {"model": "usual", "messages": [{"role": "user", "content": "x"}]}
+    assert client.post("/v1/chat/completions", json=chat).status_code == 400  # it has no template

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from starlette.responses import Response
 
 from glassformer.importing import import_torch
 from glassformer.protocol.messages import Sampling
+from glassformer.server.error_answer import json_response, parse_body
 from glassformer.server.framing import TextFramer
+from glassformer.server.openai.asking import tell_ignored
+from glassformer.server.openai.tokenizing import OTHERS, TokenizeChat, TokenizeText, choose_form
+from glassformer.server.openai.tokenizing import tokenize as tokenize_as_others
 from glassformer.server.services import Services, ServicesOf
 from glassformer.server.stream import ClientLeft, EventStream, unless_left
 from glassformer.server.text_field import Stops, Text
@@ -21,6 +25,14 @@ if TYPE_CHECKING:
     from glassformer.engine.generation_request import DecodedToken
 
 router = APIRouter(tags=["classic"])
+
+
+def read_seed(value: object) -> object:
+    """None, also where it is spelt -1."""
+    return None if type(value) is int and value == -1 else value
+
+
+CONTROL_TOKENS = "whether the names of control tokens in the prompt are such, or text"
 
 
 class ClassicRequest(BaseModel):
@@ -33,6 +45,7 @@ class ClassicRequest(BaseModel):
 
 class TokenizeRequest(ClassicRequest):
     prompt: Text
+    control_tokens: bool = Field(True, description=CONTROL_TOKENS)
 
 
 class GenerateRequest(ClassicRequest):
@@ -41,8 +54,11 @@ class GenerateRequest(ClassicRequest):
     temperature: float = Field(0.7, ge=0, le=100)
     top_p: float = Field(0.95, gt=0, le=1)
     repetition_penalty: float = Field(1.0, gt=0, le=100)
-    top_k: int = Field(0, ge=0, le=1_000_000, description="0 = off")
-    seed: int | None = Field(None, ge=0, le=2**63 - 1)
+    control_tokens: bool = Field(True, description=CONTROL_TOKENS)
+    top_k: int = Field(0, ge=-1, le=1_000_000, description="0 or -1 = off")
+    seed: Annotated[int | None, BeforeValidator(read_seed)] = Field(
+        None, ge=0, le=2**63 - 1, description="null or -1 = none"
+    )
     stop: Stops = Field(
         default_factory=list, description="one string or several; none of them is in the answer"
     )
@@ -51,7 +67,7 @@ class GenerateRequest(ClassicRequest):
     def sampling(self) -> Sampling:
         return Sampling(
             temperature=self.temperature,
-            top_k=self.top_k,
+            top_k=max(self.top_k, 0),
             top_p=self.top_p,
             repetition_penalty=self.repetition_penalty,
             seed=self.seed,
@@ -89,10 +105,23 @@ class GenerateAnswer(BaseModel):
     usage: Usage
 
 
-@router.post("/tokenize")
-async def tokenize(body: TokenizeRequest, services: ServicesOf) -> TokenizeAnswer:
+def choose_tokenize(data: Mapping[str, Any]) -> type[BaseModel]:
+    """Which of the two forms of `/tokenize` a body has: this surface's always names its model by `model_id`."""
+    is_classic = "model_id" in data or all(data.get(name) is None for name in OTHERS)
+    return TokenizeRequest if is_classic else choose_form(data)
+
+
+@router.post("/tokenize", response_model=TokenizeAnswer)
+async def tokenize(
+    body: Annotated[TokenizeRequest | TokenizeText | TokenizeChat, parse_body(choose_tokenize)],
+    services: ServicesOf,
+) -> Any:
+    """In this surface's form, or in that of other servers (`tokens.py`), whichever was asked in."""
+    if not isinstance(body, TokenizeRequest):
+        headers = tell_ignored(body, services)
+        return json_response(await tokenize_as_others(body, services), 200, headers)
     loaded = await services.load(body.model_id)
-    ids = await services.quick(loaded.tokenize, body.prompt)
+    ids = await services.quick(loaded.tokenize, body.prompt, control_tokens=body.control_tokens)
     tokens = await services.quick(loaded.tokens, ids)
     return TokenizeAnswer(
         token_ids=ids,
@@ -164,7 +193,7 @@ async def start(
     from glassformer.server.generation import check_count, generate
 
     check_count(services, body.max_new_tokens)
-    ids = await services.quick(loaded.encode, body.prompt)
+    ids = await services.quick(loaded.encode, body.prompt, control_tokens=body.control_tokens)
     request = GenerationRequest(ids, body.sampling, max_new_tokens=body.max_new_tokens, stop=tuple(body.stop))
     tokens = await stack.enter_async_context(generate(services, loaded, request))
     return len(ids), tokens

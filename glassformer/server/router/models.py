@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import APIRouter, Header, Query
 from starlette.responses import Response
 
-from glassformer.errors import InUse, ModelFailed
+from glassformer.errors import InUse, ModelFailed, NoRoom
 from glassformer.loading.options import LoadOptions
 from glassformer.protocol.anatomy import Anatomy, CheckedParts
 from glassformer.protocol.messages import LoadProgress, LoadRequest, ModelList, ModelSummary
@@ -21,6 +21,8 @@ from glassformer.server.stream import EventStream
 from glassformer.settings import Settings
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from glassformer.loading.loaded import LoadedModel
 
 router = APIRouter(prefix="/api/models", tags=["models"])
@@ -69,8 +71,17 @@ async def load_model(model_id: str, services: ServicesOf, body: LoadRequest | No
     finally:
         stop()
     if future.done():
-        future.result()
+        tell_result(future, model_id)
     return await services.quick(services.registry.summary, model_id)
+
+
+def tell_result(future: Future[LoadedModel], model_id: str) -> None:
+    """Raise what loading ended with, if it failed; where there was no room, its shape can still be drawn."""
+    try:
+        future.result()
+    except NoRoom as error:
+        error.shape_id = model_id
+        raise
 
 
 def find_options(body: LoadRequest, settings: Settings) -> LoadOptions | None:

@@ -1,4 +1,7 @@
-"""The page at `/llm`: built files with the right cache headers, compressed ones where they were built."""
+"""The page at `/llm`: built files with the right cache headers, compressed ones where they were built.
+
+All addresses it is given are relative, since a proxy may put anything before `/llm`.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,13 @@ from fastapi import APIRouter, Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 
 from glassformer.server.error_answer import json_response
+from glassformer.server.services import ServicesOf
 
 router = APIRouter(include_in_schema=False)
 
 PAGE = Path(__file__).parent.parent / "page"
+# Where the page's build expects to be served.
+BUILT_BASE = "/llm/"
 # Vite puts a hash of the content into the names of everything under assets/.
 HASHED = "assets/"
 IMMUTABLE = "public, max-age=31536000, immutable"
@@ -25,8 +31,9 @@ mimetypes.add_type("application/wasm", ".wasm")
 
 
 @router.get("/")
-async def root() -> Response:
-    return RedirectResponse("/llm", 307)
+async def root(services: ServicesOf) -> Response:
+    prefix = services.settings.root_path
+    return RedirectResponse(f"{prefix}/llm" if prefix else "llm", 307)
 
 
 @router.get("/favicon.ico")
@@ -44,9 +51,17 @@ async def page(request: Request, path: str = "") -> Response:
     file = find_file(path)
     if file is None and path.startswith(HASHED):
         return json_response({"error": "There is nothing at this address."}, 404)
-    if file is None:
-        file = PAGE / "index.html"
+    if file is None or file.name == "index.html":
+        return index(request.scope.get("raw_path", b"").decode("ascii", "replace"))
     return serve(file, request.headers.get("accept-encoding", ""))
+
+
+def index(path: str) -> Response:
+    """The page itself, with the addresses of its files as they are seen from `path`."""
+    below = path.removeprefix(BUILT_BASE)
+    here = "llm/" if below == path else "../" * below.count("/")
+    text = (PAGE / "index.html").read_text(encoding="utf-8").replace(f'"{BUILT_BASE}', f'"./{here}')
+    return Response(text, headers={"Cache-Control": "no-cache"}, media_type="text/html")
 
 
 def find_file(path: str) -> Path | None:

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from glassformer.errors import UnknownTrace
 from glassformer.protocol.explanation import Explanation
+from glassformer.protocol.heads import Heads
 from glassformer.protocol.messages import (
     Distribution,
     Lens,
@@ -225,3 +226,20 @@ async def read_lens(
 
     text = await services.ask(run, lambda: describe_lens(run, address, pos, count, top).model_dump_json())
     return Response(text, media_type="application/json")
+
+
+@router.get("/{trace_id}/heads", response_model=Heads)
+async def read_heads(
+    trace_id: str,
+    services: ServicesOf,
+    blocks: Annotated[
+        str | None,
+        Query(max_length=40, description="one, or first and last as 0-9; all by default"),
+    ] = None,
+) -> Response:
+    """What every head reads over the recorded text: previous, first, repeated and following tokens, and how widely."""
+    run = find_feed(services, trace_id).run
+    from glassformer.reading.head_scores import score_heads
+
+    text = await services.ask(run, lambda: score_heads(run, blocks).model_dump_json())
+    return Response(text, media_type="application/json", headers={"Cache-Control": "no-store"})

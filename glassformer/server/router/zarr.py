@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 router = APIRouter(prefix="/api", tags=["zarr"])
 
+# The group of a recording's reading; made when asked for, so it is no member of the store that grows.
+READING = "reading"
+
 # Private: with API keys, no shared cache may answer in the server's place. And asked for again: a recording may have to
 # be made again, with other last digits, and a model be trained again under the same name; the ETag is another then.
 CACHING = "private, no-cache"
@@ -31,7 +34,13 @@ PACK_LEVEL = 1
 async def read_recording_key(trace_id: str, key: str, request: Request, services: ServicesOf) -> Response:
     """A metadata document or a chunk of a recording."""
     run = find_feed(services, trace_id).run
-    reply = await services.ask(run, run.zarr_get, key)
+    group, _, rest = key.partition("/")
+    if group == READING and rest:
+        from glassformer.reading.group import read_group_key
+
+        reply = await services.ask(run, read_group_key, run, rest)
+    else:
+        reply = await services.ask(run, run.zarr_get, key)
     return await answer(request, reply, is_packable=True)
 
 
