@@ -1,4 +1,4 @@
-"""The command line: `glassformer serve`, `trace`, `doctor`, `export`, `models`, `train`.
+"""The command line: `glassformer serve`, `trace`, `shape`, `doctor`, `export`, `models`, `train`.
 
 Options of `serve` are made from the settings, so the two cannot drift. Heavy libraries are imported by the
 commands that need them; `--help` stays quick.
@@ -169,39 +169,43 @@ def train(
 
 @app.command()
 def models(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
     model_dir: Annotated[list[Path] | None, typer.Option(help="Folders with models of your own.")] = None,
 ) -> None:
-    """List the bundled models and those in your model directories."""
+    """List the models on this machine, how large they are, and whether they open and fit."""
     from rich.console import Console
-    from rich.table import Table
 
+    from glassformer.command.models_output import list_here, print_models
     from glassformer.files.catalog import open_catalog
-    from glassformer.registry.entry import read_family
 
     settings = read_settings(model_dirs=model_dir)
-    table = Table("model_id", "source", "family", "description", box=None, pad_edge=False)
-    for source in open_catalog(settings).list():
-        table.add_row(source.model_id, source.kind, read_family(source) or "?", source.description)
-    Console().print(table)
+    print_models(list_here(open_catalog(settings), settings), Console(), as_json=as_json)
 
 
 @app.command()
 def export(
     model: Annotated[str, typer.Argument(help="A bundled model, one of your own, or a hub id.")],
     prompt: Annotated[str, typer.Argument(help="What the model reads.")],
-    out: Annotated[Path, typer.Option(help="Folder to write.")],
+    out: Annotated[Path, typer.Option(help="Folder to write, or one file that ends in .html.")],
     max_new_tokens: Annotated[int, typer.Option(min=0, help="How many tokens it writes at most.")] = 24,
     temperature: Annotated[float, typer.Option(min=0, max=100, help="0 takes the likeliest.")] = 0.0,
     top_p: Annotated[float, typer.Option(min=0.0, max=1, help="As in the page.")] = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="Decides the draws.")] = 0,
     weights: Annotated[str, typer.Option(help="none, coarse, full, or auto: full where small.")] = "auto",
-    max_mb: Annotated[int, typer.Option(min=1, help="Refuse to write more than this.")] = 2000,
+    point: Annotated[
+        list[str] | None,
+        typer.Option(help="In a file: keep every cell of this point, such as q; may be repeated."),
+    ] = None,
+    max_mb: Annotated[
+        int | None,
+        typer.Option(min=1, help="Write no more than this; by default 2000, or 25 where it is one file."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export.")] = False,
     model_dir: Annotated[list[Path] | None, typer.Option(help="Folders with models of your own.")] = None,
 ) -> None:
-    """Write a recording as a folder that any static host can serve: the page, no server."""
+    """Write a recording that needs no server: a folder for any static host, or one HTML file that opens from a disk."""
     settings = read_settings(model_dirs=model_dir)
-    from glassformer.export import run_export
+    from glassformer.export.export import run_export
 
     try:
         size = run_export(
@@ -212,12 +216,14 @@ def export(
             max_new_tokens=max_new_tokens,
             sampling={"temperature": temperature, "top_p": top_p, "seed": seed},
             weights=weights,
-            largest_bytes=max_mb * 10**6,
+            points=point or (),
+            largest_bytes=None if max_mb is None else max_mb * 10**6,
             overwrite=overwrite,
         )
     except GlassformerError as error:
         raise stop(error) from None
-    typer.echo(f"{out}: {size / 1e6:.1f} MB. To look at it: python -m http.server -d {out}")
+    how = "open it in a browser" if out.is_file() else f"python -m http.server -d {out}"
+    typer.echo(f"{out}: {size / 1e6:.1f} MB. To look at it: {how}")
 
 
 DEVICE = typer.Option(help="auto, cpu, cuda...", metavar="TEXT")
@@ -230,6 +236,13 @@ def trace(
     model: Annotated[str, typer.Argument(help="A bundled model, a folder, or a hub id.")],
     prompt: Annotated[str, typer.Argument(help="What the model reads.")],
     site: Annotated[list[str] | None, typer.Option(help="An address, such as attn_probs.3.")] = None,
+    reading: Annotated[
+        bool, typer.Option("--reading", help="Print what each part adds to a word, by default the next one.")
+    ] = False,
+    versus: Annotated[
+        str,
+        typer.Option(help="What the word is held against: none, mean (the average word), or a token's text."),
+    ] = "none",
     max_new_tokens: Annotated[int, typer.Option(min=0, help="How many tokens it writes at most.")] = 0,
     temperature: Annotated[float, typer.Option(min=0, max=100, help="0 takes the likeliest.")] = 0.0,
     top_p: Annotated[float, typer.Option(min=0.0, max=1, help="As in the page.")] = 1.0,
@@ -237,6 +250,15 @@ def trace(
     out: Annotated[
         Path | None, typer.Option(help="Write the cells: .npy or .csv (one site), .safetensors, .zarr.")
     ] = None,
+    effects: Annotated[
+        bool,
+        typer.Option(
+            "--effects", help="Print what words and parts are worth to the next word, each taken out."
+        ),
+    ] = False,
+    heads: Annotated[
+        bool, typer.Option("--heads", help="Print what the heads read: the strongest of each kind.")
+    ] = False,
     device: Annotated[str | None, DEVICE] = None,
     dtype: Annotated[str | None, DTYPE] = None,
     model_dir: Annotated[list[Path] | None, MODEL_DIRS] = None,
@@ -244,6 +266,9 @@ def trace(
     """Run a prompt and print what some sites of the model say, or write their cells to a file."""
     from rich.console import Console
 
+    from glassformer.command.effects_output import print_effects
+    from glassformer.command.heads_output import print_heads
+    from glassformer.command.reading_output import print_reading
     from glassformer.command.trace_output import check_file, check_sites, print_trace, write_trace
 
     addresses = list(dict.fromkeys(site or []))
@@ -255,30 +280,72 @@ def trace(
         made = handle.trace(
             prompt, max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed
         )
-        if out is None:
+        if reading:
+            print_reading(made.reading(versus=versus), Console())
+        elif out is None:
             print_trace(made, addresses, Console())
-        else:
+        if effects:
+            print_effects(made.effects(versus=versus), Console())
+        if heads:
+            print_heads(made, Console())
+        if out is not None:
             write_trace(made, addresses, out)
     except GlassformerError as error:
         raise stop(error) from None
 
 
 @app.command()
+def shape(
+    model: Annotated[
+        str | None, typer.Argument(help="A shape's name, a model, or a config.json. [default: list them]")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the message that the API gives.")] = False,
+    model_dir: Annotated[list[Path] | None, MODEL_DIRS] = None,
+) -> None:
+    """Tell how large a model is, part by part, from its config alone: no weights are needed."""
+    from rich.console import Console
+
+    from glassformer.command.shape_output import find_shape, print_list, print_shape
+    from glassformer.files.catalog import open_catalog
+
+    settings = read_settings(model_dirs=model_dir)
+    if model is None:
+        print_list(Console())
+        return
+    try:
+        found = find_shape(open_catalog(settings), model)
+    except GlassformerError as error:
+        raise stop(error) from None
+    if as_json:
+        typer.echo(found.model_dump_json())
+    else:
+        print_shape(found, Console())
+
+
+@app.command()
 def doctor(
     model: Annotated[str, typer.Argument(help="A bundled model, a folder, or a hub id.")] = "tales",
+    quick: Annotated[bool, typer.Option("--quick", help="Stop before any weight is read.")] = False,
     device: Annotated[str | None, DEVICE] = None,
     dtype: Annotated[str | None, DTYPE] = None,
     model_dir: Annotated[list[Path] | None, MODEL_DIRS] = None,
 ) -> None:
-    """Load a model and tell what of it can be trusted: the self-check, site by site, and what is refused and why."""
+    """Tell what of a model works here, then load it and tell what of it can be trusted, site by site."""
     from rich.console import Console
 
     from glassformer.command.doctor import print_environment, print_health
+    from glassformer.command.outlook import print_outlook
+    from glassformer.files.catalog import open_catalog
+    from glassformer.notebook.session import SESSION
 
     console = Console(soft_wrap=False)
     print_environment(console)
     try:
-        print_health(open_model(model, device=device, dtype=dtype, model_dirs=model_dir), console)
+        SESSION.settings = read_settings(device=device, dtype=dtype, model_dirs=model_dir)
+        settings, source = SESSION.locate(model)
+        print_outlook(open_catalog(settings), source, settings, console)
+        if not quick:
+            print_health(open_model(model, device=device, dtype=dtype, model_dirs=model_dir), console)
     except GlassformerError as error:
         raise stop(error) from None
 

@@ -1,5 +1,6 @@
 """The command line: help, refusals in one sentence each, and a server from start to stop in its own process."""
 
+import json
 import os
 import re
 import signal
@@ -198,3 +199,22 @@ def test_serving_from_start_to_stop() -> None:
     finally:
         process.kill()
         process.communicate()
+
+
+def test_a_shape_is_told_without_weights(tmp_path: Path) -> None:
+    listed = run("shape")
+    assert "deepseek-v3-671b" in listed.stdout
+    told = run("shape", "gpt2")
+    assert told.exit_code == 0, told.stderr
+    for said in ("124,439,808", "12 x full, 12 heads: 0-11", "248.9 MB in bfloat16", "37 kB for each token"):
+        assert said in told.stdout
+    config = tmp_path / "config.json"
+    config.write_text(
+        '{"model_type": "gpt2", "n_layer": 2, "n_embd": 8, "n_head": 2, "vocab_size": 9, "n_positions": 4}'
+    )
+    message = json.loads(run("shape", str(config), "--json").stdout)
+    assert message["anatomy"]["dimensions"]["blocks"] == 2
+    config.write_text('{"model_type": "gpt2", "n_layer": 1000000}')
+    check_refusal(run("shape", str(config)), "n_layer is 1000000; a model is drawn up to 512")
+    check_refusal(run("shape", "nope"), "There is no shape 'nope'")
+    check_refusal(run("shape", "nope.json"), "There is no such file")

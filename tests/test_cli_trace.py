@@ -54,6 +54,31 @@ def check_refusal(done: Result, sentence: str) -> None:
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
 
 
+def test_the_strongest_heads_of_each_kind_are_printed(model_dir: Path, expected: Any) -> None:
+    done = trace(model_dir, "--heads")
+    assert done.exit_code == 0, done.output
+    scores = [
+        (float(pattern[0, head].diagonal(-1).mean()), f"{block}.{head}")
+        for block, pattern in enumerate(expected.attentions)
+        for head in range(4)
+    ]
+    best = "   ".join(f"{place} {score:.2f}" for score, place in sorted(scores, reverse=True)[:5])
+    line = next(line for line in done.stdout.splitlines() if line.strip().startswith("previous token"))
+    assert best in line, (best, done.stdout)
+    assert str(len(expected.attentions[0][0, 0]) - 1) in line.split()
+
+
+def test_what_is_asked_for_is_printed_where_cells_are_written_too(model_dir: Path, tmp_path: Path) -> None:
+    file = tmp_path / "cells.npy"
+    arguments = ("--site", "resid_post.0", "--out", str(file))
+    plain = trace(model_dir, *arguments).output
+    for option in ("--reading", "--effects", "--heads"):
+        done = trace(model_dir, option, *arguments)
+        assert done.exit_code == 0, done.output
+        assert len(done.output) > len(plain) + 200, option
+    assert file.exists()
+
+
 def test_sites_are_printed_with_their_largest_cells(model_dir: Path, expected: Any) -> None:
     done = trace(
         model_dir, "--site", "attn_probs.1", "--site", "mlp_act.0", "--site", "q.1", "--site", "lm_head"
