@@ -4,10 +4,13 @@
 GlassformerError            one clear sentence for the person who asked; no paths, no addresses
 ├── BadValue                a value that cannot be used; `field` names it
 │   ├── TooLong             more tokens than the model's context (or the server's limit) holds
+│   ├── GoneResponse        a response to go on from that is not kept; `response_id`
 │   └── UnknownAddress      the model has no such site, or refuses it; `address`
 ├── NotFound                what was named does not exist
 │   ├── UnknownModel        no such bundled model, folder or hub repository; `model_id`
+│   ├── UnknownShape        no bundled shape or model of that id; `shape_id`
 │   ├── UnknownTrace        no recording of that id; `trace_id`
+│   ├── UnknownResponse     no response of that id; `response_id`
 │   └── UnknownKey          no such key in a Zarr store; `key`
 ├── ModelRefused            the model exists and will not be loaded: pickled weights, code in its config...
 │   └── ModelGated          its owners let only some in, and this server's hub token is not among them
@@ -22,6 +25,7 @@ GlassformerError            one clear sentence for the person who asked; no path
 ├── Unauthorized            a missing or wrong API key
 ├── Forbidden               a host or origin that is not allowed
 ├── DeadlinePassed          the request took longer than the server allows
+├── NobodyWaits             who asked has left; ends what was being computed, and is seen by nobody
 └── StartError              the program cannot start; the command line ends with exit code 1
     ├── PortInUse           another program listens there; `port`
     ├── CacheNotWritable    the model cache cannot be written
@@ -33,6 +37,8 @@ decided in `glassformer.server.error_answer` alone.
 """
 
 from __future__ import annotations
+
+from urllib.parse import quote
 
 
 class GlassformerError(Exception):
@@ -55,6 +61,17 @@ class TooLong(BadValue):
     """More tokens than the model's context (or the server's limit) holds."""
 
 
+class GoneResponse(BadValue):
+    """A response to go on from that was not stored, or has made way for newer ones."""
+
+    def __init__(self, response_id: str) -> None:
+        super().__init__(
+            f"Previous response with id {response_id!r} not found: it was not stored, or has made way for newer ones.",
+            field="previous_response_id",
+        )
+        self.response_id = response_id
+
+
 class UnknownAddress(BadValue):
     """The model has no such site, or the site is refused."""
 
@@ -75,12 +92,28 @@ class UnknownModel(NotFound):
         self.model_id = model_id
 
 
+class UnknownShape(NotFound):
+    """No bundled shape, folder or hub repository."""
+
+    def __init__(self, shape_id: str, message: str) -> None:
+        super().__init__(message, field="shape_id")
+        self.shape_id = shape_id
+
+
 class UnknownTrace(NotFound):
     """No recording of that id."""
 
     def __init__(self, trace_id: str) -> None:
         super().__init__(f"There is no recording {trace_id!r}; it may have been deleted.", field="trace_id")
         self.trace_id = trace_id
+
+
+class UnknownResponse(NotFound):
+    """No response of that id is kept."""
+
+    def __init__(self, response_id: str) -> None:
+        super().__init__(f"Response with id {response_id!r} not found.", field="response_id")
+        self.response_id = response_id
 
 
 class UnknownKey(NotFound):
@@ -128,7 +161,9 @@ class HubUnreachable(Unavailable):
 
 
 class NoRoom(Unavailable):
-    """No memory left for it."""
+    """No memory left for it; `shape_id` names what can be drawn of it all the same, from its config."""
+
+    shape_id: str | None = None
 
 
 class Stopping(Unavailable):
@@ -169,6 +204,10 @@ class DeadlinePassed(GlassformerError):
     """The request took longer than the server allows."""
 
 
+class NobodyWaits(GlassformerError):
+    """Who asked has left: ends what was being computed for them, and is seen by nobody."""
+
+
 # --- the program ---------------------------------------------------------------------------------
 
 
@@ -206,4 +245,6 @@ def error_body(error: BaseException) -> dict[str, str]:
     body = {"error": error.message}
     if error.field:
         body["field"] = error.field
+    if isinstance(error, NoRoom) and error.shape_id:
+        body["shape"] = f"/llm?shape={quote(error.shape_id)}"
     return body

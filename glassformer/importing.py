@@ -24,6 +24,11 @@ USERS = ("glassformer.compute.attention", "glassformer.loading.load", "glassform
 NATIVE_LIBRARIES = (("libtorch_global_deps.so", True), ("libtorch_cpu.so", False))
 
 
+def is_imported() -> bool:
+    """Whether torch and transformers are there, so that using them costs nothing but itself."""
+    return _done.is_set()
+
+
 def import_torch() -> None:
     """Bring torch and transformers in, once; later calls cost nothing.
 

@@ -40,6 +40,16 @@ class Settings(BaseSettings):
         default_factory=lambda: ["localhost"],
         description="Web origins whose pages may call the server; `localhost` means any port there, `*` any origin.",
     )
+    root_path: str = Field(
+        default="",
+        pattern=r"^(/[A-Za-z0-9._~-]+)*$",
+        description="What a proxy puts before every path, such as `/glass`, whether it takes it off again or not.",
+    )
+    page_url: str | None = Field(
+        default=None,
+        description="For notebooks: the address under which a browser reaches a port of the kernel's machine, with "
+        "`{port}` in its place, such as `https://host/proxy/{port}`.",
+    )
     trusted_proxies: Annotated[list[str], NoDecode] = Field(
         default_factory=list,
         description="Addresses of proxies whose X-Forwarded-For names the client.",
@@ -52,6 +62,11 @@ class Settings(BaseSettings):
     model_dirs: Annotated[list[Path], NoDecode] = Field(
         default_factory=list,
         description="Folders whose models may be loaded by name; nothing outside them is read.",
+    )
+    local_models: bool = Field(
+        default=True,
+        description="Offer what other programs keep on this machine as well: the hub's cache, Ollama's store, "
+        "LM Studio's folder.",
     )
     offline: bool = Field(
         default=False, description="Never ask the model hub; models already in its cache still load."
@@ -130,6 +145,20 @@ class Settings(BaseSettings):
         ge=0,
         description="The most of `trace_bytes` that one model may take for what it has read before, so that a prompt "
         "that goes on from there computes only what is new; 0 keeps nothing.",
+    )
+    response_bytes: int = Field(
+        default=64 * 2**20,
+        ge=0,
+        description="Memory for answers of `/v1/responses` that later requests go on from; those asked for longest ago "
+        "are given up first, and 0 keeps none.",
+    )
+    max_responses: int = Field(
+        default=1000, ge=0, description="Answers of `/v1/responses` kept at the same time."
+    )
+    strict_fields: bool = Field(
+        default=False,
+        description="Refuse a field under `/v1` that nobody knows, so that a typing slip is heard, instead of ignoring "
+        "it and telling so in the header `X-Glassformer-Ignored`.",
     )
     max_body_bytes: int = Field(default=2 * 2**20, ge=1024, description="Largest request body.")
     max_header_bytes: int = Field(default=32 * 1024, ge=1024, description="Largest sum of request headers.")

@@ -17,7 +17,7 @@ from packaging.version import InvalidVersion, Version
 
 LIST = Path(__file__).with_name("tested.txt")
 # Extras that the program itself uses; that of the developers' tools is left out.
-EXTRAS = ("notebook", "quantized")
+EXTRAS = ("notebook", "quantized", "sentencepiece")
 
 
 @dataclass(frozen=True, slots=True)
