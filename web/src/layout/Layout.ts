@@ -1,3 +1,4 @@
+import type { FarBlock } from "./FarBlock";
 import type { Plate } from "./Plate";
 import type { Vec3 } from "./Vec3";
 
@@ -8,6 +9,22 @@ export interface Edge {
   /** Shared key and value heads have quieter threads. */
   kind: "flow" | "shared";
 }
+
+/** From afar: a `word` along the spine, the `answer` at its end, a `mark` beside it, the `source` of an arc, what would be said `instead`, what a head `reads`. */
+export type LabelRole =
+  | "block"
+  | "site"
+  | "head"
+  | "weight"
+  | "title"
+  | "reason"
+  | "token"
+  | "word"
+  | "answer"
+  | "mark"
+  | "source"
+  | "instead"
+  | "reads";
 
 /** A few words at a point of the world. */
 export interface Label {
@@ -23,9 +40,13 @@ export interface Label {
   span: number;
   /** The world height its drawable must have on the screen to carry a name; 0: none. */
   rise: number;
-  role: "block" | "site" | "head" | "weight" | "title" | "reason" | "token";
+  role: LabelRole;
   /** The drawable it names, if any. */
   name: string | null;
+  /** How clearly it stands out, 0..1; left out: fully. */
+  strength?: number;
+  /** Above 0 in the hue of what is positive, below 0 in the other. */
+  hue?: number;
 }
 
 export interface Bounds {
@@ -45,8 +66,8 @@ export interface BlockPlace {
   index: number;
   heads: number;
   bounds: Bounds;
-  /** The stream plates and one surface for each wing: enough while the block is small on the screen. */
-  far: Plate[];
+  /** What stands for it while it is small on the screen. */
+  far: FarBlock;
   label: Label;
   detail(): BlockDetail;
 }
@@ -60,27 +81,30 @@ export interface TilePlace {
   size: number;
 }
 
-/** A run of the spine: its left edge in x, its top and bottom in y. */
-export interface Tower {
+/** Where the spine runs: its left edge in x, its top and bottom in y. */
+export interface Spine {
   left: number;
   top: number;
   bottom: number;
+  width: number;
 }
 
 export interface Layout {
   columns: number;
   /** Plates outside the blocks. */
   plates: Plate[];
-  edges: Edge[];
   labels: Label[];
   blocks: BlockPlace[];
   /** Addresses that share another's place: the residual before a block is the one after the block before it. */
   aliases: Map<string, string>;
-  /** The spine, from the embeddings down; a deep model stands in several towers, one after the other. */
-  towers: Tower[];
-  spineWidth: number;
+  /** The spine, from the embeddings down to the logits. */
+  spine: Spine;
+  /** The y of each boundary: after the embedding, and after each block. */
+  boundaries: number[];
   /** Top left corner of the space for token tiles, their width, and the world height of their text. */
   tiles: { corner: Vec3; width: number; size: number };
   skyline: { corner: Vec3; width: number; height: number; size: number; bars: number };
   bounds: Bounds;
+  /** Other models that stand beside it, drawn from afar alone; empty where the model stands by itself. */
+  beside: readonly Layout[];
 }

@@ -16,7 +16,7 @@ export type Format = "wide" | "narrow";
  */
 const FREE: Record<Format, Free & { tileRows: number }> = {
   wide: { width: 960, height: 720, tileRows: 2 },
-  narrow: { width: 345, height: 315, tileRows: 3 },
+  narrow: { width: 345, height: 265, tileRows: 2 },
 };
 
 /** A window up to so wide is `narrow`: where panels are sheets (panels/useMediaQuery.ts), on a phone that stands. */
@@ -26,16 +26,20 @@ export function formatOf(windowWidth: number): Format {
   return windowWidth <= NARROW_PX ? "narrow" : "wide";
 }
 
+export function freeOf(format: Format): Free {
+  return FREE[format];
+}
+
 /** Sizes in world units. One unit is about a CSS pixel in the first view of a small model on a desktop. */
 export interface Metrics {
   columns: number;
-  /** How many towers the blocks stand in, how wide each is, and what is between them. */
-  towers: number;
+  /** From the end of one wing to that of the other. */
   width: number;
-  aisle: number;
   spineWidth: number;
-  /** Between the spine and the wings: room for threads and the norms' weights. */
+  /** Between the spine and the heads: room for threads and the norms' weights. */
   gap: number;
+  /** Between the spine and the MLP: room for the words along the spine. */
+  gutter: number;
   attentionWidth: number;
   wingWidth: number;
   /** How far the wings sweep back, in radians. */
@@ -57,7 +61,7 @@ export interface Metrics {
 }
 
 /** Text at the first camera, in CSS pixels: what reads well, and the least that can be read in a small window. */
-const TEXT_PX = 12.5;
+export const TEXT_PX = 12.5;
 const TEXT_MIN_PX = 9.5;
 /** A window this high carries text of the full size. */
 const TALL_PX = 620;
@@ -66,21 +70,16 @@ const FLOOR = 100;
 /** Roof and end, in blocks. */
 export const ROOF_SHARE = 0.3;
 export const END_SHARE = 0.62;
-/** Wider than this, wings would be planks; narrower, they would be posts. */
-const WIDTH_MAX = 1300;
-/** A taller tower may be wider by this for every block beyond the usual six, up to a half. */
-const WIDTH_STEP = 65;
-const USUAL_BLOCKS = 6;
+/** Of the width that the window has for so high a body: a little air at the sides. */
+const WIDTH_SHARE = 0.94;
 const WIDTH_MIN = 460;
-/** A tower wider than this gains little. */
-const WIDTH_PLAIN = 800;
-/** Between two towers. */
-const AISLE = 70;
-/** How much better a second tower must do, and each one after it: one spine is easiest to follow. */
-const SECOND_COST = 1.6;
-const NEXT_COST = 1.2;
-/** Of a tower's width, however long the text: its columns get narrower, the model stays what it is. */
-const SPINE_SHARE = 0.24;
+/** Of the width, however long the text: its columns get narrower, the model stays what it is. */
+const SPINE_SHARE = 0.29;
+const GAP_SHARE = 0.03;
+const GUTTER_SHARE = 0.09;
+/** Rows of the wings stay almost parallel to those of the spine, so that they can be read down. */
+const SWEEP = 0.2;
+/** Of what the spine and its gaps leave. */
 const ATTENTION_SHARE = 0.56;
 /** Heights around the skyline's bars, in units of the text size: bars, and words with the air below. */
 const BARS_TALL = 6;
@@ -100,26 +99,25 @@ export function chooseMetrics(anatomy: Anatomy, columns: number, format: Format)
   const bars = isLow ? BARS_LOW : BARS_TALL;
   const funnelPx = isLow ? FUNNEL_LOW_PX : FUNNEL_PX;
   const bodyPx = Math.max(free.height * 0.3, free.height - tilesPx - (bars + WORDS) * text - 2 * funnelPx);
-  const { towers, body, width } = chooseTowers(anatomy.blocks.length, free.width, bodyPx);
-  const total = towers * width + (towers - 1) * AISLE;
+  // One tower, as deep as the model: its words are read down one spine.
+  const body = (Math.max(1, anatomy.blocks.length) + ROOF_SHARE + END_SHARE) * FLOOR;
+  const width = Math.max(WIDTH_MIN, ((body * free.width) / bodyPx) * WIDTH_SHARE);
   // On a narrow window the width decides the scale: let the tower grow into the height that is left.
-  const stretch = Math.min(1.5, Math.max(1, (total * bodyPx) / free.width / body));
+  const stretch = Math.min(1.5, Math.max(1, (width * bodyPx) / free.width / body));
   // A tenth is lost to perspective and to the names of the blocks.
-  const pxPerUnit = Math.min(free.width / total, bodyPx / (body * stretch)) * 0.9;
-  const gap = Math.min(38, width * 0.035);
-  const spineWidth = width * SPINE_SHARE;
-  const wings = width - spineWidth - 2 * gap;
+  const pxPerUnit = Math.min(free.width / width, bodyPx / (body * stretch)) * 0.9;
+  const [spineWidth, gap, gutter] = [width * SPINE_SHARE, width * GAP_SHARE, width * GUTTER_SHARE];
+  const wings = width - spineWidth - gap - gutter;
   const floor = FLOOR * stretch;
   return {
     columns,
-    towers,
     width,
-    aisle: AISLE,
     spineWidth,
     gap,
+    gutter,
     attentionWidth: wings * ATTENTION_SHARE,
     wingWidth: wings * (1 - ATTENTION_SHARE),
-    sweep: 0.34,
+    sweep: SWEEP,
     floor,
     shelf: floor * 0.32,
     slope: 0.5,
@@ -129,24 +127,4 @@ export function chooseMetrics(anatomy: Anatomy, columns: number, format: Format)
     skylineHeight: (bars * text) / pxPerUnit,
     funnel: funnelPx / pxPerUnit,
   };
-}
-
-/** One tower as long as its blocks can be told apart; several where they would be hairs. */
-function chooseTowers(
-  blocks: number,
-  freeWidth: number,
-  bodyPx: number,
-): { towers: number; body: number; width: number } {
-  let best = { towers: 1, body: 0, width: 0, score: -1 };
-  for (let towers = 1; towers <= Math.min(8, Math.max(1, blocks)); towers++) {
-    const body = (Math.ceil(Math.max(1, blocks) / towers) + ROOF_SHARE + END_SHARE) * FLOOR;
-    const rows = Math.ceil(blocks / towers);
-    const widest = WIDTH_MAX + Math.min(WIDTH_MAX / 2, Math.max(0, rows - USUAL_BLOCKS) * WIDTH_STEP);
-    const width = Math.min(widest, Math.max(WIDTH_MIN, (body * freeWidth) / bodyPx / towers));
-    const pxPerUnit = Math.min(freeWidth / (towers * (width + AISLE)), bodyPx / body);
-    const score =
-      (pxPerUnit * Math.min(width, WIDTH_PLAIN)) / (towers > 1 ? SECOND_COST * NEXT_COST ** (towers - 2) : 1);
-    if (score > best.score) best = { towers, body, width, score };
-  }
-  return best;
 }

@@ -1,5 +1,6 @@
 import type { Site } from "../protocol/schema.generated";
 import type { Frame } from "./Frame";
+import type { LayoutTexts } from "./LayoutTexts";
 import type { Metrics } from "./Metrics";
 import type { PlateMaker } from "./PlateMaker";
 
@@ -10,6 +11,7 @@ export interface Place {
   top: number;
   metrics: Metrics;
   maker: PlateMaker;
+  texts: LayoutTexts;
   isDrawn(site: Site): boolean;
 }
 
@@ -21,6 +23,7 @@ export function wingFrames(place: Place): { attention: Frame; mlp: Frame } {
   const { metrics, x, top } = place;
   const [cos, sin] = [Math.cos(metrics.sweep), Math.sin(metrics.sweep)];
   const from = metrics.spineWidth / 2 + metrics.gap;
+  const beyond = metrics.spineWidth / 2 + metrics.gutter;
   const y = top - 2;
   const { attentionWidth } = metrics;
   return {
@@ -29,7 +32,7 @@ export function wingFrames(place: Place): { attention: Frame; mlp: Frame } {
       right: [cos, 0, sin],
       down: [0, -1, 0],
     },
-    mlp: { corner: [x + from, y, -BEHIND], right: [cos, 0, -sin], down: [0, -1, 0] },
+    mlp: { corner: [x + beyond, y, -BEHIND], right: [cos, 0, -sin], down: [0, -1, 0] },
   };
 }
 

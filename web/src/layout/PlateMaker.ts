@@ -76,7 +76,7 @@ export class PlateMaker {
       paint: site.scale ?? "diverging",
       order: this.order.get(site.address) ?? [0, 0],
       refused: site.check.status === "refused" ? (site.check.reason ?? "its equation does not hold") : null,
-      unchecked: site.check.status === "unchecked",
+      unchecked: site.check.status === "unchecked" || site.check.status === "shape",
       inputs: inputsOf(site.equation),
     });
   }

@@ -2,7 +2,7 @@ import type { Layout, TilePlace } from "./Layout";
 import { add, type Vec3 } from "./Vec3";
 
 /** Width of a block's name, in units of the text size. */
-const NAME_EMS = 3.4;
+const NAME_EMS = 4;
 
 /** The outermost points of a layout and its tiles: what the first camera must hold. */
 export function fitPoints(layout: Layout, tiles: readonly TilePlace[]): Vec3[] {

@@ -2,6 +2,7 @@ import type { Block, Site, Weight } from "../protocol/schema.generated";
 import { type Frame, pointOn, shifted } from "./Frame";
 import type { BlockDetail, Edge, Label } from "./Layout";
 import { labelsOf, reasonsOf } from "./labelsOf";
+import { isChange, layoutChanges, roomForChanges } from "./layoutChanges";
 import { type Card, cardsOf, chooseHeadGrid, layoutHeads } from "./layoutHeads";
 import { layoutShelf, shelfFrame } from "./layoutShelf";
 import { isNorm, isStream, layoutNorms, layoutStack } from "./layoutStack";
@@ -31,10 +32,15 @@ export function layoutBlock(block: Block, place: Place): BlockDetail {
   const below = metrics.shelf * Math.sin(metrics.slope + PITCH) + 2;
   const height = metrics.floor - FOOT - below;
 
-  const heads = layoutFan(block, stack, shifted(attention, 0, below), height, place);
+  const upper = height - roomForChanges(sites);
+  const heads = layoutFan(block, stack, shifted(attention, 0, below), upper, place);
   const isOfHead = (site: Site) => block.heads != null && HEAD_POINTS.includes(site.point);
-  const isWing = (site: Site) => !isStream(site) && !isOfHead(site);
-  const wings = layoutWing(sites.filter(isWing), shifted(mlp, 0, below), metrics.wingWidth, height, maker);
+  const isWing = (site: Site) => !isStream(site) && !isOfHead(site) && !isChange(site);
+  const wings = layoutWing(sites.filter(isWing), shifted(mlp, 0, below), metrics.wingWidth, upper, maker);
+  const changed = [
+    ...layoutChanges(sites, "attention", shifted(attention, 0, below), metrics.attentionWidth, height, maker),
+    ...layoutChanges(sites, "mlp", shifted(mlp, 0, below), metrics.wingWidth, height, maker),
+  ];
   const norms = block.weights.filter(isNorm);
   const ofHeads = block.weights.filter((weight) => !norms.includes(weight) && isOfMixer(weight, block));
   const rest = block.weights.filter((weight) => !norms.includes(weight) && !ofHeads.includes(weight));
@@ -42,6 +48,7 @@ export function layoutBlock(block: Block, place: Place): BlockDetail {
     ...stack,
     ...heads.plates,
     ...wings,
+    ...changed,
     ...layoutShelf(
       ofHeads,
       shelfFrame(attention, metrics.slope),
@@ -55,7 +62,7 @@ export function layoutBlock(block: Block, place: Place): BlockDetail {
   return {
     plates,
     edges: [...heads.edges, ...threadsOfWings(wings, stack)],
-    labels: [...heads.labels, ...plates.flatMap(labelsOf)],
+    labels: [...heads.labels, ...plates.flatMap((plate) => labelsOf(plate, place.texts))],
   };
 }
 
@@ -63,7 +70,7 @@ export function layoutBlock(block: Block, place: Place): BlockDetail {
  * Whether a weight is part of what mixes positions, attention or another, rather than of the MLP. Where its role does
  * not say, it belongs where others of its module do; a module of its own is the MLP's only by name.
  */
-function isOfMixer(weight: Weight, block: Block): boolean {
+export function isOfMixer(weight: Weight, block: Block): boolean {
   if (HEAD_ROLES.includes(weight.role)) return true;
   if (MLP_ROLES.includes(weight.role)) return false;
   const isMate = (other: Weight) => moduleOf(other) === moduleOf(weight);
@@ -90,7 +97,7 @@ function layoutFan(block: Block, stack: Plate[], frame: Frame, height: number, p
   const { maker, metrics } = place;
   const grid = chooseHeadGrid(block.heads, block.kv_heads ?? block.heads, metrics.attentionWidth, height);
   fan.plates = layoutHeads(block, frame, grid, maker);
-  fan.labels.push(...reasonsOf(fan.plates, frame, metrics.attentionWidth));
+  fan.labels.push(...reasonsOf(fan.plates, frame, metrics.attentionWidth, place.texts));
   const find = (point: string, lead: number) =>
     fan.plates.find((plate) => plate.name === `${point}.${block.index}` && plate.lead === lead);
   const step = Math.ceil(block.heads / THREADS_MAX);

@@ -1,11 +1,14 @@
 import type { Weight } from "../protocol/schema.generated";
 import { type Frame, shifted } from "./Frame";
+import { changes } from "./layoutChanges";
 import type { Plate } from "./Plate";
 import { isStack, type PlateMaker } from "./PlateMaker";
 
 const GAP = 4;
 /** A bias is drawn as a strip along its matrix, this wide. */
 const STRIP = 2.2;
+/** An adapter's A and B are thin plates along the edges of the matrix that they change. */
+const CHANGE = 3.6;
 /** Of more experts than this the first stand for all. */
 export const EXPERTS_SHOWN = 16;
 /** Air between two experts, as a share of the room of one. */
@@ -29,7 +32,9 @@ export function layoutShelf(
   depth: number,
   maker: PlateMaker,
 ): Plate[] {
-  const matrices = weights.filter((weight) => weight.axes.length > 1);
+  const wide = weights.filter((weight) => weight.axes.length > 1);
+  const lent = wide.filter((weight) => wide.some((matrix) => changes(weight, matrix)));
+  const matrices = wide.filter((weight) => !lent.includes(weight));
   const vectors = weights.filter((weight) => weight.axes.length === 1);
   const features = matrices.map((weight) => weight.shape[acrossAxis(weight)] ?? 1);
   const loose = vectors.filter((vector) => !matrices.some((matrix) => matrix.role === vector.role));
@@ -44,8 +49,9 @@ export function layoutShelf(
     const mates = vectors.filter((vector) => vector.role === weight.role);
     const across = mates.filter((vector) => vector.axes[0] !== "d_model");
     const along = mates.filter((vector) => vector.axes[0] === "d_model");
-    const w = own - along.length * (STRIP + 1);
-    const h = depth - across.length * (STRIP + 1);
+    const [over, beside] = splitChanges(weight, lent);
+    const w = own - along.length * (STRIP + 1) - beside.length * (CHANGE + 1);
+    const h = depth - across.length * (STRIP + 1) - over.length * (CHANGE + 1);
     const flip = acrossAxis(weight) !== weight.axes.length - 1;
     const count = isStack(weight) ? Math.min(EXPERTS_SHOWN, weight.shape[0] ?? 1) : 1;
     const pitch = w / (count - EXPERT_GAP);
@@ -63,6 +69,28 @@ export function layoutShelf(
         maker.weight(vector, { frame, x: left, y: 0, width: STRIP, height: h, station: "shelf", flip: true }),
       );
     });
+    over.forEach((change, at) => {
+      const y = h + 1 + across.length * (STRIP + 1) + at * (CHANGE + 1);
+      const flipped = change.axes[1] === "rank";
+      plates.push(
+        maker.weight(change, { frame, x, y, width: w, height: CHANGE, station: "shelf", flip: flipped }),
+      );
+    });
+    beside.forEach((change, at) => {
+      const left = x + w + 1 + along.length * (STRIP + 1) + at * (CHANGE + 1);
+      const flipped = change.axes[0] === "rank";
+      plates.push(
+        maker.weight(change, {
+          frame,
+          x: left,
+          y: 0,
+          width: CHANGE,
+          height: h,
+          station: "shelf",
+          flip: flipped,
+        }),
+      );
+    });
     x += own + GAP;
   });
   for (const vector of loose) {
@@ -72,6 +100,18 @@ export function layoutShelf(
     x += STRIP + GAP;
   }
   return plates;
+}
+
+/**
+ * An adapter's matrices for `matrix`: the one with the features that run across it, and the one with those along its
+ * depth. The product of the two, B A, has the shape of the matrix they lie along.
+ */
+function splitChanges(matrix: Weight, lent: Weight[]): [Weight[], Weight[]] {
+  const own = lent.filter((weight) => changes(weight, matrix) && weight.axes.length > 1);
+  const across = matrix.axes[acrossAxis(matrix)];
+  const isInput = own.some((weight) => weight.role === "lora_a" && weight.axes[1] === across);
+  const over = isInput ? "lora_a" : "lora_b";
+  return [own.filter((weight) => weight.role === over), own.filter((weight) => weight.role !== over)];
 }
 
 /** The shelf at the top of a wing: it starts at the wing's top edge and slopes down towards the viewer. */

@@ -75,11 +75,7 @@ export function layoutTiles(ems: readonly number[], width: number, preferred: nu
   return { places, rows: starts.length, height };
 }
 
-/** The middle of a token's column in a tower. */
-export function columnAt(
-  layout: Pick<Layout, "towers" | "columns" | "spineWidth">,
-  pos: number,
-  tower = 0,
-): number {
-  return (layout.towers[tower]?.left ?? 0) + ((pos + 0.5) / layout.columns) * layout.spineWidth;
+/** The middle of a token's column in the spine. */
+export function columnAt({ spine, columns }: Pick<Layout, "spine" | "columns">, pos: number): number {
+  return spine.left + ((pos + 0.5) / columns) * spine.width;
 }

@@ -1,5 +1,7 @@
 import type { Cell } from "./Cell";
-import { cellOn, normalOfPlate, type Plate } from "./Plate";
+import { normalOf } from "./Frame";
+import { cellOn, type Plate } from "./Plate";
+import type { Rect } from "./Rect";
 import { add, dot, scale, subtract, type Vec3 } from "./Vec3";
 
 export interface Ray {
@@ -7,9 +9,9 @@ export interface Ray {
   direction: Vec3;
 }
 
-/** Where a ray meets the plane of a plate, in fractions across and down it (beyond 0..1: beside the plate). */
-export function fractionsAt(ray: Ray, plate: Plate): { u: number; v: number; distance: number } | null {
-  const normal = normalOfPlate(plate);
+/** Where a ray meets the plane of a rectangle, in fractions across and down it (beyond 0..1: beside it). */
+export function fractionsAt(ray: Ray, plate: Rect): { u: number; v: number; distance: number } | null {
+  const normal = normalOf(plate);
   const facing = dot(ray.direction, normal);
   if (Math.abs(facing) < 1e-9 * Math.sqrt(dot(normal, normal))) return null;
   const distance = dot(subtract(plate.corner, ray.origin), normal) / facing;
@@ -22,8 +24,8 @@ export function fractionsAt(ray: Ray, plate: Plate): { u: number; v: number; dis
   };
 }
 
-/** Where a ray meets a plate's face; null where it passes by. */
-export function meet(ray: Ray, plate: Plate): { u: number; v: number; distance: number } | null {
+/** Where a ray meets a rectangle; null where it passes by. */
+export function meet(ray: Ray, plate: Rect): { u: number; v: number; distance: number } | null {
   const at = fractionsAt(ray, plate);
   return at && at.u >= 0 && at.u <= 1 && at.v >= 0 && at.v <= 1 ? at : null;
 }

@@ -90,6 +90,7 @@ export function sampleAnatomy(sizes: SampleSizes): Anatomy {
     axes,
     shape,
     dtype: "float32",
+    stored: null,
     tied_to: null,
   });
   const stream: Site["axes"] = ["pos", "d_model"];

@@ -1,11 +1,10 @@
 /** A tensor of at most so many cells is small enough to be fetched exactly, whatever its size on the screen. */
 const SMALL_CELLS = 1 << 15;
-/** No single tensor may fill more of the atlas than this. */
-const CELLS_MAX = 1 << 21;
 
 /**
  * The level at which a cell is about `cellPx` pixels: 0 where cells are larger than that or the tensor is small.
- * `across` and `down` are the plate's cells at level 0, on `width` x `height` CSS pixels; `leads` is the size of its leading axes.
+ * `across` and `down` are the plate's cells at level 0, on `width` x `height` CSS pixels; `leads` is how many such matrices
+ * stand side by side.
  */
 export function wantedLevel(
   across: number,
@@ -20,6 +19,5 @@ export function wantedLevel(
     const crowding = cellPx * Math.min(across / Math.max(1, width), down / Math.max(1, height));
     level = Math.max(0, Math.floor(Math.log2(Math.max(1, crowding))));
   }
-  while ((across * down * leads) / 4 ** level > CELLS_MAX) level++;
   return level;
 }
