@@ -1,23 +1,32 @@
+import i18next from "i18next";
 import type {
   Anatomy,
   Distribution,
+  Effects,
   Explanation,
+  Heads,
   ModelSummary,
+  Reading,
   Sampling,
   Step,
   TraceState,
 } from "../protocol/schema.generated";
+import type { ExportFiles } from "./exportFiles";
 import { isAbort } from "./fetchFromServer";
 import { MatrixReader, MissingError } from "./MatrixReader";
-import type { CellReference, Selection, Source, StoreAddress } from "./Source";
+import type { CellReference, DecisionReference, Selection, Source, StoreAddress } from "./Source";
 
-/** `data/recording.json` of an export; written by `glassformer/export.py`. */
+/** `data/recording.json` of an export; written by `glassformer/export/answers.py`. */
 export interface ExportedRecording {
   model: ModelSummary;
   prompt: string;
   recording: TraceState;
   steps: Step[];
   weights: "none" | "coarse" | "full";
+  /** Positions whose readings and effects are there, above the average word; an older export has none. */
+  readings?: number[];
+  /** Whether the scores of all heads are there; an older export has none. */
+  heads?: boolean;
 }
 
 /** `data/rotary.json`: which table each block turns its queries and keys by. */
@@ -26,18 +35,15 @@ interface RotaryTables {
   tables: { cos: number[][]; sin: number[][] }[];
 }
 
-const NEEDS_WEIGHTS = "How this cell was computed needs the weights, which were left out of this export.";
-const NEEDS_MODEL = "How this cell was computed is told by a running Glassformer alone.";
-
-/** Answers from the files of an export, beside the page. Throws MissingError for one that is not there or not whole. */
+/** Answers from the files of an export, beside the page or in it. Throws MissingError for one that is not there or not whole. */
 export class ExportedSource implements Source {
-  readonly #base: URL;
+  readonly #files: ExportFiles;
   readonly #reader = new MatrixReader(this);
   readonly #known = new Map<string, Promise<unknown>>();
   #weights: ExportedRecording["weights"] = "none";
 
-  constructor(base: URL) {
-    this.#base = base;
+  constructor(files: ExportFiles) {
+    this.#files = files;
   }
 
   async readAnatomy(): Promise<Anatomy> {
@@ -63,6 +69,32 @@ export class ExportedSource implements Source {
     return this.#readJson(`distributions/${position}.json`, signal);
   }
 
+  async readReading(decision: DecisionReference, signal?: AbortSignal): Promise<Reading | null> {
+    return (await this.#holdsDecision(decision))
+      ? this.#readJson(`readings/${decision.position}.json`, signal)
+      : null;
+  }
+
+  /** All that was tested, whatever piece of it is asked for: it is one file. */
+  async readEffects(decision: DecisionReference): Promise<Effects | null> {
+    return (await this.#holdsDecision(decision)) ? this.#readOnce(`effects/${decision.position}.json`) : null;
+  }
+
+  async #holdsDecision({ position, versus }: DecisionReference): Promise<boolean> {
+    const { readings = [] } = await this.readRecording();
+    return versus === "mean" && readings.includes(position);
+  }
+
+  /** Of these blocks, first and last as `0-9`: all are one file. Null for an export that has none. */
+  async readHeads(_traceId: string, blocks: string): Promise<Heads | null> {
+    const { heads } = await this.readRecording();
+    if (!heads) return null;
+    const all = await this.#readOnce<Heads>("heads.json");
+    const [first = 0, last = first] = blocks.split("-").map(Number);
+    const isAsked = ({ block }: { block: number }) => block >= first && block <= last;
+    return { ...all, blocks: all.blocks.filter(isAsked), refused: (all.refused ?? []).filter(isAsked) };
+  }
+
   /** Computed here from the recording and the weights, where those are there in full. */
   async explain(_traceId: string, cell: CellReference, signal?: AbortSignal): Promise<Explanation> {
     const [{ explainCell, NotFollowedError }, anatomy, { recording }] = await Promise.all([
@@ -80,11 +112,14 @@ export class ExportedSource implements Source {
       if (!values) throw new NotFollowedError(name);
       return values;
     };
+    const own: StoreAddress = { kind: "recording", traceId, positions };
+    if (!(await this.#reader.readCells(own, site.address, [...cell.index], waiting)))
+      throw new Error(i18next.t("exported.needsCells"));
     try {
       const explanation = await explainCell(anatomy, site, [...cell.index], {
         tokenIds: recording.tokens.map((token) => token.id),
         positions,
-        readSite: (name, selection) => read({ kind: "recording", traceId, positions }, name, selection),
+        readSite: (name, selection) => read(own, name, selection),
         readWeight: (name, selection) => read({ kind: "weights", modelId }, name, selection),
         readRotary: async (block) => {
           const { blocks, tables } = await this.#readOnce<RotaryTables>("rotary.json");
@@ -101,7 +136,10 @@ export class ExportedSource implements Source {
       };
     } catch (error) {
       if (!(error instanceof NotFollowedError)) throw error;
-      throw new Error(this.#weights === "full" ? NEEDS_MODEL : NEEDS_WEIGHTS, { cause: error });
+      throw new Error(
+        this.#weights === "full" ? i18next.t("exported.needsModel") : i18next.t("exported.needsWeights"),
+        { cause: error },
+      );
     }
   }
 
@@ -110,7 +148,7 @@ export class ExportedSource implements Source {
   }
 
   storeUrl(store: StoreAddress): URL {
-    return new URL(store.kind === "recording" ? "recording.zarr" : "weights.zarr", this.#base);
+    return new URL(store.kind === "recording" ? "recording.zarr" : "weights.zarr", this.#files.base);
   }
 
   async fetchKey(request: Request): Promise<Response> {
@@ -124,7 +162,7 @@ export class ExportedSource implements Source {
   }
 
   async #readJson<T>(path: string, signal?: AbortSignal): Promise<T> {
-    const response = await this.#fetch(new URL(path, this.#base), signal);
+    const response = await this.#fetch(new URL(path, this.#files.base), signal);
     try {
       return (await response.json()) as T;
     } catch (error) {
@@ -136,7 +174,7 @@ export class ExportedSource implements Source {
   async #fetch(target: URL | Request, signal?: AbortSignal): Promise<Response> {
     let response: Response;
     try {
-      response = await fetch(target, signal ? { signal } : {});
+      response = await this.#files.fetch(target, signal);
     } catch (error) {
       if (isAbort(error)) throw error;
       throw new MissingError(`${this.#nameOf(target)} cannot be read`, { cause: error });
@@ -147,6 +185,6 @@ export class ExportedSource implements Source {
 
   #nameOf(target: URL | Request): string {
     const url = target instanceof URL ? target.href : target.url;
-    return url.replace(this.#base.href, "");
+    return url.replace(this.#files.base.href, "");
   }
 }

@@ -1,4 +1,4 @@
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import type { Matrix } from "../layout/Matrix";
 import { MatrixQueue } from "./MatrixQueue";
 
@@ -110,4 +110,41 @@ test("what came after it had failed is not read again by a later retry", async (
   queue.retry();
   await settle();
   expect(reads).toBe(2);
+});
+
+test("what may be answered later is asked again by itself, ever more seldom, and is known to have failed till then", async () => {
+  vi.useFakeTimers();
+  const asked: number[] = [];
+  let isAway = true;
+  const queue = new MatrixQueue<string>({
+    onResult: () => {},
+    onFailure: () => {},
+    mayPass: (error) => (error as Error).message === "busy",
+  });
+  const startedAt = Date.now();
+  queue.want([
+    {
+      key: "a",
+      read: async () => {
+        asked.push(Date.now() - startedAt);
+        if (isAway) throw new Error("busy");
+        return "here";
+      },
+    },
+    {
+      key: "b",
+      read: async () => {
+        throw new Error("no such tensor");
+      },
+    },
+  ]);
+  await vi.advanceTimersByTimeAsync(1);
+  expect([...queue.failed]).toEqual(["a", "b"]);
+  await vi.advanceTimersByTimeAsync(7_000);
+  expect(asked).toEqual([0, 2_000, 6_000]);
+  isAway = false;
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(asked).toHaveLength(4);
+  expect([...queue.failed]).toEqual(["b"]);
+  vi.useRealTimers();
 });

@@ -1,22 +1,24 @@
 import type { Matrix } from "../layout/Matrix";
 import { isTokenAxis } from "../protocol/isTokenAxis";
 import { ByteLru } from "./ByteLru";
-import { valueAtIndex } from "./valueAtIndex";
-
-/** Rows `start` to `stop` of a tensor at one level, as read when `positions` were recorded. */
-export interface Rows {
-  start: number;
-  stop: number;
-  shape: number[];
-  values: Float32Array;
-  positions: number;
-}
+import {
+  bytesOf,
+  closed,
+  goOn,
+  type HeldRows,
+  holdRows,
+  type Rows,
+  rowOf,
+  rowsOf,
+  valueIn,
+} from "./HeldRows";
+import { LiveRows } from "./LiveRows";
 
 interface Held {
   axes: string[];
   level: number;
   /** Oldest first: where two hold the same row, the newer counts. */
-  parts: Rows[];
+  parts: HeldRows[];
 }
 
 /** A matrix of at most this many cells a side has no further level; as `tiles/level.py`. */
@@ -32,14 +34,20 @@ const SMALLEST_SIDE = 64;
  */
 export class RecordedRows {
   readonly #held: ByteLru<Held>;
+  readonly #live: LiveRows;
   #traceId = "";
   /** Earlier recordings that begin like the one on screen, and how many positions they share with it. */
   #kin = new Map<string, number>();
 
-  constructor(budgetBytes: number) {
-    this.#held = new ByteLru(budgetBytes, ({ parts }) =>
-      parts.reduce((sum, part) => sum + part.values.byteLength, 0),
-    );
+  /** `liveBytes` is for what comes while a text is written, which goes into the picture besides. */
+  constructor(budgetBytes: number, liveBytes: number) {
+    this.#live = new LiveRows(liveBytes);
+    this.#held = new ByteLru(budgetBytes, ({ parts }) => parts.reduce((sum, part) => sum + bytesOf(part), 0));
+  }
+
+  /** Of memory, with the room that is kept for the next rows. */
+  get bytes(): number {
+    return this.#held.usedBytes + this.#live.bytes;
   }
 
   /** Another recording is on screen; its first `kept` positions are those of the last one. */
@@ -48,26 +56,41 @@ export class RecordedRows {
     this.#kin = new Map(kin.map(([id, count]): [string, number] => [id, Math.min(count, kept)]));
     this.#traceId = traceId;
     for (const [key, held] of [...this.#held.entries()]) {
-      const parts = held.parts.flatMap((part) => cut(part, held.level, kept));
+      const parts = held.parts.flatMap((part) => cut(part, held.level, kept)).map(closed);
       if (parts.length > 0) this.#held.set(key, { ...held, parts });
       else this.#held.delete(key);
     }
+    this.#live.change((part) => cut(part, 0, kept).map(closed));
   }
 
   /** Drops everything: the server has replaced every row of the recording on screen, so none can be shared either. */
   forget(): void {
     this.#kin.clear();
     for (const [key] of [...this.#held.entries()]) this.#held.delete(key);
+    this.#live.change(() => []);
   }
 
-  /** Takes in those of the rows that belong to the recording on screen, whichever recording they were read from. */
-  add(traceId: string, name: string, axes: string[], level: number, rows: Rows): void {
+  /**
+   * Takes in those of the rows that belong to the recording on screen, whichever recording they were read from. They are
+   * copied out of what they came in: a few rows must not hold on to the live frame, or the answer, of hundreds of tensors.
+   * `isLive`: they came by themselves, at level 0.
+   */
+  add(traceId: string, name: string, axes: string[], level: number, rows: Rows, isLive = false): void {
     const shared = traceId === this.#traceId ? Number.POSITIVE_INFINITY : (this.#kin.get(traceId) ?? 0);
-    const parts = cut(rows, level, shared);
-    if (parts.length === 0 || !hasRows(axes)) return;
+    const [own] = cut(rows, level, shared);
+    if (!own || !hasRows(axes)) return;
     const key = keyOf(name, level);
+    if (isLive) {
+      this.#live.add(key, axes, own);
+      return;
+    }
     const before = this.#held.get(key)?.parts ?? [];
-    this.#held.set(key, { axes, level, parts: [...before, ...parts] });
+    const last = before.at(-1);
+    const grown = last && level === 0 ? goOn(last, own) : null;
+    const parts = grown
+      ? [...before.slice(0, -1), grown]
+      : [...before, holdRows(own, level === 0, isTokenAxis(axes.at(-1)))];
+    this.#held.set(key, { axes, level, parts });
   }
 
   /** The whole tensor, or null if a row of it is missing. A `level` past the last one stands for the last one. */
@@ -78,6 +101,7 @@ export class RecordedRows {
     // Keeps it in one piece, so that the next call returns the same memory.
     const rest = held.parts.filter((part) => part.stop > whole.stop);
     this.#held.set(keyOf(name, held.level), { ...held, parts: [whole, ...rest] });
+    if (held.level === 0) this.#live.delete(keyOf(name, 0));
     return { address: name, axes: held.axes, shape: whole.shape, level: held.level, values: whole.values };
   }
 
@@ -105,29 +129,32 @@ export class RecordedRows {
 
   /** Rows of level 0 from a position on, oldest first. */
   after(name: string, position: number): Rows[] {
-    return (this.#held.get(keyOf(name, 0))?.parts ?? []).filter((part) => part.stop > position);
+    return (this.#get(name, 0)?.parts ?? []).filter((part) => part.stop > position).map(rowsOf);
   }
 
   /** A cell's value, if its row is here. */
   valueAt(name: string, index: readonly number[]): number | null {
     const row = index.at(-2) ?? 0;
-    const part = this.#held
-      .get(keyOf(name, 0))
-      ?.parts.findLast(({ start, stop }) => row >= start && row < stop);
-    if (!part) return null;
-    const rowAxis = part.shape.length - 2;
-    const within = part.shape.map((_, axis) => (axis === rowAxis ? row - part.start : (index[axis] ?? 0)));
-    return valueAtIndex(part.values, part.shape, within);
+    const part = this.#get(name, 0)?.parts.findLast(({ start, stop }) => row >= start && row < stop);
+    return part ? valueIn(part, index) : null;
   }
 
   #find(traceId: string, name: string, level: number, positions: number): Held | null {
     if (traceId !== this.#traceId) return null;
     // Any level that is held tells how many levels there are.
     for (let known = 0; known <= level; known++) {
-      const held = this.#held.get(keyOf(name, known));
-      if (held) return this.#held.get(keyOf(name, Math.min(level, lastLevel(held, positions)))) ?? null;
+      const held = this.#get(name, known);
+      if (held) return this.#get(name, Math.min(level, lastLevel(held, positions)));
     }
     return null;
+  }
+
+  /** What was read at a level, with what came live. */
+  #get(name: string, level: number): Held | null {
+    const held = this.#held.get(keyOf(name, level));
+    const live = level === 0 ? this.#live.get(keyOf(name, 0)) : undefined;
+    if (!live) return held ?? null;
+    return { axes: live.axes, level, parts: [...(held?.parts ?? []), ...live.parts] };
   }
 }
 
@@ -138,7 +165,7 @@ function hasRows(axes: string[]): boolean {
 }
 
 /** The rows that remain valid when only the first `count` positions do; a pool that reaches past them does not. */
-function cut(rows: Rows, level: number, count: number): Rows[] {
+function cut<Some extends Rows>(rows: Some, level: number, count: number): Some[] {
   if (count >= rows.positions) return [rows];
   const stop = Math.min(rows.stop, Math.floor(count / 2 ** level));
   return stop > rows.start ? [{ ...rows, stop, positions: Math.min(rows.positions, count) }] : [];
@@ -170,14 +197,19 @@ function lastLevel({ axes, level: known, parts }: Held, positions: number): numb
   const [{ shape }] = parts as [Rows];
   // The size before pooling is not known exactly. The largest it can have been needs just as many halvings.
   const sizes = shape.map((size, axis) => (isTokenAxis(axes[axis]) ? positions : size * 2 ** known));
-  let side = Math.max(...sizes.slice(-2));
+  return lastLevelOf(sizes);
+}
+
+/** The last level of a tensor of these sizes: the first to fit `SMALLEST_SIDE` on both of its last axes. */
+export function lastLevelOf(shape: readonly number[]): number {
+  let side = Math.max(...shape.slice(-2));
   let level = 0;
   for (; side > SMALLEST_SIDE; level++) side = Math.ceil(side / 2);
   return level;
 }
 
 /** Joins all parts into one. */
-function join(held: Held, positions: number): Rows {
+function join(held: Held, positions: number): HeldRows {
   const { axes, level, parts } = held;
   const [first] = parts as [Rows];
   const rows = Math.ceil(positions / 2 ** level);
@@ -191,13 +223,10 @@ function join(held: Held, positions: number): Rows {
   // Keys after a query are masked; the value that marks a masked cell is taken from the parts.
   if (growsAcross) values.fill(maskOf(parts));
   for (const part of parts) {
-    const [partRows, partWidth] = part.shape.slice(-2) as [number, number];
     const stop = Math.min(heldStop(part, level, positions), rows);
     for (let lead = 0; lead < leads; lead++) {
       for (let row = part.start; row < stop; row++) {
-        const from = (lead * partRows + row - part.start) * partWidth;
-        const to = (lead * rows + row) * width;
-        values.set(part.values.subarray(from, from + Math.min(partWidth, width)), to);
+        values.set(rowOf(part, lead, row).subarray(0, width), (lead * rows + row) * width);
       }
     }
   }
@@ -205,7 +234,8 @@ function join(held: Held, positions: number): Rows {
 }
 
 /** The value of a masked cell: that of the first query at the last key, which it cannot see. */
-function maskOf(parts: readonly Rows[]): number {
+function maskOf(parts: readonly HeldRows[]): number {
   const whole = parts.find(({ start, shape }) => start === 0 && (shape.at(-1) ?? 0) > 1);
-  return whole?.values[(whole.shape.at(-1) ?? 1) - 1] ?? Number.NaN;
+  const seen = whole?.values[(whole.shape.at(-1) ?? 1) - 1];
+  return seen ?? parts.find(({ block }) => block?.masked)?.block?.masked?.value ?? Number.NEGATIVE_INFINITY;
 }

@@ -40,6 +40,15 @@ test("the same rows of several tensors are one request", async () => {
   expect((await other).address).toBe("a");
 });
 
+test("who waits for the same tensor shares one answer", async () => {
+  const { batch, asked } = batchOf();
+  const all = Array.from({ length: 90 }, () => batch.read(PLACE, "a", 2 ** 19, never()));
+  await soon();
+  expect(asked.map(({ rows }) => rows.addresses)).toEqual([["a"]]);
+  asked[0]?.answer();
+  expect(new Set(await Promise.all(all)).size).toBe(1);
+});
+
 test("a request holds no more than a server answers", async () => {
   const { batch, asked } = batchOf();
   for (const name of ["a", "b", "c"]) void batch.read(PLACE, name, 2 ** 19, never());

@@ -1,4 +1,5 @@
 import type { FrameRows, LiveFrame } from "../protocol/LiveFrame";
+import { RefusedError } from "./fetchFromServer";
 import type { RowsReference } from "./Source";
 
 export interface RowsPlace {
@@ -36,8 +37,11 @@ export class RowsBatch {
     return new Promise((resolve, reject) => {
       const key = JSON.stringify(place);
       const batch = this.#waiting.get(key) ?? { place, all: [] };
-      const held = batch.all.reduce((sum, each) => sum + each.cells, 0);
-      const isFull = batch.all.length >= MOST_TENSORS || (held > 0 && held + cells > MOST_CELLS);
+      // Several may wait for the same tensor, whose rows hold all of its heads.
+      const sizes = new Map(batch.all.map((each) => [each.address, each.cells]));
+      const held = [...sizes.values()].reduce((sum, size) => sum + size, 0);
+      const isFull =
+        !sizes.has(address) && (sizes.size >= MOST_TENSORS || (held > 0 && held + cells > MOST_CELLS));
       if (isFull) this.#send(key);
       const into = isFull ? { place, all: [] } : batch;
       into.all.push({ address, cells, signal, resolve, reject });
@@ -67,7 +71,7 @@ export class RowsBatch {
       else signal.addEventListener("abort", leave, { once: true });
     }
     try {
-      const addresses = all.map(({ address }) => address);
+      const addresses = [...new Set(all.map(({ address }) => address))];
       const { arrays } = await this.#request(traceId, { ...rows, addresses }, controller.signal);
       const found = new Map(arrays.map((array) => [array.address, array]));
       for (const { address, resolve, reject } of all) {
@@ -76,6 +80,15 @@ export class RowsBatch {
         else reject(new Error(`The server left ${address} out.`));
       }
     } catch (error) {
+      const addresses = new Set(all.map(({ address }) => address));
+      // One that the server refuses must not take the others with it.
+      if (addresses.size > 1 && error instanceof RefusedError && error.status < 500) {
+        for (const one of addresses) {
+          const own = all.filter(({ address }) => address === one);
+          void this.#fetch({ traceId, ...rows }, own);
+        }
+        return;
+      }
       for (const { reject } of all) reject(error);
     }
   }

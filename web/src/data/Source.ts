@@ -1,5 +1,13 @@
 import type { LiveFrame } from "../protocol/LiveFrame";
-import type { Distribution, Explanation, Sampling } from "../protocol/schema.generated";
+import type {
+  Distribution,
+  Effects,
+  Explanation,
+  Heads,
+  Reading,
+  Sampling,
+  Without,
+} from "../protocol/schema.generated";
 
 /** Names a Zarr store: a model's weights, or a recording when `positions` were recorded, which set its shapes. */
 export type StoreAddress =
@@ -9,6 +17,13 @@ export type StoreAddress =
 export interface CellReference {
   address: string;
   index: readonly number[];
+}
+
+/** One decision of a recording, and the word it is held against. */
+export interface DecisionReference {
+  traceId: string;
+  position: number;
+  versus: Reading["versus"];
 }
 
 /** Rows of the positions `start` to `stop` at a level, of one tensor or several. */
@@ -41,4 +56,15 @@ export interface Source extends StoreSource {
     signal?: AbortSignal,
   ): Promise<Distribution>;
   explain(traceId: string, cell: CellReference, signal?: AbortSignal): Promise<Explanation>;
+  /** What mattered for a decision; null where the files of an export do not hold it. */
+  readReading(decision: DecisionReference, signal?: AbortSignal): Promise<Reading | null>;
+  readEffects(decision: DecisionReference, blocks: string, signal?: AbortSignal): Promise<Effects | null>;
+  /** What the heads of some blocks (`0-9`) read over the text; null where the files of an export do not hold it. */
+  readHeads(traceId: string, blocks: string, signal?: AbortSignal): Promise<Heads | null>;
+  /** The decision without some parts. The files of an export cannot answer that. */
+  readWithout?(
+    decision: Omit<DecisionReference, "versus">,
+    parts: readonly string[],
+    signal?: AbortSignal,
+  ): Promise<Without>;
 }

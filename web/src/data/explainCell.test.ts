@@ -5,9 +5,11 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { startWords } from "../panels/words/startWords";
 import type { Explanation } from "../protocol/schema.generated";
 import { ExportedSource } from "./ExportedSource";
+import { filesBeside } from "./exportFiles";
 
 /** What Python says of a cell, written beside the files of an export by `tests/operation/write_cells.py`. */
 interface Told {
@@ -35,8 +37,11 @@ const server = createServer((request, response) => {
   else response.writeHead(404).end();
 });
 await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-const source = new ExportedSource(new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`));
+const source = new ExportedSource(
+  filesBeside(new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`)),
+);
 
+beforeAll(() => startWords("en"));
 afterAll(() => {
   server.close();
   rmSync(folder, { recursive: true });

@@ -1,12 +1,24 @@
 import { fetchFromServer, pathOfId, readRefusal } from "./fetchFromServer";
 import type { Source } from "./Source";
 import { serverAddress } from "./serverAddress";
-import { fetchDistribution, fetchExplanation, fetchRows } from "./serverApi";
+import {
+  fetchDistribution,
+  fetchEffects,
+  fetchExplanation,
+  fetchHeads,
+  fetchReading,
+  fetchRows,
+  fetchWithout,
+} from "./serverApi";
 
 /** Answers from the running server. */
 export const liveSource: Source = {
   readDistribution: fetchDistribution,
   explain: fetchExplanation,
+  readReading: fetchReading,
+  readEffects: fetchEffects,
+  readWithout: fetchWithout,
+  readHeads: fetchHeads,
   readRows: fetchRows,
   holds: () => true,
   storeUrl(store) {

@@ -4,16 +4,22 @@ import type { PromptToken } from "../protocol/PromptToken";
 import type {
   Anatomy,
   Distribution,
+  Effects,
   Explanation,
+  Heads,
   ModelList,
+  ModelShape,
   ModelSummary,
+  Reading,
   Sampling,
+  ShapeList,
   TraceList,
   TraceRequest,
   TraceState,
+  Without,
 } from "../protocol/schema.generated";
 import { fetchFromServer, fetchJson, pathOfId, readRefusal } from "./fetchFromServer";
-import type { CellReference, RowsReference } from "./Source";
+import type { CellReference, DecisionReference, RowsReference } from "./Source";
 import { serverAddress } from "./serverAddress";
 
 /** What a trace is asked for; the server fills in what is left out. */
@@ -30,6 +36,15 @@ export function startLoad(modelId: string, signal?: AbortSignal): Promise<ModelS
 
 export function fetchAnatomy(modelId: string, signal?: AbortSignal): Promise<Anatomy> {
   return fetchJson(`/api/models/${pathOfId(modelId)}/anatomy`, { signal });
+}
+
+export function fetchShapes(): Promise<ShapeList> {
+  return fetchJson("/api/shapes");
+}
+
+/** A model drawn from its config alone; loads nothing. */
+export function fetchShape(shapeId: string, signal?: AbortSignal): Promise<ModelShape> {
+  return fetchJson(`/api/shapes/${pathOfId(shapeId)}/anatomy`, { signal });
 }
 
 export function fetchTraces(signal?: AbortSignal): Promise<TraceList> {
@@ -71,6 +86,41 @@ export function fetchExplanation(
 ): Promise<Explanation> {
   const query = new URLSearchParams({ address: cell.address, index: cell.index.join(",") });
   return fetchJson(`/api/traces/${traceId}/explain?${query}`, { signal });
+}
+
+/** What mattered for a decision. The server takes the token that was written there, else the likeliest. */
+export function fetchReading(decision: DecisionReference, signal?: AbortSignal): Promise<Reading> {
+  return fetchJson(pathOfDecision("reading", decision), { signal });
+}
+
+/** What parts are worth to a decision. `blocks` are those tested, as in `20-29`; "none" tests the words of the text. */
+export function fetchEffects(
+  decision: DecisionReference,
+  blocks: string,
+  signal?: AbortSignal,
+): Promise<Effects> {
+  return fetchJson(`${pathOfDecision("effects", decision)}&blocks=${blocks}`, { signal });
+}
+
+/** The decision with parts switched off together. */
+export function fetchWithout(
+  decision: Omit<DecisionReference, "versus">,
+  parts: readonly string[],
+  signal?: AbortSignal,
+): Promise<Without> {
+  const query = new URLSearchParams({ pos: String(decision.position) });
+  for (const part of parts) query.append("part", part);
+  return fetchJson(`/api/traces/${encodeURIComponent(decision.traceId)}/without?${query}`, { signal });
+}
+
+function pathOfDecision(kind: string, { traceId, position, versus }: DecisionReference): string {
+  const query = new URLSearchParams({ pos: String(position), versus: String(versus) });
+  return `/api/traces/${encodeURIComponent(traceId)}/${kind}?${query}`;
+}
+
+export function fetchHeads(traceId: string, blocks: string, signal?: AbortSignal): Promise<Heads> {
+  const query = new URLSearchParams({ blocks });
+  return fetchJson(`/api/traces/${encodeURIComponent(traceId)}/heads?${query}`, { signal });
 }
 
 export async function fetchRows(

@@ -9,8 +9,8 @@ export type StopWatching = () => void;
 export interface TraceListener {
   onState(state: TraceState): void;
   onStep(step: Step): void;
-  /** The server gave up on this recording, in its own words. */
-  onFailure(message: string): void;
+  /** The server gave up on this recording; in its own words, where it has some. */
+  onFailure(message: string | null): void;
   /** The connection dropped. Unless `final`, the browser tries again and resumes after the last event it saw. */
   onInterrupted(final: boolean): void;
 }
@@ -35,10 +35,10 @@ export function watchTrace(traceId: string, listener: TraceListener): StopWatchi
   });
   source.addEventListener("step", (event) => listener.onStep(JSON.parse(event.data) as Step));
   source.addEventListener("error", (event) => {
-    const message = readServerError(event);
-    if (message !== null) {
+    const failure = readServerError(event);
+    if (failure !== null) {
       source.close();
-      listener.onFailure(message);
+      listener.onFailure(failure.error ?? null);
     } else {
       listener.onInterrupted(source.readyState === EventSource.CLOSED);
     }
@@ -87,8 +87,7 @@ export function watchChecks(modelId: string, after: number, listener: ChecksList
 }
 
 /** An SSE event named `error` reaches the same listener as the browser's own connection error, but carries data. */
-function readServerError(event: Event): string | null {
+function readServerError(event: Event): { error?: string } | null {
   if (!(event instanceof MessageEvent) || typeof event.data !== "string") return null;
-  const detail = JSON.parse(event.data) as { error?: string };
-  return detail.error ?? "The recording failed.";
+  return JSON.parse(event.data) as { error?: string };
 }

@@ -1,15 +1,24 @@
 import { setApiKey } from "../data/apiKey";
 import { fetchTrace, fetchTraces, startLoad } from "../data/serverApi";
-import type { TraceState } from "../protocol/schema.generated";
+
+import { isShape } from "../layout/expandShape";
+import type { ModelSummary, TraceState } from "../protocol/schema.generated";
+import type { AppState } from "../state/AppState";
+
 import type { Commands } from "../state/Commands";
 import type { AppStore } from "../state/createAppStore";
+import { GIVEN_TEXT } from "../state/Recipe";
+import { isSettled } from "../state/selectors";
 import { isMadeBy, readUrl, type UrlState } from "../state/urlState";
+import { watchState } from "../state/watchState";
 import type { PageStorage } from "./browserStorage";
 import type { ConnectedScene } from "./connectScene";
 import { createRecorder } from "./createRecorder";
 import { describeFailure } from "./describeFailure";
-import { linkedSelection } from "./linkedSelection";
+import { findFault, linkedView } from "./linkedSelection";
 import { createModelOpener, refreshModels } from "./openModel";
+import { createShapeOpener } from "./openShapes";
+import { saveOnScreen } from "./saveOnScreen";
 
 /** How often to look whether the server is back. */
 const RETRY_MS = 4_000;
@@ -25,22 +34,44 @@ export interface Session extends Commands {
 export function connectCommands(store: AppStore, connected: ConnectedScene, ofThisTab: PageStorage): Session {
   const recorder = createRecorder(store, () => void reconnect());
   const opener = createModelOpener(store, recorder.abandon);
+  const shapes = createShapeOpener(store, () => {
+    opener.leave();
+    recorder.abandon();
+  });
 
-  /** The last text of the prompt box for each model: a prompt for one rarely suits another. */
-  const drafts = new Map<string, string>();
+  /** What stood in the prompt box for each model: a prompt for one rarely suits another. */
+  const drafts = new Map<string, Pick<AppState, "prompt" | "chatting">>();
 
-  async function openModel(modelId: string): Promise<boolean> {
+  /** `isLinked`: a link says what is run, so no sample is put into the prompt box. */
+  async function openModel(modelId: string, isLinked = false): Promise<boolean> {
     const previous = store.getState().anatomy?.model_id;
     const opened = await opener.open(modelId);
     if (!opened) return false;
     if (previous === modelId) return true;
-    const { models, prompt } = store.getState();
-    if (previous !== undefined) drafts.set(previous, prompt);
-    const sample = models.find((model) => model.model_id === modelId)?.prompts?.[0];
-    const linked = previous === undefined && prompt !== "" ? prompt : undefined;
-    const next = linked ?? drafts.get(modelId) ?? sample;
-    if (next !== undefined) store.setState({ prompt: next });
+    const state = store.getState();
+    const { prompt, chatting } = state;
+    if (previous !== undefined) drafts.set(previous, { prompt, chatting });
+    if (isLinked || (previous === undefined && prompt !== "")) return true;
+    store.setState(drafts.get(modelId) ?? sampleOf(state));
     return true;
+  }
+
+  /** What was made of the text on screen is made with the other model: they differ in the adapter alone. */
+  async function switchAdapter(modelId: string): Promise<void> {
+    const { trace, made, drawnSeed } = store.getState();
+    if (!(await openModel(modelId, true))) return;
+    if (trace && made) await recorder.make(made, drawnSeed);
+    else await recorder.run();
+  }
+
+  /** Runs what a model was opened with. */
+  async function runFirst(): Promise<void> {
+    const state = store.getState();
+    const sample = modelOnScreen(state)?.conversation ?? [];
+    if (!state.chatting || sample.at(-1)?.content !== state.prompt) return recorder.run();
+    const given = { ...GIVEN_TEXT, messages: sample };
+    const { maxNewTokens, sampling } = state;
+    return recorder.make({ maxNewTokens, sampling, given }, null);
   }
 
   async function reconnect(): Promise<void> {
@@ -48,8 +79,9 @@ export function connectCommands(store: AppStore, connected: ConnectedScene, ofTh
     const defaultId = await refreshModels(store);
     if (defaultId === null) return;
     const { anatomy, trace, prompt } = store.getState();
+    if (isShape(anatomy)) return;
     if (!trace) {
-      if ((await openModel(anatomy?.model_id ?? defaultId)) && prompt !== "") await recorder.run();
+      if ((await openModel(anatomy?.model_id ?? defaultId)) && prompt !== "") await runFirst();
       return;
     }
     const known = await findTrace(store, trace.id);
@@ -74,25 +106,79 @@ export function connectCommands(store: AppStore, connected: ConnectedScene, ofTh
     if (defaultId === null) return;
     const fault = url.traceId === null ? null : await showLinked(url.traceId);
     if (url.traceId !== null && fault === null) {
-      store.setState({ position: url.position, ...linkedSelection(url.selection) });
+      showView(url);
       return;
     }
+    if (url.shapeIds.length > 0) {
+      if (await shapes.open(url.shapeIds)) {
+        store.setState(linkedView(url));
+        return;
+      }
+      if (store.getState().connection === "lost") return;
+    }
+    const { modelFailure: ofShape } = store.getState();
     const modelId = url.modelId ?? defaultId;
+    const isLinked = url.prompt !== null || url.given.tokenIds !== null || url.given.messages !== null;
     if (url.prompt !== null) store.setState({ prompt: url.prompt });
-    if (!(await openModel(modelId))) {
+    if (isLinked) store.setState({ chatting: url.given.messages !== null });
+    if (!(await openModel(modelId, isLinked))) {
       // A link to a model that is gone still shows something: the message, and the default model behind it.
       const { modelFailure, connection } = store.getState();
-      if (modelId === defaultId || connection === "lost" || !(await openModel(defaultId))) return;
+      const isSecond = modelId === defaultId || connection === "lost";
+      if (isSecond || !(await openModel(defaultId, isLinked))) return;
       store.setState({ modelFailure });
     }
-    if (url.drawnSeed === null) await recorder.run();
-    else await recorder.generate(url.drawnSeed);
-    store.setState({ position: url.position, ...linkedSelection(url.selection) });
+    if (ofShape) store.setState({ modelFailure: ofShape });
+    if (isLinked) await record(url);
+    else await (url.drawnSeed === null ? runFirst() : recorder.generate(url.drawnSeed));
+    const { trace, runError } = store.getState();
+    if (isLinked && !trace && runError !== null) await runInstead(url, runError);
+    else showView(url);
     if (fault !== null) store.setState({ runError: fault });
+  }
+
+  /** What a link asks for cannot be run: its text is, or a sample, and the reason is told. */
+  async function runInstead({ prompt }: UrlState, message: string): Promise<void> {
+    store.setState((state) => (prompt === null ? sampleOf(state) : { prompt, chatting: false }));
+    await runFirst();
+    store.setState({ linkFault: { key: "recording", message } });
+  }
+
+  /** Shows what a link points at in the recording that it led to, and tells of what cannot be shown. */
+  function showView(url: UrlState): void {
+    store.setState(linkedView(url));
+    if (url.pose) connected.scene.setView(url.pose);
+    const tell = () => {
+      const linkFault = findFault(url, store.getState());
+      if (linkFault) store.setState({ linkFault });
+    };
+    tell();
+    const traceId = store.getState().trace?.id;
+    if (url.position === null || isSettled(store.getState())) return;
+    // How long a text is, is known once it has ended.
+    const stop = watchState(
+      store,
+      (state) => [isSettled(state), state.trace?.id],
+      (state) => {
+        stop();
+        if (state.trace?.id === traceId) tell();
+      },
+    );
+  }
+
+  /** Makes the recording that an address describes. */
+  async function record({ given, maxNewTokens, sampling, drawnSeed }: UrlState): Promise<void> {
+    if (given.tokenIds || given.messages) {
+      await recorder.make({ maxNewTokens, sampling, given }, drawnSeed);
+    } else await (drawnSeed === null ? recorder.run() : recorder.generate(drawnSeed));
   }
 
   async function restore(url: UrlState): Promise<void> {
     const { anatomy, linkedTraceId } = store.getState();
+    if (url.shapeIds.length > 0) {
+      if (await shapes.open(url.shapeIds)) store.setState(linkedView(url));
+      return;
+    }
     if (url.traceId !== null) {
       const fault = url.traceId === linkedTraceId ? null : await showLinked(url.traceId);
       if (fault !== null) store.setState({ runError: fault });
@@ -100,15 +186,18 @@ export function connectCommands(store: AppStore, connected: ConnectedScene, ofTh
       const modelId = url.modelId ?? anatomy?.model_id;
       const isOpen = modelId === anatomy?.model_id || (modelId && (await openModel(modelId)));
       if (!isOpen) return;
-      const { prompt, sampling, maxNewTokens, drawnSeed } = url;
+      const { prompt, sampling, maxNewTokens } = url;
       const isShown = isMadeBy(store.getState(), url);
-      store.setState({ prompt: prompt ?? "", sampling, maxNewTokens });
-      if (!isShown) {
+      const kept = store.getState().kept.find((each) => isMadeBy({ ...store.getState(), ...each }, url));
+      const chatting = url.given.messages !== null;
+      store.setState({ prompt: prompt ?? "", sampling, maxNewTokens, chatting, beginsAnew: false });
+      if (!isShown && kept) await recorder.goBackTo(kept.trace.id);
+      else if (!isShown) {
         recorder.leave();
-        await (drawnSeed === null ? recorder.run() : recorder.generate(drawnSeed));
+        await record(url);
       }
     }
-    store.setState({ position: url.position, ...linkedSelection(url.selection) });
+    showView(url);
   }
 
   /** Opens the recording a link names, with its model; the sentence to show where it is gone. */
@@ -128,12 +217,17 @@ export function connectCommands(store: AppStore, connected: ConnectedScene, ofTh
     restore,
     openModel(modelId) {
       void openModel(modelId).then((opened) => {
-        if (opened) void recorder.run();
+        if (opened) void runFirst();
       });
     },
+    switchAdapter: (modelId) => void switchAdapter(modelId),
+    openShapes: (shapeIds) => void shapes.open(shapeIds),
+    listShapes: () => void shapes.list(),
     run: () => void recorder.run(),
     generate: () => void recorder.generate(),
     runAgain: () => void recorder.again(),
+    writeOn: (from) => void recorder.writeOn(from),
+    goBackTo: (traceId) => void recorder.goBackTo(traceId),
     stop: () => void recorder.stop(),
     reconnect: () => void reconnect(),
     unlock(key) {
@@ -141,20 +235,36 @@ export function connectCommands(store: AppStore, connected: ConnectedScene, ofTh
       store.setState({ keyWanted: null, runError: null });
       void begin(readUrl(window.location.search));
     },
-    ...sceneCommands(connected),
+    ...sceneCommands(store, connected),
   };
 }
 
-/** What panels ask of the scene alone; the same with and without a server. */
-export function sceneCommands({
-  scene,
-  light,
-  redraw,
-}: ConnectedScene): Pick<Commands, "redraw" | "fit" | "focus" | "highlight" | "pointAt" | "play" | "scrub"> {
+function modelOnScreen({ models, anatomy }: AppState): ModelSummary | undefined {
+  return models.find((model) => model.model_id === anatomy?.model_id);
+}
+
+/** What a model is opened with: a question to it where it chats and brings no text of its own. */
+function sampleOf(state: AppState): Pick<AppState, "prompt" | "chatting"> {
+  const { conversation, prompts } = modelOnScreen(state) ?? {};
+  const question = conversation?.at(-1)?.content;
+  return { prompt: question ?? prompts?.[0] ?? state.prompt, chatting: question !== undefined };
+}
+
+/** What panels ask of the scene and its numbers alone; the same with and without a server. */
+export function sceneCommands(
+  store: AppStore,
+  { scene, tensors, light, redraw }: ConnectedScene,
+): Pick<
+  Commands,
+  "redraw" | "fit" | "undoView" | "redoView" | "focus" | "highlight" | "pointAt" | "play" | "scrub" | "save"
+> {
   return {
     redraw,
+    save: (file) => saveOnScreen(store, { scene, tensors }, file),
     fit: () => scene.fit(),
-    focus: (addresses) => scene.focus(addresses),
+    undoView: () => scene.undoView(),
+    redoView: () => scene.redoView(),
+    focus: (addresses, cell) => scene.focus(addresses, cell),
     highlight: (addresses) => scene.highlight(addresses),
     pointAt: (cell) => scene.hover(cell),
     play: () => light.play(),

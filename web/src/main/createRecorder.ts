@@ -1,24 +1,35 @@
+import i18next from "i18next";
 import { ArrivalBatch } from "../data/ArrivalBatch";
-import { createTrace, deleteTrace, type NewTrace, stopTrace } from "../data/serverApi";
+import { createTrace, deleteTrace, fetchTrace, type NewTrace, stopTrace } from "../data/serverApi";
 import { type StopWatching, watchTrace } from "../data/serverEvents";
 import { filterSettings } from "../protocol/filterSettings";
 import type { Sampling, Step, TraceState } from "../protocol/schema.generated";
-import type { AppState } from "../state/AppState";
+import type { AppState, Made } from "../state/AppState";
+import { givenMessages, messagesToSend } from "../state/conversation";
 import { type AppStore, DEFAULT_SAMPLING } from "../state/createAppStore";
+import { keepShown, MOST_KEPT } from "../state/keepShown";
 import { addSteps, mergeTrace } from "../state/mergeTrace";
-import { isEnded, linkedTokens, whyNotRun } from "../state/selectors";
+import { GIVEN_TEXT, type Recipe } from "../state/Recipe";
+import { answerStart, isEnded, linkedTokens, textEnd } from "../state/selectors";
+import { whyNotRun } from "../state/whyNotRun";
 import { describeFailure } from "./describeFailure";
 
 export interface Recorder {
   run(): Promise<void>;
   /** Without a seed one is drawn and kept, so that a link to the result reproduces it. */
   generate(seed?: number | null): Promise<void>;
+  /** Makes a recording as a link describes it. */
+  make(made: Made, seed: number | null): Promise<void>;
   /** Shows a recording that somebody else made, and follows it; it is not the page's to delete. */
   show(trace: TraceState): void;
   /** Makes the recording on screen once more. */
   again(): Promise<void>;
   /** Follows the recording on screen again, after the server was out of reach. */
   resume(trace: TraceState): void;
+  /** As `Commands.writeOn`. */
+  writeOn(from?: { position?: number; forced?: number; count?: number }): Promise<void>;
+  /** Shows a recording of this page again. Where the server no longer has it, what the page holds of it. */
+  goBackTo(traceId: string): Promise<void>;
   stop(): Promise<void>;
   /** Stops following the recording on screen, which stays there until the next one. */
   leave(): void;
@@ -31,6 +42,8 @@ export interface Recorder {
 const SEED_LIMIT = 2 ** 31;
 /** A fast model writes more tokens a second than a screen needs to show one by one. */
 const STEP_BATCH_MS = 40;
+/** How long what a page has left stays on the server. */
+const ABANDONED_MS = 2_000;
 
 /**
  * Makes recordings and keeps the store in step with the one on screen. `onLost`: it can no longer be followed, as when
@@ -45,16 +58,35 @@ export function createRecorder(store: AppStore, onLost: () => void): Recorder {
     store.setState((state) => addSteps(state, batch)),
   );
 
-  async function record(maxNewTokens: number, seed: number | null): Promise<void> {
+  /** With a seed it writes on, else it only reads. */
+  async function record(seed: number | null): Promise<void> {
     const state = store.getState();
-    if (whyNotRun(state) !== null || !state.anatomy) return;
-    const { prompt, sampling, anatomy } = state;
-    const linked = linkedTokens(state);
-    const given = linked ? { token_ids: linked.map((token) => token.id) } : { prompt };
-    await make(
-      { model_id: anatomy.model_id, ...given, ...settings(maxNewTokens, sampling, seed) },
-      { tracePrompt: prompt, drawnSeed: seed, made: { maxNewTokens, sampling }, linkedTraceId: null },
-    );
+    if (whyNotRun(state) !== null) return;
+    // A message that is sent for an answer is said; one that is only read can still be changed.
+    const isSent = state.chatting && seed !== null;
+    const { maxNewTokens, sampling } = state;
+    const made = { maxNewTokens, sampling, given: givenNow(state) };
+    await makeAs(made, seed, isSent ? { prompt: "", tracePrompt: "" } : {});
+  }
+
+  /** Records with the text of the prompt box, or with what is given in its place. */
+  async function makeAs(made: Made, seed: number | null, told: Partial<AppState> = {}): Promise<void> {
+    const { prompt, anatomy } = store.getState();
+    if (!anatomy) return;
+    const count = seed === null ? 0 : made.maxNewTokens;
+    const request = {
+      model_id: anatomy.model_id,
+      ...requestOf(made.given, prompt),
+      ...settings(count, made, seed),
+    };
+    await make(request, {
+      tracePrompt: prompt,
+      drawnSeed: seed,
+      made,
+      linkedTraceId: null,
+      beginsAnew: false,
+      ...told,
+    });
   }
 
   /** Asks for a recording, and shows and follows it; `told` is what the store holds of how it was made. */
@@ -70,19 +102,19 @@ export function createRecorder(store: AppStore, onLost: () => void): Recorder {
       }
       stopWatching();
       steps.flush();
-      // The recording before is kept too: one with the same beginning takes its first positions over.
-      releaseOwn(1);
+      releaseOwn(MOST_KEPT - 1);
       ownTraceIds.push(trace.id);
-      store.setState({
+      store.setState((state) => ({
         connection: "online",
         activity: (request.max_new_tokens ?? 0) > 0 ? "generating" : "recording",
+        kept: keepShown(state),
         trace,
+        steps: {},
         ...told,
         forgotten: false,
-        steps: {},
         position: null,
         hover: null,
-      });
+      }));
       follow(trace.id);
     } catch (error) {
       if (thisAttempt !== attempt) return;
@@ -98,7 +130,7 @@ export function createRecorder(store: AppStore, onLost: () => void): Recorder {
   }
 
   /** Deletes this page's recordings but for the newest `count`. */
-  function releaseOwn(count = 0): void {
+  function releaseOwn(count: number): void {
     const gone = ownTraceIds.slice(0, Math.max(0, ownTraceIds.length - count));
     ownTraceIds = ownTraceIds.slice(gone.length);
     for (const traceId of gone) void discard(traceId);
@@ -111,7 +143,11 @@ export function createRecorder(store: AppStore, onLost: () => void): Recorder {
         store.setState((state) => mergeTrace(state, trace));
       },
       onStep: (step) => steps.add(step),
-      onFailure: (message) => store.setState({ activity: "idle", runError: message }),
+      onFailure: (message) =>
+        store.setState({
+          activity: "idle",
+          runError: message ?? i18next.t("connection.recordingFailed"),
+        }),
       onInterrupted(final) {
         steps.flush();
         store.setState({ connection: "lost", ...(final ? { activity: "idle" } : {}) });
@@ -121,34 +157,42 @@ export function createRecorder(store: AppStore, onLost: () => void): Recorder {
   }
 
   return {
-    run: () => record(0, null),
+    run: () => record(null),
+    make: makeAs,
     generate(seed = null) {
-      const { sampling, maxNewTokens } = store.getState();
-      return record(maxNewTokens, seed ?? sampling.seed ?? Math.floor(Math.random() * SEED_LIMIT));
+      return record(seed ?? newSeed(store.getState().sampling));
     },
     show(trace) {
       attempt += 1;
       stopWatching();
       steps.flush();
-      releaseOwn();
-      const prompt = trace.prompt ?? "";
+      const asked = trace.messages?.at(-1);
+      const hasAnswer = trace.tokens.length > trace.prompt_count;
+      // What was said stands among the turns; a question that nobody answered can be changed.
+      const box = asked?.role === "user" && !hasAnswer ? asked.content : "";
+      const prompt = trace.messages ? box : (trace.prompt ?? "");
       const made = trace.sampling ?? DEFAULT_SAMPLING;
       store.setState({
         connection: "online",
         activity: isEnded(trace) ? "idle" : "generating",
+        kept: keepShown(store.getState()),
         trace,
         prompt,
+        chatting: Boolean(trace.messages),
+        beginsAnew: false,
         tracePrompt: prompt,
         // The page takes up what it has a control for. The seed stays free, so that the next text is another one.
         sampling: { ...DEFAULT_SAMPLING, ...filterSettings(made) },
         drawnSeed: made.seed ?? null,
         made: null,
         linkedTraceId: trace.id,
-        linkedPrompt: {
-          modelId: trace.model_id,
-          text: prompt,
-          tokens: trace.tokens.slice(0, trace.prompt_count),
-        },
+        linkedPrompt: trace.messages
+          ? null
+          : {
+              modelId: trace.model_id,
+              text: prompt,
+              tokens: trace.tokens.slice(0, trace.prompt_count),
+            },
         forgotten: false,
         steps: {},
         position: null,
@@ -161,19 +205,68 @@ export function createRecorder(store: AppStore, onLost: () => void): Recorder {
       if (!trace || activity !== "idle") return;
       // By token ids, since a text need not give the same ids again, and with the same interventions.
       const ids = trace.tokens.map((token) => token.id);
+      const sampling = made?.sampling ?? trace.sampling ?? DEFAULT_SAMPLING;
+      const asked = made && (drawnSeed === null ? 0 : made.maxNewTokens);
       await make(
         {
           model_id: trace.model_id,
           token_ids: ids.slice(0, trace.prompt_count),
           interventions: trace.interventions ?? [],
           ...settings(
-            made?.maxNewTokens ?? ids.length - trace.prompt_count,
-            made?.sampling ?? trace.sampling ?? DEFAULT_SAMPLING,
+            asked ?? ids.length - trace.prompt_count,
+            { sampling, given: made?.given ?? GIVEN_TEXT },
             drawnSeed,
           ),
         },
         { tracePrompt, drawnSeed, made, linkedTraceId: null },
       );
+    },
+    async writeOn({ position, forced, count } = {}) {
+      const state = store.getState();
+      const { trace, anatomy, sampling, activity } = state;
+      if (!trace || !anatomy || activity !== "idle") return;
+      const begun = trace.tokens.slice(0, position === undefined ? textEnd(state) : position + 1);
+      const first = answerStart(state);
+      const messages = givenMessages(state);
+      const given: Recipe = {
+        tokenIds: begun.map((token) => token.id),
+        messages: messages.length > 0 ? [...messages] : null,
+        answerFrom: first < begun.length ? first : null,
+        forced: forced === undefined ? [] : [forced],
+        interventions: trace.interventions ?? [],
+      };
+      const known = Object.entries(state.steps).filter(([pos]) => Number(pos) < begun.length);
+      await makeAs({ maxNewTokens: count ?? state.maxNewTokens, sampling, given }, newSeed(sampling), {
+        tracePrompt: state.tracePrompt,
+        steps: Object.fromEntries(known),
+      });
+    },
+    async goBackTo(traceId) {
+      const state = store.getState();
+      const kept = state.kept.find((each) => each.trace.id === traceId);
+      if (!kept || traceId === state.trace?.id) return;
+      leave();
+      const { made, tracePrompt } = kept;
+      store.setState({
+        kept: keepShown(store.getState()),
+        ...kept,
+        ...(made ? { sampling: made.sampling } : {}),
+        prompt: tracePrompt ?? "",
+        beginsAnew: false,
+        forgotten: false,
+        runError: null,
+        position: null,
+        hover: null,
+      });
+      try {
+        const trace = await fetchTrace(traceId);
+        store.setState((now) => mergeTrace(now, trace));
+        if (!isEnded(trace) && store.getState().trace?.id === traceId) follow(traceId);
+      } catch (error) {
+        const message = describeFailure(store, error);
+        if (store.getState().connection === "lost" || message === null) return;
+        store.setState(({ trace }) => (trace?.id === traceId ? { forgotten: true } : {}));
+      }
     },
     resume(trace) {
       store.setState((state) => mergeTrace(state, trace));
@@ -195,7 +288,10 @@ export function createRecorder(store: AppStore, onLost: () => void): Recorder {
     leave,
     abandon() {
       leave();
-      releaseOwn();
+      const gone = ownTraceIds;
+      ownTraceIds = [];
+      // What was asked of it until now is answered first.
+      setTimeout(() => gone.forEach((traceId) => void discard(traceId)), ABANDONED_MS);
     },
     forget() {
       leave();
@@ -208,8 +304,27 @@ export function createRecorder(store: AppStore, onLost: () => void): Recorder {
   };
 }
 
-function settings(maxNewTokens: number, sampling: Sampling, seed: number | null) {
-  return { max_new_tokens: maxNewTokens, sampling: { ...sampling, seed } };
+function newSeed({ seed }: Sampling): number {
+  return seed ?? Math.floor(Math.random() * SEED_LIMIT);
+}
+
+/** What the prompt box stands for now. */
+function givenNow(state: AppState): Recipe {
+  if (state.chatting) return { ...GIVEN_TEXT, messages: messagesToSend(state) };
+  const linked = linkedTokens(state);
+  return linked ? { ...GIVEN_TEXT, tokenIds: linked.map((token) => token.id) } : GIVEN_TEXT;
+}
+
+function requestOf({ tokenIds, messages, interventions }: Recipe, prompt: string): Partial<NewTrace> {
+  const text = tokenIds ? { token_ids: tokenIds } : messages ? { messages } : { prompt };
+  return { ...text, interventions };
+}
+
+function settings(count: number, { sampling, given }: Pick<Made, "sampling" | "given">, seed: number | null) {
+  return {
+    max_new_tokens: count,
+    sampling: { ...sampling, seed, forced_token_ids: given.forced },
+  };
 }
 
 async function discard(traceId: string): Promise<void> {

@@ -1,3 +1,4 @@
+import i18next from "i18next";
 import { hasApiKey } from "../data/apiKey";
 import { isAbort, UnauthorizedError, UnreachableError } from "../data/fetchFromServer";
 import { MissingError } from "../data/MatrixReader";
@@ -11,7 +12,7 @@ export function describeFailure(store: AppStore, error: unknown): string | null 
   if (isAbort(error)) return null;
   if (error instanceof UnreachableError) {
     store.setState({ connection: "lost" });
-    return "The server cannot be reached.";
+    return i18next.t("connection.unreachable");
   }
   if (error instanceof UnauthorizedError) store.setState({ keyWanted: hasApiKey() ? "wrong" : "missing" });
   if (error instanceof MissingError && store.getState().origin === "exported")

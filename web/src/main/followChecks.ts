@@ -6,6 +6,8 @@ import { fillAnatomy } from "../state/fillAnatomy";
 import { describeFailure } from "./describeFailure";
 import { whenBack } from "./whenBack";
 
+type Progress = Pick<Anatomy, "model_id" | "checked" | "parts">;
+
 /** How long to wait after the connection dropped before asking the server again. */
 const RETRY_MS = 4_000;
 
@@ -16,7 +18,7 @@ const RETRY_MS = 4_000;
  * Parts are checked in an order that holds only while the model stays loaded. So after an interruption the anatomy is
  * read again, and its checks are followed from there.
  */
-export function createCheckFollower(store: AppStore): (anatomy: Anatomy) => void {
+export function createCheckFollower(store: AppStore): (anatomy: Progress) => void {
   let current = new AbortController();
 
   function begin(): AbortSignal {
@@ -25,7 +27,7 @@ export function createCheckFollower(store: AppStore): (anatomy: Anatomy) => void
     return current.signal;
   }
 
-  function follow({ model_id, checked, parts }: Anatomy): void {
+  function follow({ model_id, checked, parts }: Progress): void {
     const signal = begin();
     if (checked >= parts) return;
     const stop = watchChecks(model_id, checked, {

@@ -1,4 +1,5 @@
 import { ExportedSource } from "../data/ExportedSource";
+import { filesBeside, findArchive, openArchive } from "../data/exportFiles";
 import type { Source } from "../data/Source";
 import { type AppStore, DEFAULT_SAMPLING } from "../state/createAppStore";
 import type { UrlState } from "../state/urlState";
@@ -16,13 +17,16 @@ export interface Exported {
 
 /** The page of an export: it can look at its one recording, and offers nothing that would need a server. */
 export function openExport(store: AppStore): Exported {
-  const source = new ExportedSource(new URL("data/", document.baseURI));
+  const archive = findArchive(document);
+  const source = new ExportedSource(
+    archive === null ? filesBeside(new URL("data/", document.baseURI)) : openArchive(archive),
+  );
   store.setState({ origin: "exported", connection: "online" });
 
   async function begin(url: UrlState): Promise<void> {
     try {
       const [anatomy, found] = await Promise.all([source.readAnatomy(), source.readRecording()]);
-      const { model, prompt, recording, steps } = found;
+      const { model, prompt, recording, steps, readings } = found;
       const read = recording.tokens.slice(0, recording.prompt_count);
       store.setState({
         anatomy,
@@ -33,6 +37,8 @@ export function openExport(store: AppStore): Exported {
       });
       store.setState({
         trace: recording,
+        // An export of before holds no tests of what parts are worth.
+        ...(!readings && { lit: "adds" as const }),
         tracePrompt: prompt,
         steps: Object.fromEntries(steps.map((step) => [step.pos, step])),
         position: url.position,
@@ -49,13 +55,18 @@ export function openExport(store: AppStore): Exported {
       begin,
       restore: async (url) => store.setState({ position: url.position, ...linkedSelection(url.selection) }),
       openModel: nothing,
+      switchAdapter: nothing,
+      openShapes: nothing,
+      listShapes: nothing,
       run: nothing,
       generate: nothing,
       runAgain: nothing,
+      writeOn: nothing,
+      goBackTo: nothing,
       stop: nothing,
       reconnect: nothing,
       unlock: nothing,
-      ...sceneCommands(connected),
+      ...sceneCommands(store, connected),
     }),
   };
 }

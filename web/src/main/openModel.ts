@@ -1,12 +1,18 @@
+import i18next from "i18next";
+import { RefusedError, UnreachableError } from "../data/fetchFromServer";
 import { fetchAnatomy, fetchModels, startLoad } from "../data/serverApi";
 import { watchLoad } from "../data/serverEvents";
 import { type AppStore, NOTHING_RECORDED } from "../state/createAppStore";
 import { describeFailure } from "./describeFailure";
 import { createCheckFollower } from "./followChecks";
 
+const NOTHING_TO_CHECK = { model_id: "", checked: 0, parts: 0 };
+
 export interface ModelOpener {
   /** Resolves to true once the model is on screen, false if it failed or another took its place. */
   open(modelId: string): Promise<boolean>;
+  /** What is shown next is no model that is loaded here. */
+  leave(): void;
 }
 
 /**
@@ -26,26 +32,35 @@ export function createModelOpener(store: AppStore, onReplace: () => void): Model
     try {
       await startLoad(modelId, signal);
       await followLoad(store, modelId, signal);
-      const anatomy = await fetchAnatomy(modelId, signal);
+      // Whether it chats, and what to open it with, is known once it is loaded.
+      const [anatomy] = await Promise.all([fetchAnatomy(modelId, signal), refreshModels(store)]);
       onReplace();
       store.setState({
         connection: "online",
         anatomy,
+        shapes: [],
         opening: null,
         ...NOTHING_RECORDED,
       });
       followChecks(anatomy);
-      void refreshModels(store);
       return true;
     } catch (error) {
       if (signal.aborted) return false;
       const message = describeFailure(store, error) ?? "";
-      store.setState({ opening: null, modelFailure: { modelId, message } });
+      // What is not known at all has no config either.
+      const isUnknown = error instanceof RefusedError && (error.status === 404 || error.status === 401);
+      const hasShape = !isUnknown && !(error instanceof UnreachableError);
+      store.setState({ opening: null, modelFailure: { modelId, message, hasShape } });
       return false;
     }
   }
 
-  return { open };
+  function leave(): void {
+    current?.abort();
+    followChecks(NOTHING_TO_CHECK);
+  }
+
+  return { open, leave };
 }
 
 export async function refreshModels(store: AppStore): Promise<string | null> {
@@ -67,9 +82,9 @@ function followLoad(store: AppStore, modelId: string, signal: AbortSignal): Prom
         store.setState({ opening: { modelId, progress }, connection: "online" });
         if (progress.stage === "ready") resolve();
         if (progress.stage === "failed")
-          reject(new Error(progress.detail || "The model could not be loaded."));
+          reject(new Error(progress.detail || i18next.t("connection.loadFailed")));
       },
-      onInterrupted: () => reject(new Error("The connection was lost while the model was loading.")),
+      onInterrupted: () => reject(new Error(i18next.t("connection.loadLost"))),
     });
     signal.addEventListener("abort", () => {
       stop();

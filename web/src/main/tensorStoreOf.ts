@@ -1,4 +1,5 @@
 import type { StoreAddress } from "../data/Source";
+import { isShape } from "../layout/expandShape";
 import type { AppState } from "../state/AppState";
 import { findSite, findWeight, whyRefused } from "../state/selectors";
 
@@ -8,7 +9,7 @@ export function tensorStoreOf(
   name: string,
 ): { store: StoreAddress; shape: number[] } | null {
   const { anatomy, trace } = state;
-  if (!anatomy) return null;
+  if (!anatomy || isShape(anatomy)) return null;
   const weight = findWeight(anatomy, name);
   if (weight) return { store: { kind: "weights", modelId: anatomy.model_id }, shape: weight.shape };
   const site = findSite(anatomy, name);

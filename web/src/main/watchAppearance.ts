@@ -10,19 +10,20 @@ export function watchAppearance(store: AppStore, storage: PageStorage): void {
   const system = window.matchMedia(DARK);
 
   function apply(): void {
-    const { themeChoice, language } = store.getState();
+    const { themeChoice, language, large } = store.getState();
     const theme = themeChoice === "system" ? (system.matches ? "dark" : "light") : themeChoice;
     document.documentElement.dataset.theme = theme;
     document.documentElement.lang = language;
+    document.documentElement.toggleAttribute("data-large", large);
     store.setState({ theme });
   }
 
   apply();
   system.addEventListener("change", apply);
-  watchState(store, (state) => [state.themeChoice, state.language], apply);
+  watchState(store, (state) => [state.themeChoice, state.language, state.large], apply);
   watchState(
     store,
-    (state) => [state.themeChoice, state.language, state.panels],
+    (state) => [state.themeChoice, state.language, state.large, state.panels, state.scaling],
     (state: Preferences) => writePreferences(storage, state),
   );
 }

@@ -23,7 +23,8 @@ export function watchHover(store: AppStore, reader: MatrixReader): void {
     try {
       const value = await latest.run((signal) => reader.readCell(found.store, hover.cell, signal));
       const now = store.getState().hover;
-      if (value !== null && now?.cell === hover.cell) store.setState({ hover: { ...now, value } });
+      if (value !== null && now?.cell === hover.cell)
+        store.setState({ hover: { ...now, value, pool: null } });
     } catch (error) {
       describeFailure(store, error);
     }

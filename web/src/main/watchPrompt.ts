@@ -1,5 +1,6 @@
 import { LatestRequest } from "../data/LatestRequest";
 import { tokenize } from "../data/serverApi";
+import { isShape } from "../layout/expandShape";
 import type { AppStore } from "../state/createAppStore";
 import { linkedTokens } from "../state/selectors";
 import { watchState } from "../state/watchState";
@@ -15,7 +16,7 @@ export function watchPrompt(store: AppStore): void {
 
   async function refresh(): Promise<void> {
     const { prompt, anatomy, liveTokens } = store.getState();
-    if (!anatomy || store.getState().origin === "exported") return;
+    if (!anatomy || isShape(anatomy) || store.getState().origin === "exported") return;
     if (prompt === "") {
       latest.cancel();
       store.setState({ liveTokens: { status: "ready", value: [], error: null, prompt } });

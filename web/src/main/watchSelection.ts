@@ -1,10 +1,12 @@
+import i18next from "i18next";
 import { LatestRequest } from "../data/LatestRequest";
 import type { MatrixReader } from "../data/MatrixReader";
 import type { Source } from "../data/Source";
+import { leadOf } from "../layout/leads";
 import { isTokenAxis } from "../protocol/isTokenAxis";
 import { type AppState, EMPTY } from "../state/AppState";
 import type { AppStore } from "../state/createAppStore";
-import { findSite, hasRecording, isRecorded, isSettled, whyRefused } from "../state/selectors";
+import { axisNames, findSite, hasRecording, isRecorded, isSettled, whyRefused } from "../state/selectors";
 import { sharedPrefix } from "../state/sharedPrefix";
 import { watchState } from "../state/watchState";
 import { describeFailure } from "./describeFailure";
@@ -15,8 +17,6 @@ import { whenBack } from "./whenBack";
 const EXPLAIN_DEBOUNCE_MS = 80;
 /** The inspector draws one pixel or more a cell, so about four million cells are all that it can use. */
 const INSPECTED_CELLS = 4_000_000;
-
-const LEFT_OUT = "The weights were left out of this export.";
 
 /** Reads what the inspector shows of the selected cell: its matrix, and how the cell was computed. */
 export function watchSelection(store: AppStore, source: Source, reader: MatrixReader): void {
@@ -38,16 +38,20 @@ export function watchSelection(store: AppStore, source: Source, reader: MatrixRe
     }
     if (!reader.holds(source.store)) {
       matrices.cancel();
-      store.setState({ inspected: { status: "failed", value: null, error: LEFT_OUT } });
+      store.setState({
+        inspected: { status: "failed", value: null, error: i18next.t("exported.weightsLeftOut") },
+      });
       return;
     }
     const name = state.selection.address;
-    const known = state.inspected.value?.address === name ? state.inspected.value : null;
+    const lead = leadOf(axisNames(state, name), state.selection.index);
+    const { value: before } = state.inspected;
+    const known = before?.address === name && before.lead === lead ? before : null;
     store.setState({ inspected: { status: "loading", value: known, error: null } });
     try {
-      const level = levelFor(source.shape);
+      const level = levelFor(lead === undefined ? source.shape : source.shape.slice(1));
       const matrix = await matrices.run((signal) =>
-        reader.read({ store: source.store, name, level }, signal),
+        reader.read({ store: source.store, name, level, lead }, signal),
       );
       if (matrix) store.setState({ inspected: { status: "ready", value: matrix, error: null } });
     } catch (error) {
@@ -121,6 +125,7 @@ export function watchSelection(store: AppStore, source: Source, reader: MatrixRe
     // The matrix is not read again for each new token, but once when the text has ended.
     (state) => [
       state.selection?.address,
+      state.selection && leadOf(axisNames(state, state.selection.address), state.selection.index),
       state.trace?.id,
       state.trace?.rewritten,
       hasRecording(state),

@@ -128,6 +128,45 @@ export interface components {
             window: number | null;
         };
         /**
+         * BlockHeads
+         * @description The heads of one block.
+         */
+        BlockHeads: {
+            /** Block */
+            block: number;
+            /** Heads */
+            heads: components["schemas"]["HeadScores"][];
+            over: components["schemas"]["ScoredPositions"];
+        };
+        /**
+         * BlockTemplate
+         * @description Blocks that are alike: the first of them as it is, and the numbers of all.
+         */
+        BlockTemplate: {
+            block: components["schemas"]["Block"];
+            /** Blocks */
+            blocks: number[];
+            /**
+             * Parts
+             * @description of one such block
+             */
+            parts: components["schemas"]["PartSize"][];
+        };
+        /**
+         * BoundaryWords
+         * @description The words the model would write if it stopped at a boundary, likeliest first (the logit lens).
+         *
+         *     `chosen` is the probability of the reading's own token there, which need not be among them.
+         */
+        BoundaryWords: {
+            /** Boundary */
+            boundary: number;
+            /** Chosen */
+            chosen: number;
+            /** Tokens */
+            tokens: components["schemas"]["LikelyWord"][];
+        };
+        /**
          * Candidate
          * @description A possible next token, before and after the filters.
          */
@@ -172,7 +211,8 @@ export interface components {
          *
          *     `exact`: the same bits. `close`: every cell is within what rounding explains (`worst` says how far). `undecided`: so
          *     are other equations, and these values cannot tell them apart. `refused`: it is not shown. `unchecked` is a site
-         *     whose turn has not come; whoever asks for its values has it checked first.
+         *     whose turn has not come; whoever asks for its values has it checked first. `shape`: there is nothing to check, since
+         *     the model is drawn from its config alone and has no weights here.
          */
         Check: {
             /**
@@ -190,7 +230,7 @@ export interface components {
              * Status
              * @enum {string}
              */
-            status: "unchecked" | "exact" | "close" | "undecided" | "refused";
+            status: "unchecked" | "exact" | "close" | "undecided" | "refused" | "shape";
             /** @default null */
             worst: components["schemas"]["WorstCell"] | null;
         };
@@ -227,6 +267,11 @@ export interface components {
              * @default null
              */
             choices: string[] | null;
+            /**
+             * Grammar
+             * @description text of this grammar, in llguidance's form of Lark
+             */
+            grammar?: string | null;
             /**
              * Json Schema
              * @description JSON that fits this schema
@@ -300,6 +345,84 @@ export interface components {
             stages: components["schemas"]["Stage"][];
         };
         /**
+         * Effect
+         * @description The decision with one part switched off, or one word of the text hidden, at the reading's position.
+         *
+         *     `probability` and `token` are the reading's token's probability and the likeliest word then; `margin` is the
+         *     log-probability, less that of `versus` where that is a word.
+         */
+        Effect: {
+            /**
+             * Block
+             * @default null
+             */
+            block: number | null;
+            /**
+             * Expert
+             * @default null
+             */
+            expert: number | null;
+            /**
+             * Head
+             * @default null
+             */
+            head: number | null;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "token" | "attention" | "head" | "mlp" | "expert" | "mixer";
+            /** Margin */
+            margin: number;
+            /**
+             * Position
+             * @default null
+             */
+            position: number | null;
+            /** Probability */
+            probability: number;
+            token: components["schemas"]["Word"];
+        };
+        /**
+         * EffectBase
+         * @description The decision as it was: the token's probability, the margin, and the likeliest word.
+         */
+        EffectBase: {
+            /** Margin */
+            margin: number;
+            /** Probability */
+            probability: number;
+            token: components["schemas"]["Word"];
+        };
+        /**
+         * Effects
+         * @description What each part is worth to one decision, by test: `GET /api/traces/{id}/effects`.
+         *
+         *     `blocks` are those whose parts are in it, first and last; null where it holds the words of the text alone.
+         */
+        Effects: {
+            base: components["schemas"]["EffectBase"];
+            /** Blocks */
+            blocks: [
+                number,
+                number
+            ] | null;
+            /**
+             * Off
+             * @enum {string}
+             */
+            off: "zero" | "mean";
+            /** Parts */
+            parts: components["schemas"]["Effect"][];
+            /** Position */
+            position: number;
+            /** Refused */
+            refused?: components["schemas"]["RefusedPiece"][];
+            token: components["schemas"]["Word"];
+            /** Versus */
+            versus: ("none" | "mean") | number;
+        };
+        /**
          * Equation
          * @description How a value is computed: one operation of a closed set on inputs, in order.
          *
@@ -344,7 +467,7 @@ export interface components {
             /** Address */
             address: string;
             /** Axes */
-            axes: ("batch" | "pos" | "query" | "key" | "head" | "kv_head" | "d_head" | "d_model" | "d_mlp" | "expert" | "channel" | "vocab" | "row" | "column")[];
+            axes: ("batch" | "pos" | "query" | "key" | "head" | "kv_head" | "d_head" | "d_model" | "d_mlp" | "expert" | "channel" | "rank" | "vocab" | "row" | "column")[];
             /**
              * Batched Difference
              * @description largest difference met between what was decoded token by token and the same in one forward
@@ -451,6 +574,66 @@ export interface components {
             of: components["schemas"]["OperandPart"] | components["schemas"]["NumberPart"] | components["schemas"]["SumPart"] | components["schemas"]["ProductPart"] | components["schemas"]["FunctionPart"] | components["schemas"]["TotalPart"] | components["schemas"]["TermPart"];
         };
         /**
+         * HeadReads
+         * @description Which positions a head reads from the reading's position.
+         *
+         *     `weights` are its attention probabilities, `carried` those times the norm of what the position brings to the stream.
+         *     The positions are those that carry most, in order of the text; at most 32 of a long one.
+         */
+        HeadReads: {
+            /** Block */
+            block: number;
+            /** Carried */
+            carried: number[];
+            /** Head */
+            head: number;
+            /** Positions */
+            positions: number[];
+            /** Weights */
+            weights: number[];
+        };
+        /**
+         * Heads
+         * @description All heads at a glance: `GET /api/traces/{id}/heads`.
+         *
+         *     The means are over the rows of positions `start` to `stop` - 1: the whole text, or the last 512 of a long one.
+         */
+        Heads: {
+            /** Blocks */
+            blocks: components["schemas"]["BlockHeads"][];
+            /** Refused */
+            refused?: components["schemas"]["RefusedHeads"][];
+            /** Start */
+            start: number;
+            /** Stop */
+            stop: number;
+        };
+        /**
+         * HeadScores
+         * @description One head's scores. Shares of attention are from 0 to 1; null where the text has no position to tell by.
+         *
+         *     `previous` is the mean attention to the position before, `first` to position 0, `induction` to the tokens that
+         *     followed earlier occurrences of the current token, `duplicate` to those occurrences themselves. `entropy_bits` is
+         *     the mean entropy of the head's rows, `entropy_share` that over the largest it could be: the logarithm of how many
+         *     keys a row may read.
+         */
+        HeadScores: {
+            /** Duplicate */
+            duplicate: number | null;
+            /** Entropy Bits */
+            entropy_bits: number | null;
+            /** Entropy Share */
+            entropy_share: number | null;
+            /** First */
+            first: number | null;
+            /** Head */
+            head: number;
+            /** Induction */
+            induction: number | null;
+            /** Previous */
+            previous: number | null;
+        };
+        /**
          * Intervention
          * @description A change to some cells of one site whenever the model runs for a recording.
          *
@@ -518,6 +701,18 @@ export interface components {
             entropy_bits: number;
             /** Pos */
             pos: number;
+        };
+        /**
+         * LikelyWord
+         * @description A word that the model might write, with its probability.
+         */
+        LikelyWord: {
+            /** Id */
+            id: number;
+            /** Probability */
+            probability: number;
+            /** Text */
+            text: string;
         };
         /**
          * LoadProgress
@@ -590,16 +785,74 @@ export interface components {
             models: components["schemas"]["ModelSummary"][];
         };
         /**
+         * ModelShape
+         * @description A model drawn from its config: what an anatomy says of sizes, with each kind of block once.
+         */
+        ModelShape: {
+            /**
+             * Active
+             * @description parameters that one token passes through: of the experts the chosen ones
+             */
+            active: number;
+            /** @description `blocks` is empty: they are in `templates` */
+            anatomy: components["schemas"]["Anatomy"];
+            /**
+             * Cached
+             * @description numbers of keys and values that attention is handed for each position
+             */
+            cached: number;
+            /**
+             * Latent
+             * @description numbers that stand for them where they are kept compressed (latent attention)
+             * @default null
+             */
+            latent: number | null;
+            /**
+             * Parts
+             * @description of what is outside the blocks
+             */
+            parts: components["schemas"]["PartSize"][];
+            /** Shape Id */
+            shape_id: string;
+            /**
+             * Source
+             * @enum {string}
+             */
+            source: "bundled" | "model" | "file";
+            /**
+             * Stem
+             * @description what stands before a block's number in the names of its weights
+             */
+            stem: string;
+            /** Templates */
+            templates: components["schemas"]["BlockTemplate"][];
+        };
+        /**
          * ModelSummary
          * @description A model this server can offer without being told an id: bundled ones, folders, loaded ones.
          */
         ModelSummary: {
             /**
+             * Base
+             * @description the model whose weights it computes with, where it is an adapter
+             */
+            base?: string | null;
+            /**
              * Bytes
-             * @description memory its weights take, once it is loaded
+             * @description memory its weights take, once it is loaded; of an adapter what it adds
              * @default null
              */
             bytes: number | null;
+            /**
+             * Chat
+             * @description whether it has a chat template, once it is loaded
+             */
+            chat?: boolean | null;
+            /**
+             * Conversation
+             * @description a sample conversation, where that says more than a sample prompt
+             */
+            conversation?: components["schemas"]["ChatMessage"][];
             /**
              * Description
              * @default
@@ -626,13 +879,37 @@ export interface components {
              * @default null
              */
             family: string | null;
+            /**
+             * Fits
+             * @description whether it would fit alone; null where it is not known
+             * @default null
+             */
+            fits: boolean | null;
+            /**
+             * Form
+             * @description how it lies on the disk: safetensors, GGUF Q4_K...
+             * @default null
+             */
+            form: string | null;
             /** Model Id */
             model_id: string;
+            /**
+             * Needed Bytes
+             * @description the memory it will take, before it is loaded
+             * @default null
+             */
+            needed_bytes: number | null;
             /**
              * Note
              * @description what whoever looks at it should know, once it is loaded
              */
             note?: string;
+            /**
+             * Opens
+             * @description whether its config and headers can be read; null unknown
+             * @default null
+             */
+            opens: boolean | null;
             /**
              * Parameters
              * @default null
@@ -656,6 +933,11 @@ export interface components {
              */
             quantize: string | null;
             /**
+             * Reason
+             * @description why it does not open or fit
+             */
+            reason?: string;
+            /**
              * Source
              * @enum {string}
              */
@@ -665,6 +947,17 @@ export interface components {
              * @enum {string}
              */
             status: "available" | "loading" | "ready" | "failed";
+            /**
+             * Store
+             * @description the program that keeps it here, where that is another
+             */
+            store?: string;
+            /**
+             * Stored Bytes
+             * @description what its weights take on the disk
+             * @default null
+             */
+            stored_bytes: number | null;
             /** Title */
             title: string;
         };
@@ -723,6 +1016,49 @@ export interface components {
             kind: "operand";
         };
         /**
+         * PartSize
+         * @description How many numbers one part of a model holds, and how many of them one token passes through.
+         */
+        PartSize: {
+            /** Active */
+            active: number;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "embedding" | "position" | "attention" | "mixer" | "mlp" | "router" | "experts" | "shared_experts" | "norm" | "head" | "other";
+            /** Parameters */
+            parameters: number;
+        };
+        /**
+         * PartValue
+         * @description What one part adds to the logit of the reading's token, through the final norm as it was.
+         */
+        PartValue: {
+            /**
+             * Block
+             * @default null
+             */
+            block: number | null;
+            /**
+             * Expert
+             * @default null
+             */
+            expert: number | null;
+            /**
+             * Head
+             * @default null
+             */
+            head: number | null;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "embedding" | "head" | "mlp" | "expert" | "mixer" | "bias";
+            /** Value */
+            value: number;
+        };
+        /**
          * ProductPart
          * @description The product of its parts, divided by each of `divisors`.
          */
@@ -736,6 +1072,69 @@ export interface components {
             kind: "product";
             /** Parts */
             parts: (components["schemas"]["OperandPart"] | components["schemas"]["NumberPart"] | components["schemas"]["SumPart"] | components["schemas"]["ProductPart"] | components["schemas"]["FunctionPart"] | components["schemas"]["TotalPart"] | components["schemas"]["TermPart"])[];
+        };
+        /**
+         * Reading
+         * @description What mattered for one decision: `GET /api/traces/{id}/reading`.
+         *
+         *     `parts` and `remainder` sum to `logit`. With `versus` they are the difference from the average logit (`mean`) or
+         *     from another token's (its id), and so is `logit`.
+         */
+        Reading: {
+            /** Attention */
+            attention: components["schemas"]["HeadReads"][];
+            /** Lens */
+            lens: components["schemas"]["BoundaryWords"][];
+            /** Logit */
+            logit: number;
+            /** Parts */
+            parts: components["schemas"]["PartValue"][];
+            /** Position */
+            position: number;
+            /** Probability */
+            probability: number;
+            /** Refused */
+            refused?: components["schemas"]["RefusedPiece"][];
+            /** Remainder */
+            remainder: number;
+            /** Stream */
+            stream: components["schemas"]["StreamSize"][];
+            token: components["schemas"]["Word"];
+            /** Versus */
+            versus: ("none" | "mean") | number;
+        };
+        /**
+         * RefusedHeads
+         * @description A block whose heads cannot be shown, and why.
+         */
+        RefusedHeads: {
+            /** Block */
+            block: number;
+            /** Reason */
+            reason: string;
+        };
+        /**
+         * RefusedPiece
+         * @description A piece of a reading that this model does not allow, and why.
+         */
+        RefusedPiece: {
+            /**
+             * Block
+             * @default null
+             */
+            block: number | null;
+            /**
+             * Kind
+             * @default null
+             */
+            kind: string | null;
+            /**
+             * Piece
+             * @enum {string}
+             */
+            piece: "lens" | "parts" | "attention" | "stream" | "effects";
+            /** Reason */
+            reason: string;
         };
         /**
          * Sampling
@@ -813,6 +1212,52 @@ export interface components {
             typical_p: number;
         };
         /**
+         * ScoredPositions
+         * @description Over how many positions each mean is taken, the same for all heads of a block.
+         */
+        ScoredPositions: {
+            /** Duplicate */
+            duplicate: number;
+            /** Entropy */
+            entropy: number;
+            /** First */
+            first: number;
+            /** Induction */
+            induction: number;
+            /** Previous */
+            previous: number;
+        };
+        /**
+         * ShapeList
+         * @description The shapes that ship with the program; any model that is offered here has one too, under its own id.
+         */
+        ShapeList: {
+            /**
+             * Most Beside
+             * @description how many the page shows side by side
+             */
+            most_beside: number;
+            /** Shapes */
+            shapes: components["schemas"]["ShapeSummary"][];
+        };
+        /**
+         * ShapeSummary
+         * @description A shape that is offered by name.
+         */
+        ShapeSummary: {
+            /** Description */
+            description: string;
+            /**
+             * Parameters
+             * @description as published, rounded by its makers
+             */
+            parameters: number;
+            /** Shape Id */
+            shape_id: string;
+            /** Title */
+            title: string;
+        };
+        /**
          * Site
          * @description One tensor of the computation.
          */
@@ -820,7 +1265,7 @@ export interface components {
             /** Address */
             address: string;
             /** Axes */
-            axes: ("batch" | "pos" | "query" | "key" | "head" | "kv_head" | "d_head" | "d_model" | "d_mlp" | "expert" | "channel" | "vocab" | "row" | "column")[];
+            axes: ("batch" | "pos" | "query" | "key" | "head" | "kv_head" | "d_head" | "d_model" | "d_mlp" | "expert" | "channel" | "rank" | "vocab" | "row" | "column")[];
             /**
              * Block
              * @default null
@@ -918,6 +1363,16 @@ export interface components {
              */
             text: string;
             token: components["schemas"]["Token"];
+        };
+        /**
+         * StreamSize
+         * @description The root mean square of the residual stream at a boundary, at every position up to the reading's.
+         */
+        StreamSize: {
+            /** Boundary */
+            boundary: number;
+            /** Rms */
+            rms: number[];
         };
         /**
          * Subscribe
@@ -1022,6 +1477,11 @@ export interface components {
          * @description Exactly one of `prompt`, `messages`, `token_ids`. `max_new_tokens` 0 records the prompt alone.
          */
         TraceRequest: {
+            /**
+             * Control Tokens
+             * @description whether the names of control tokens in the prompt are such; in messages they are always text
+             */
+            control_tokens?: boolean;
             /** Interventions */
             interventions?: components["schemas"]["Intervention"][];
             /**
@@ -1148,7 +1608,7 @@ export interface components {
          */
         Weight: {
             /** Axes */
-            axes: ("batch" | "pos" | "query" | "key" | "head" | "kv_head" | "d_head" | "d_model" | "d_mlp" | "expert" | "channel" | "vocab" | "row" | "column")[];
+            axes: ("batch" | "pos" | "query" | "key" | "head" | "kv_head" | "d_head" | "d_model" | "d_mlp" | "expert" | "channel" | "rank" | "vocab" | "row" | "column")[];
             /**
              * Block
              * @default null
@@ -1162,9 +1622,15 @@ export interface components {
              * Role
              * @enum {string}
              */
-            role: "token_embedding" | "position_embedding" | "attn_norm" | "q" | "k" | "v" | "qkv" | "q_norm" | "k_norm" | "o" | "mlp_norm" | "gate" | "gate_up" | "up" | "down" | "final_norm" | "unembedding" | "other";
+            role: "token_embedding" | "position_embedding" | "attn_norm" | "q" | "k" | "v" | "qkv" | "q_norm" | "k_norm" | "o" | "mlp_norm" | "gate" | "gate_up" | "up" | "down" | "final_norm" | "unembedding" | "lora_a" | "lora_b" | "other";
             /** Shape */
             shape: number[];
+            /**
+             * Stored
+             * @description how the file keeps it in fewer bits: Q4_K, GPTQ 4 bit...
+             * @default null
+             */
+            stored: string | null;
             /**
              * Tied To
              * @default null
@@ -1196,6 +1662,40 @@ export interface components {
             stop: number | null;
         };
         /**
+         * Without
+         * @description The decision with some parts switched off together: `GET /api/traces/{id}/without`.
+         *
+         *     `lens` has the words at each boundary then, `tokens` the likeliest words at the end.
+         */
+        Without: {
+            /** Lens */
+            lens: components["schemas"]["BoundaryWords"][];
+            /**
+             * Off
+             * @enum {string}
+             */
+            off: "zero" | "mean";
+            /** Parts */
+            parts: string[];
+            /** Position */
+            position: number;
+            /** Probability */
+            probability: number;
+            token: components["schemas"]["Word"];
+            /** Tokens */
+            tokens: components["schemas"]["LikelyWord"][];
+        };
+        /**
+         * Word
+         * @description A token of the vocabulary: its id, and its text in the middle of a text.
+         */
+        Word: {
+            /** Id */
+            id: number;
+            /** Text */
+            text: string;
+        };
+        /**
          * WorstCell
          * @description The cell that is furthest from its equation, counted in what rounding explains there.
          */
@@ -1220,6 +1720,9 @@ export interface components {
 export type Adopted = components['schemas']['Adopted'];
 export type Anatomy = components['schemas']['Anatomy'];
 export type Block = components['schemas']['Block'];
+export type BlockHeads = components['schemas']['BlockHeads'];
+export type BlockTemplate = components['schemas']['BlockTemplate'];
+export type BoundaryWords = components['schemas']['BoundaryWords'];
 export type Candidate = components['schemas']['Candidate'];
 export type ChatMessage = components['schemas']['ChatMessage'];
 export type Check = components['schemas']['Check'];
@@ -1227,30 +1730,47 @@ export type CheckedParts = components['schemas']['CheckedParts'];
 export type Constraint = components['schemas']['Constraint'];
 export type Dimensions = components['schemas']['Dimensions'];
 export type Distribution = components['schemas']['Distribution'];
+export type Effect = components['schemas']['Effect'];
+export type EffectBase = components['schemas']['EffectBase'];
+export type Effects = components['schemas']['Effects'];
 export type Equation = components['schemas']['Equation'];
 export type EquationInput = components['schemas']['EquationInput'];
 export type Explanation = components['schemas']['Explanation'];
 export type FrameArray = components['schemas']['FrameArray'];
 export type FrameHeader = components['schemas']['FrameHeader'];
 export type FunctionPart = components['schemas']['FunctionPart'];
+export type HeadReads = components['schemas']['HeadReads'];
+export type Heads = components['schemas']['Heads'];
+export type HeadScores = components['schemas']['HeadScores'];
 export type Intervention = components['schemas']['Intervention'];
 export type Lens = components['schemas']['Lens'];
 export type LensCandidate = components['schemas']['LensCandidate'];
 export type LensRow = components['schemas']['LensRow'];
+export type LikelyWord = components['schemas']['LikelyWord'];
 export type LoadProgress = components['schemas']['LoadProgress'];
 export type LoadRequest = components['schemas']['LoadRequest'];
 export type ModelList = components['schemas']['ModelList'];
+export type ModelShape = components['schemas']['ModelShape'];
 export type ModelSummary = components['schemas']['ModelSummary'];
 export type NumberPart = components['schemas']['NumberPart'];
 export type Operand = components['schemas']['Operand'];
 export type OperandPart = components['schemas']['OperandPart'];
+export type PartSize = components['schemas']['PartSize'];
+export type PartValue = components['schemas']['PartValue'];
 export type ProductPart = components['schemas']['ProductPart'];
+export type Reading = components['schemas']['Reading'];
+export type RefusedHeads = components['schemas']['RefusedHeads'];
+export type RefusedPiece = components['schemas']['RefusedPiece'];
 export type Sampling = components['schemas']['Sampling'];
+export type ScoredPositions = components['schemas']['ScoredPositions'];
+export type ShapeList = components['schemas']['ShapeList'];
+export type ShapeSummary = components['schemas']['ShapeSummary'];
 export type Site = components['schemas']['Site'];
 export type SiteInput = components['schemas']['SiteInput'];
 export type Span = components['schemas']['Span'];
 export type Stage = components['schemas']['Stage'];
 export type Step = components['schemas']['Step'];
+export type StreamSize = components['schemas']['StreamSize'];
 export type Subscribe = components['schemas']['Subscribe'];
 export type SumPart = components['schemas']['SumPart'];
 export type Term = components['schemas']['Term'];
@@ -1262,6 +1782,8 @@ export type TraceRequest = components['schemas']['TraceRequest'];
 export type TraceState = components['schemas']['TraceState'];
 export type Weight = components['schemas']['Weight'];
 export type WeightInput = components['schemas']['WeightInput'];
+export type Without = components['schemas']['Without'];
+export type Word = components['schemas']['Word'];
 export type WorstCell = components['schemas']['WorstCell'];
 export type $defs = Record<string, never>;
 export type operations = Record<string, never>;

@@ -2,7 +2,7 @@ import { cellOf } from "./ExplainedCell";
 import type { Inputs, Operation } from "./Inputs";
 import { weightOf } from "./Operands";
 
-/** Rows of a table, by token ids or by positions. */
+/** Rows of a table, by token ids, by positions, or one row for all. */
 export const lookupOperation: Operation = {
   attributes: ["by", "first"],
 
@@ -18,5 +18,6 @@ export const lookupOperation: Operation = {
 };
 
 function rowOf({ attributes, operands }: Inputs, pos: number): number {
-  return attributes.by === "token_ids" ? (operands.tokenIds[pos] ?? 0) : pos + Number(attributes.first ?? 0);
+  if (attributes.by === "token_ids") return operands.tokenIds[pos] ?? 0;
+  return Number(attributes.first ?? 0) + (attributes.by === "row" ? 0 : pos);
 }

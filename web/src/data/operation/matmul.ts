@@ -1,7 +1,7 @@
 import type { Selection } from "../Source";
 import { bracket, number } from "./digits";
 import { cellOf } from "./ExplainedCell";
-import { addUp, PAIR } from "./formula";
+import { addUp, FIRST, named, PAIR, times } from "./formula";
 import type { Inputs, Operation } from "./Inputs";
 import { NotFollowedError, siteOf, weightOf } from "./Operands";
 import { type Addend, labelOf, operandOf } from "./term";
@@ -11,22 +11,28 @@ export const matmulOperation: Operation = {
   attributes: ["heads", "merge_heads", "transposed", "rows"],
 
   async cell(inputs, index) {
-    const { address } = siteOf(inputs.given(0));
     const map = mapOf(inputs);
     const [head = 0, pos = 0, within = 0] = map.heads ? index : [0, ...index];
     const place = map.place(head * map.width + within);
-    const [{ x, places }, row] = await Promise.all([
+    const [{ x, places, address }, row] = await Promise.all([
       readFeatures(inputs, pos),
       inputs.operands.readWeight(map.name, turned<Selection[number]>([place, null], map.isTransposed)),
     ]);
-    if (row.length !== x.length) throw new NotFollowedError(address);
+    if (row.length !== x.length) throw new NotFollowedError(map.name);
     const terms: Addend[] = places.map((each, at) => {
       const [value, weight] = [x[at] ?? Number.NaN, row[at] ?? Number.NaN];
-      const operands = [
-        operandOf("site", address, each, value),
-        operandOf("weight", map.name, turned([place, at], map.isTransposed), weight),
-      ];
-      return { label: labelOf(each), contribution: value * weight, operands, formula: PAIR };
+      const label = labelOf(each);
+      const contribution = value * weight;
+      const operand = operandOf("weight", map.name, turned([place, at], map.isTransposed), weight);
+      // What is computed on the way has no cell to point at.
+      if (address === null)
+        return { label, contribution, operands: [operand], formula: times(FIRST, [named(value, "input")]) };
+      return {
+        label,
+        contribution,
+        operands: [operandOf("site", address, each, value), operand],
+        formula: PAIR,
+      };
     });
     let value = addUp(terms.map((term) => term.contribution));
     let body = "\\sum_j x_j w_j";
@@ -98,15 +104,19 @@ function turned<Axis>(stored: Axis[], isTransposed: boolean): Axis[] {
   return isTransposed ? stored.toReversed() : stored;
 }
 
-/** The input features of a map at one position, and each one's index in its site. */
+/** The input features of a map at one position, each one's index, and their site; null where they are nested. */
 async function readFeatures(
   inputs: Inputs,
   pos: number,
-): Promise<{ x: ArrayLike<number>; places: number[][] }> {
+): Promise<{ x: ArrayLike<number>; places: number[][]; address: string | null }> {
+  if (inputs.given(0)?.kind === "equation") {
+    const x = await inputs.row(0, [pos]);
+    return { x, places: x.map((_, at) => [pos, at]), address: null };
+  }
   const { address } = siteOf(inputs.given(0));
   const isMerged = inputs.attributes.merge_heads === true;
   const x = await inputs.operands.readSite(address, isMerged ? [null, pos, null] : [pos, null]);
   const width = inputs.operands.siteShape(address).at(-1) ?? 1;
   const places = Array.from(x, (_, at) => (isMerged ? [Math.floor(at / width), pos, at % width] : [pos, at]));
-  return { x, places };
+  return { x, places, address };
 }

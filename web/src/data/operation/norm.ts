@@ -34,6 +34,28 @@ export const normOperation: Operation = {
     }
     return { value, terms, latex: `${number(value)} = ${latex}` };
   },
+
+  /** The gain and the shift are read at once; by heads they are not, and each cell is told alone. */
+  async row(inputs, index) {
+    const weights = Array.from({ length: inputs.count - 1 }, (_, at) => weightOf(inputs.given(at + 1)).name);
+    const isByHeads = weights.some((name) => inputs.operands.weightShape(name).length > 1);
+    const length = (await inputs.row(0, index)).length;
+    if (inputs.attributes.heads || isByHeads) {
+      const cells = Array.from({ length }, (_, at) => inputs.explain([...index, at]));
+      return (await Promise.all(cells)).map((cell) => cell.value);
+    }
+    const [x, ...parts] = await Promise.all([
+      inputs.row(0, index),
+      ...weights.map((name) => inputs.operands.readWeight(name, [null])),
+    ]);
+    const mean = inputs.attributes.norm === "layer" ? meanOf(x, (each) => each) : 0;
+    const size = Math.sqrt(meanOf(x, (each) => (each - mean) ** 2) + Number(inputs.attributes.eps));
+    const offset = Number(inputs.attributes.offset ?? 0);
+    const [gains, shifts] = parts;
+    return x.map(
+      (each, at) => ((each - mean) / size) * (gains ? (gains[at] ?? 0) + offset : 1) + (shifts?.[at] ?? 0),
+    );
+  },
 };
 
 /** What a norm is over: its values, the cell's index in the norm's input, and which of the values that is. */
