@@ -1,19 +1,23 @@
 import { PerspectiveCamera } from "three";
 import { axesOf, eyeOf, FIELD_OF_VIEW, type Pose, type View } from "../layout/Camera";
 import { fitPose } from "../layout/fitPose";
+import { keepInView } from "../layout/keepInView";
 import type { Bounds } from "../layout/Layout";
 import { add, scale, type Vec3 } from "../layout/Vec3";
 import type { Insets } from "./Insets";
+import { ViewSteps } from "./ViewSteps";
 
 /** The first look: from a little left and above, so that shelves and wings show their depth. */
-export const FIRST_ANGLES = { yaw: -0.14, pitch: 0.19 };
-const EASE_MS = 420;
+export const FIRST_ANGLES = { yaw: -0.1, pitch: 0.12 };
+const EASE_MS = 380;
 const PITCH_LIMIT = 1.45;
 const YAW_LIMIT = 1.5;
 /** Room around the model when it is fitted, in pixels. */
 const MARGIN_PX = 18;
 /** What has to be seen keeps at least this distance from panels and edges, in pixels. */
 const REVEAL_PX = 40;
+/** However somebody moves, so much of the model stays in what panels leave free, in pixels. */
+const KEPT_PX = 96;
 
 /** What decides a picture: a pose, and where in the window its target stands. */
 interface Framing {
@@ -37,6 +41,16 @@ export class CameraRig {
   private offset: View["offset"] = { x: 0, y: 0 };
   private flight: { from: Framing; to: Framing; start: number | null } | null = null;
   private limits = { near: 1, far: 1e4 };
+  private bounds: Bounds | null = null;
+  private readonly steps = new ViewSteps<Framing & { moved: boolean }>();
+
+  get canUndo(): boolean {
+    return this.steps.canUndo;
+  }
+
+  get canRedo(): boolean {
+    return this.steps.canRedo;
+  }
 
   get view(): View {
     return { pose: this.pose, width: this.width, height: this.height, offset: this.offset };
@@ -104,6 +118,29 @@ export class CameraRig {
     this.fly({ pose, offset: this.centre });
   }
 
+  /** As somebody asked for: a step that can be undone, and a place to stay at. */
+  goTo(pose: Pose): void {
+    this.remember();
+    this.moved = true;
+    this.flyTo(pose);
+  }
+
+  /** Notes where the camera stands, before a step that can be undone. */
+  remember(): void {
+    const { pose, offset } = this.goal;
+    this.steps.begin({ pose, offset, moved: this.moved }, performance.now());
+  }
+
+  /** Back to where the camera stood before the last step, or forth again; false where there is none. */
+  retrace(way: "undo" | "redo"): boolean {
+    const { pose, offset } = this.goal;
+    const there = this.steps[way]({ pose, offset, moved: this.moved });
+    if (!there) return false;
+    this.moved = there.moved;
+    this.fly({ pose: there.pose, offset: there.offset });
+    return true;
+  }
+
   jumpTo(pose: Pose): void {
     this.jump({ pose, offset: this.centre });
   }
@@ -155,6 +192,7 @@ export class CameraRig {
   setLimits(bounds: Bounds): void {
     const size = Math.max(...bounds.max.map((high, axis) => high - (bounds.min[axis] as number)));
     this.limits = { near: 1.2, far: size * 8 };
+    this.bounds = bounds;
   }
 
   turn(dx: number, dy: number): void {
@@ -165,6 +203,7 @@ export class CameraRig {
       yaw: clamp(pose.yaw - dx * 0.006, -YAW_LIMIT, YAW_LIMIT),
       pitch: clamp(pose.pitch + dy * 0.006, -PITCH_LIMIT, PITCH_LIMIT),
     };
+    this.hold();
   }
 
   /** Moves the picture by so many pixels, measured at the depth of the target. */
@@ -174,11 +213,18 @@ export class CameraRig {
     const units = (2 * Math.tan(FIELD_OF_VIEW / 2) * this.pose.distance) / this.height;
     const target = add(this.pose.target, add(scale(right, -dx * units), scale(up, dy * units)));
     this.pose = { ...this.pose, target };
+    this.hold();
   }
 
   /** Zooms in (factor < 1) or out, keeping what is under the pixel in place. */
   zoom(factor: number, x: number, y: number): void {
     this.take();
+    this.pose = this.zoomed(factor, x, y);
+    this.hold();
+  }
+
+  /** The pose that is so many times as far away, with what is under the pixel in its place. */
+  zoomed(factor: number, x: number, y: number): Pose {
     const distance = clamp(this.pose.distance * factor, this.limits.near, this.limits.far);
     const { offset } = this.view;
     const before = (2 * Math.tan(FIELD_OF_VIEW / 2) * this.pose.distance) / this.height;
@@ -186,7 +232,7 @@ export class CameraRig {
     const { right, up } = axesOf(this.pose);
     const dx = (x - this.width / 2 - offset.x) * (before - after);
     const dy = -(y - this.height / 2 - offset.y) * (before - after);
-    this.pose = {
+    return {
       ...this.pose,
       distance,
       target: add(this.pose.target, add(scale(right, dx), scale(up, dy))),
@@ -194,7 +240,8 @@ export class CameraRig {
   }
 
   /** Sets the depth one turns about and zooms to, without changing the picture. */
-  pivot(at: Vec3): void {
+  pivot(at: Vec3 | null): void {
+    if (!at) return;
     const { back } = axesOf(this.pose);
     const eye = eyeOf(this.pose);
     const depth = (eye[0] - at[0]) * back[0] + (eye[1] - at[1]) * back[1] + (eye[2] - at[2]) * back[2];
@@ -203,8 +250,22 @@ export class CameraRig {
   }
 
   private take(): void {
+    this.remember();
     this.moved = true;
     this.flight = null;
+  }
+
+  /** Keeps some of the model in view. */
+  private hold(): void {
+    if (!this.bounds) return;
+    const { left, right, top, bottom } = this.insets;
+    const area = { left, right: this.width - right, top, bottom: this.height - bottom };
+    // A pixel is worth more at some depths than at the target's, so one shift need not be enough.
+    for (let shift = 0; shift < 4; shift += 1) {
+      const { pose } = this;
+      this.pose = keepInView(this.view, this.bounds, area, KEPT_PX);
+      if (this.pose === pose) return;
+    }
   }
 }
 

@@ -8,6 +8,7 @@ export interface ControlEvents {
   /** Called before a zoom or a turn, to set the depth it acts at. */
   onGrasp(at: { x: number; y: number }): void;
   onFit(): void;
+  onDoubleClick(at: { x: number; y: number }): void;
 }
 
 /** A press that moved less than this is a click, in pixels. */
@@ -41,6 +42,7 @@ export class Controls {
     canvas.addEventListener("pointerleave", () => this.pointers.size === 0 && events.onPoint(null), {
       signal,
     });
+    canvas.addEventListener("dblclick", (event) => events.onDoubleClick(this.at(event)), { signal });
     canvas.addEventListener("wheel", this.wheel, { signal, passive: false });
     canvas.addEventListener("keydown", this.key, { signal });
     canvas.addEventListener("contextmenu", (event) => event.preventDefault(), { signal });

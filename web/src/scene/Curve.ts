@@ -12,4 +12,6 @@ export interface Curve {
   token: number;
   /** White light instead of the thread colour: lines from a selected cell. */
   selected: boolean;
+  /** Above 0 in the hue of what is positive, below 0 in the other; left out: the thread colour. */
+  hue?: number;
 }

@@ -8,11 +8,11 @@ const SEGMENTS = 20;
 const NAMES = ["aP0", "aP1", "aP2", "aP3", "aTurn"];
 
 const vertex = /* glsl */ `
-in vec4 aP0, aP1, aP2, aP3, aTurn; // points; w: token, strength, width, selected; order start, end
+in vec4 aP0, aP1, aP2, aP3, aTurn; // points; w: token, strength, width, selected; order start, end, hue
 uniform vec2 uViewport;
 out float vSide, vAlong;
 flat out vec4 vLook;
-flat out vec2 vTurn;
+flat out vec3 vTurn;
 
 vec3 curve(float t) {
   float s = 1.0 - t;
@@ -32,17 +32,17 @@ void main() {
   vSide = position.y * halfWidth;
   vAlong = t;
   vLook = vec4(aP0.w, aP1.w, aP2.w, aP3.w);
-  vTurn = aTurn.xy;
+  vTurn = aTurn.xyz;
 }
 `;
 
 const fragment = /* glsl */ `
 precision highp float;
-uniform vec3 uThread, uSelection;
+uniform vec3 uThread, uSelection, uPositive, uNegative;
 uniform float uPass, uToken, uGlow, uDimOthers;
 in float vSide, vAlong;
 flat in vec4 vLook;
-flat in vec2 vTurn;
+flat in vec3 vTurn;
 out vec4 outColor;
 void main() {
   float cover = 1.0 - smoothstep(vLook.z * 0.5 - 0.5, vLook.z * 0.5 + 0.5, abs(vSide));
@@ -52,7 +52,8 @@ void main() {
   float mine = (vLook.x >= 0.0 && vLook.x == uToken) ? 1.0 : 0.0;
   float strength = vLook.y * mix(0.35, 1.0, lit) + pulse * 0.8 + mine * 0.7;
   strength *= mix(1.0, 0.4, uDimOthers * (1.0 - vLook.w));
-  vec3 color = mix(uThread, uSelection, max(vLook.w, max(mine, pulse * uGlow)));
+  vec3 own = vTurn.z > 0.0 ? uPositive : vTurn.z < 0.0 ? uNegative : uThread;
+  vec3 color = mix(own, uSelection, max(vLook.w, max(mine, pulse * uGlow)));
   float alpha = clamp(strength, 0.0, 1.0) * cover;
   outColor = vec4(color * alpha, alpha * mix(1.0, 0.6, uGlow));
 }
@@ -82,6 +83,8 @@ export class CurveMesh {
       uViewport: { value: new Vector2(1, 1) },
       uThread: { value: null },
       uSelection: { value: null },
+      uPositive: { value: null },
+      uNegative: { value: null },
       uPass: { value: 2 },
       uToken: { value: -1 },
       uGlow: { value: 1 },
@@ -96,6 +99,8 @@ export class CurveMesh {
   setPalette(palette: Palette): void {
     this.uniform("uThread").value = palette.thread;
     this.uniform("uSelection").value = palette.selection;
+    this.uniform("uPositive").value = palette.positive[1];
+    this.uniform("uNegative").value = palette.negative[1];
     this.uniform("uGlow").value = palette.glow;
   }
 
@@ -114,6 +119,7 @@ export class CurveMesh {
       });
       data[at + 16] = curve.order[0];
       data[at + 17] = curve.order[1];
+      data[at + 18] = curve.hue ?? 0;
     });
     this.instances.commit();
   }

@@ -1,45 +1,54 @@
-import { Vector2, WebGLRenderer } from "three";
+import { WebGLRenderer } from "three";
 import { eyeOf, FIELD_OF_VIEW, project, rayAt } from "../layout/Camera";
 import type { Cell } from "../layout/Cell";
+import { findPlate } from "../layout/findPlate";
 import { fitPoints } from "../layout/fitPoints";
 import { sitesOf } from "../layout/inputsOf";
-import { columnsFor } from "../layout/layoutModel";
-import { type Plate, pointAt, pointOfCell, shows } from "../layout/Plate";
+import { pointOfCell, shows } from "../layout/Plate";
 import { pickCell } from "../layout/pickCell";
-import { pickTile } from "../layout/pickTile";
+import { ridePoints } from "../layout/ridePoints";
 import type { Vec3 } from "../layout/Vec3";
 import type { Anatomy, Distribution, Site, Token } from "../protocol/schema.generated";
+import { aimAt, NO_AIM, tellClick } from "./aimAt";
 import { CameraRig } from "./CameraRig";
 import { Controls } from "./Controls";
 import { columnNames } from "./columnNames";
 import { collectDrawables, NOTHING } from "./Drawables";
+import { FarView } from "./FarView";
 import { Fidelity } from "./Fidelity";
 import { GlyphAtlas } from "./GlyphAtlas";
 import { guarded } from "./guarded";
+import { isSameInsets } from "./Insets";
 import { writeLabels, writeNumbers } from "./Labeller";
 import { type Light, LightPass } from "./LightPass";
 import { Meshes } from "./Meshes";
+import { MosaicView } from "./MosaicView";
 import { operandCurves, operandDots } from "./operandLines";
 import { PALETTES } from "./palette";
+import { patternNames } from "./patternNames";
 import { buildRack, tileIds } from "./Rack";
+import { type RankedLine, readableLines } from "./readableLines";
 import type { Scene, SceneOptions } from "./Scene";
 import { Scheduler } from "./Scheduler";
-import { buildSkyline } from "./Skyline";
-import type { TextLine } from "./TextLine";
+import { buildSkyline, type SkylinePlace } from "./Skyline";
+import { SteadyLevels } from "./SteadyLevels";
+import { sceneValues } from "./sceneValues";
+import { statsOf } from "./statsOf";
 import { columnOf, tokenIndices } from "./tokenIndices";
 import { ValueStore } from "./ValueStore";
-import { wantedOf } from "./visiblePlates";
+import { Viewpoint } from "./Viewpoint";
+import { FAR_ONLY, type NearSpan, nearDistance, nearnessOf, nearSpan, wantedOf } from "./visiblePlates";
 import type { Wanted } from "./Wanted";
 import { WantedNotice } from "./WantedNotice";
 import { World } from "./World";
 
 const PIXEL_RATIO_MAX = 2;
+/** The reason to draw for a picture that is saved: at twice the window's pixels, whatever the screen has. */
+const PICTURE = "picture";
 /** Tiles show their ids once their text is this large on the screen. */
 const ID_PX = 30;
 /** Reasons to draw that come many times a second while somebody moves the camera or the slider of light. */
 const IN_MOTION = new Set(["camera", "scrub"]);
-/** `focus` leaves this much around what it shows. */
-const FOCUS_ROOM = 1.35;
 
 /** The scene behind `Scene`: owns the state, the camera and the parts; everything it draws is in `Meshes`. */
 export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOptions): Scene {
@@ -56,20 +65,31 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
   const rig = new CameraRig();
   const store = new ValueStore();
   const light = new LightPass();
+  const far = new FarView(options.texts);
+  const mosaics = new MosaicView();
   const atlas = new GlyphAtlas(() => relayout("fonts"));
   const meshes = new Meshes(palette, atlas);
   const scheduler = new Scheduler(draw);
   const redraw = (reason: string) => scheduler.redraw(reason);
   const fidelity = new Fidelity(() => redraw("rest"));
-  const wanted = new WantedNotice(() => wantedOf(drawables.plates, rig.view, positions > 0), tellWanted);
+  const levels = new SteadyLevels();
+  const wanted = new WantedNotice(
+    () =>
+      far.shape
+        ? []
+        : mosaics.wanted(wantedOf(drawables.plates, rig.view, positions > 0, levels), positions > 0),
+    tellWanted,
+  );
   const controls = new Controls(canvas, rig, {
     onMove: redraw,
     onPoint: point,
     onClick: click,
-    onGrasp: grasp,
+    onGrasp: (at) => rig.pivot(pickAt(at)?.at ?? (isFar() ? far.placeOn(rayAt(rig.view, at.x, at.y)) : null)),
     onFit: showWhole,
+    onDoubleClick: flyTo,
   });
-  rig.reducedMotion = light.reducedMotion = options.reducedMotion;
+  const viewpoint = new Viewpoint(rig, redraw, options.onView);
+  rig.reducedMotion = light.reducedMotion = far.reducedMotion = options.reducedMotion;
 
   let anatomy: Anatomy | null = null;
   let sites = new Map<string, Site>();
@@ -79,7 +99,11 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
   let distribution: Distribution | null = null;
   const world = new World();
   let drawables = NOTHING;
-  let fixedLines: TextLine[] = [];
+  let fixedLines: RankedLine[] = [];
+  let bars: SkylinePlace[] = [];
+  /** The part of the far view that is pointed at. */
+  let part: string | null = null;
+  let span: NearSpan = FAR_ONLY;
   let hovered: Cell | null = null;
   let selected: Cell | null = null;
   let operands: Cell[] = [];
@@ -87,7 +111,7 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
   /** The token whose column is lit; -1: none. */
   let token = -1;
   let arriving: Light["arriving"] = null;
-  let lineCount = 0;
+  let texts: readonly string[] = [];
   /** Whether the selected cell was chosen by a click: it then stays under the pointer when panels open. */
   let clicked = false;
   const stale = { layout: true, parts: true };
@@ -105,17 +129,19 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
     stale.parts = true;
     const before = world.layout;
     // A narrow window has another layout, so nothing that was moved or clicked in the last one counts.
-    if (world.isForeign(rig.width)) rig.moved = clicked = false;
-    world.place(anatomy, tokens, rig.width, (text) => atlas.measure(text));
+    if (world.layout && world.isForeign(rig.width)) rig.moved = clicked = false;
+    world.place(anatomy, tokens, rig.width, (text) => atlas.measure(text), options.texts);
     if (world.layout !== before) drawables = NOTHING;
     if (world.layout) rig.setLimits(world.layout.bounds);
     frame({ flies: true });
   }
 
-  /** Brings the camera to where it shows all, unless a person has chosen what to look at. */
+  /** Brings the camera to where it shows all, or a stop of the ride, unless a person has chosen what to look at. */
   function frame({ flies }: { flies: boolean }): void {
-    if (!world.layout || rig.moved || clicked) return;
-    const pose = rig.poseFor(fitPoints(world.layout, world.tiles));
+    if (!world.layout) return;
+    const stop = far.ride && ridePoints(world.layout, far.ride, far.reading?.position ?? 0, world.tiles);
+    if (!stop && (rig.moved || clicked)) return;
+    const pose = rig.poseFor(stop ?? fitPoints(world.layout, world.tiles));
     // Before anything is recorded there is nothing to follow with the eye, so the camera jumps.
     if (flies && positions > 0) rig.flyTo(pose);
     else rig.jumpTo(pose);
@@ -133,15 +159,20 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
   }
 
   function buildParts(): void {
-    const next = world.layout ? collectDrawables(world.layout, rig.view, drawables) : NOTHING;
+    span = world.layout && !far.ride ? nearSpan(world.layout, rig.view, rig.insets) : FAR_ONLY;
+    mosaics.update(far.shape ? null : world.layout, rig.view, span);
+    const next = world.layout ? collectDrawables(world.layout, rig.view, span, drawables) : NOTHING;
     if (next !== drawables || !world.layout) meshes.plates.setPlates(next.plates);
     if (next === drawables && !stale.parts) return;
     drawables = next;
     stale.parts = false;
-    const rack = world.layout
-      ? buildRack(tokens, world.tiles, promptCount, world.layout, palette, token, arriving)
-      : null;
-    const skyline = world.layout ? buildSkyline(distribution, world.layout, palette, atlas) : null;
+    const { layout } = world;
+    const rack =
+      layout &&
+      buildRack(tokens, world.tiles, promptCount, layout, palette, token, arriving, far.tokenLights, isFar());
+    const skyline = layout && buildSkyline(far.distributionOf(distribution), layout, palette, atlas);
+    bars = skyline?.bars ?? [];
+    meshes.arcs.setCurves(layout && isFar() ? far.curves(layout, world.tiles) : []);
     meshes.threads.setCurves([...next.curves, ...(rack?.curves ?? []), ...(skyline?.curves ?? [])]);
     meshes.slabs.setSlabs([...(rack?.slabs ?? []), ...(skyline?.slabs ?? [])]);
     fixedLines = [...(rack?.lines ?? []), ...(skyline?.lines ?? [])];
@@ -150,18 +181,25 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
 
   function markCells(): void {
     meshes.plates.mark("uHover", hovered);
+    meshes.mosaics.hover(hovered);
     meshes.plates.mark("uSelect", selected);
     meshes.setToken(token);
     meshes.overlay.setCurves(operandCurves(placeOf(selected), operandPlaces()));
   }
 
-  function plateOf(cell: Cell): Plate | undefined {
-    return drawables.plates.find((plate) => shows(plate, cell));
+  function placeOf(cell: Cell | null): Vec3 | null {
+    if (!cell) return null;
+    const drawn = drawables.plates.find((plate) => shows(plate, cell));
+    if (drawn) return pointOfCell(drawn, cell);
+    const plate = world.layout ? findPlate(world.layout, cell) : undefined;
+    return mosaics.placeOf(cell) ?? (plate ? pointOfCell(plate, cell) : null);
   }
 
-  function placeOf(cell: Cell | null): Vec3 | null {
-    const plate = cell && plateOf(cell);
-    return plate ? pointOfCell(plate, cell) : null;
+  /** Whether no matrix is near: the far view alone is drawn. */
+  const isFar = () => drawables.plates.length === 0;
+  function onScreen(place: Vec3 | null): { x: number; y: number } | null {
+    const at = place && project(rig.view, place);
+    return at && { x: at.x, y: at.y };
   }
 
   const operandPlaces = () => operands.map(placeOf).filter((each) => each !== null);
@@ -177,15 +215,20 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
     guarded(buildLayout);
     const flying = rig.advance(now);
     const lit = light.advance(now);
-    setPixels(fidelity.choose(now, flying || light.isPlaying || IN_MOTION.has(reason)));
+    const fading = far.advance(now);
+    const share = fidelity.choose(now, flying || light.isPlaying || IN_MOTION.has(reason));
+    const ratio = reason === PICTURE ? 2 : Math.min(PIXEL_RATIO_MAX, window.devicePixelRatio) * share;
+    meshes.setPixels(renderer, rig.width, rig.height, ratio);
     if (lit.arriving || arriving) stale.parts = true;
     arriving = lit.arriving;
     rig.apply();
     const eye = eyeOf(rig.pose);
     guarded(buildParts);
     guarded(() => {
+      mosaics.write(meshes, world.layout, store, span, far.reading);
       store.upload(renderer);
-      meshes.plates.write(store, rig.view);
+      meshes.plates.write(store, rig.view, (point) => nearnessOf(span, rig.view, point));
+      far.write(meshes.far, world.layout, span, rig.view);
     });
     guarded(writeText);
     meshes.setLight(lit.pass, lit.newest);
@@ -195,27 +238,33 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
     renderer.info.reset();
     renderer.render(meshes.graph, rig.camera);
     if (world.layout) wanted.update(now);
-    return flying ? "flight" : lit.running ? "light" : null;
+    viewpoint.drawn(flying);
+    return flying ? "flight" : lit.running ? "light" : fading || far.isFading ? "reading" : null;
   }
 
   function writeText(): void {
     const { view } = rig;
-    const lines = [...fixedLines];
+    const lines = readableLines(fixedLines, view, atlas);
     if (world.layout) {
       const tilePx =
         (world.layout.tiles.size * view.height) / (2 * Math.tan(FIELD_OF_VIEW / 2) * view.pose.distance);
       if (tilePx > ID_PX) lines.push(...tileIds(tokens, world.tiles, palette));
       lines.push(...writeNumbers(drawables.plates, view, store, palette));
-      const labels = [...drawables.labels, ...columnNames(world.layout, tokens, view, rig.insets.top)];
-      lines.push(...writeLabels(labels, view, atlas, palette, emphasized));
+      const labels = [
+        ...drawables.labels,
+        ...columnNames(world.layout, tokens, view, rig.insets.top),
+        ...patternNames(drawables.plates, tokens, view),
+      ];
+      labels.push(...far.labels(world.layout, tokens, view, isFar()));
+      lines.push(...writeLabels(labels, view, atlas, palette, emphasized, rig.insets));
       lines.push(...operandDots(placeOf(selected), operandPlaces(), palette));
     }
-    lineCount = lines.length;
+    texts = lines.map((line) => line.text);
     meshes.text.setLines(lines, renderer.getPixelRatio());
   }
 
   function tellWanted(next: Wanted[]): void {
-    store.trim(new Set(next.map((each) => each.name)));
+    store.want(next);
     options.onWanted(next);
   }
 
@@ -233,26 +282,31 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
   /** The cell at this pixel; null if it belongs to a token that is not recorded yet. Opaque plates give any cell. */
   function cellAt(at: { x: number; y: number }): Cell | null {
     const hit = pickAt(at);
-    if (!hit || hit.plate.refused) return hit?.cell ?? null;
-    const read = tokenIndices(hit.cell, sites.get(hit.cell.address)).every((index) => index < positions);
-    return read ? hit.cell : null;
+    if (hit && (hit.plate.refused || far.shape)) return hit.cell;
+    const cell = hit ? hit.cell : mosaics.cellAt(rayAt(rig.view, at.x, at.y));
+    const isRead = cell && tokenIndices(cell, sites.get(cell.address)).every((index) => index < positions);
+    return isRead ? cell : null;
   }
 
-  function grasp(at: { x: number; y: number }): void {
-    const hit = pickAt(at);
-    if (hit) rig.pivot(hit.at);
-  }
+  const aim = (at: { x: number; y: number }) => aimAt(rayAt(rig.view, at.x, at.y), world.tiles, bars, far);
 
   function point(at: { x: number; y: number } | null): void {
     const cell = at && cellAt(at);
-    showHover(cell, at && !cell ? pickTile(rayAt(rig.view, at.x, at.y), world.tiles) : -1);
-    canvas.style.cursor = cell || token >= 0 ? "crosshair" : "";
-    options.onHover(cell, at ?? { x: 0, y: 0 });
+    const aimed = at && !cell ? aim(at) : NO_AIM;
+    showHover(cell, aimed.tile);
+    canvas.style.cursor = cell ? "crosshair" : aimed.part || aimed.bar !== null ? "pointer" : "";
+    const place = at ?? { x: 0, y: 0 };
+    options.onHover(cell, place);
+    if (meshes.far.hover(aimed.quad)) redraw("hover");
+    if (aimed.part || part) options.onPart(aimed.part, place);
+    part = aimed.part;
   }
 
   function click(at: { x: number; y: number }): void {
     canvas.focus({ preventScroll: true });
     const cell = cellAt(at);
+    const aimed = cell ? NO_AIM : aim(at);
+    if (tellClick(aimed, options)) return;
     clicked = cell !== null;
     options.onSelect(cell);
   }
@@ -269,29 +323,41 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
     redraw("hover");
   }
 
+  function tellFar(next: Parameters<FarView["tell"]>[0]): void {
+    far.tell(next);
+    stale.parts = true;
+    redraw("reading");
+  }
+
   // --- camera --------------------------------------------------------------------------------------
 
   function showWhole(): void {
+    rig.remember();
     rig.moved = clicked = false;
     frame({ flies: true });
     redraw("fit");
   }
 
-  function focus(addresses: string[]): void {
+  function focus(addresses: string[], cell?: Cell): void {
     if (!world.layout) return;
-    if (addresses.length === 0) {
-      showWhole();
-      return;
-    }
+    if (addresses.length === 0) showWhole();
     const names = new Set(addresses.map(nameOf));
     const all = [...world.layout.plates, ...world.layout.blocks.flatMap((block) => block.detail().plates)];
     const own = all.filter((plate) => names.has(plate.name));
-    if (own.length === 0) return;
-    const corners = own.flatMap((plate) => [0, 1].flatMap((u) => [0, 1].map((v) => pointAt(plate, u, v))));
-    const pose = rig.poseFor(corners, { yaw: rig.pose.yaw, pitch: rig.pose.pitch });
-    rig.moved = true;
-    rig.flyTo({ ...pose, distance: pose.distance * FOCUS_ROOM });
-    redraw("focus");
+    // One matrix of a block is shown as such; of all parts of a block the mosaics tell.
+    const isMosaic = world.layout.blocks.some(({ far }) => far.mosaics.some(({ name }) => names.has(name)));
+    const isOne = names.size === 1 && !isMosaic && own.every(({ block }) => block !== null);
+    viewpoint.lookAt(own, {
+      most: isOne ? nearDistance(span, rig.view) : Infinity,
+      cell: cell && drawn(cell),
+    });
+  }
+
+  /** To what was double-clicked; where nothing is, to the whole model. */
+  function flyTo(at: { x: number; y: number }): void {
+    const hit = pickAt(at);
+    if (hit) viewpoint.lookAt([hit.plate]);
+    else if (!world.layout || !viewpoint.lookAtBlock(world.layout, at)) showWhole();
   }
 
   function resize(): void {
@@ -302,28 +368,22 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
     else reframe("resize");
   }
 
-  /** Gives the canvas its size at that share of the device's pixels. */
-  function setPixels(share: number): void {
-    const ratio = Math.min(PIXEL_RATIO_MAX, window.devicePixelRatio) * share;
-    const size = renderer.getSize(new Vector2());
-    if (ratio === renderer.getPixelRatio() && size.x === rig.width && size.y === rig.height) return;
-    renderer.setPixelRatio(ratio);
-    renderer.setSize(rig.width, rig.height, false);
-    const buffer = renderer.getDrawingBufferSize(size);
-    meshes.setViewport(rig.width, rig.height, buffer.x, buffer.y);
-  }
-
-  const restored = () => redraw("context restored");
+  const restored = () => {
+    store.sendAgain();
+    redraw("context restored");
+  };
   canvas.addEventListener("webglcontextrestored", restored);
   resize();
   return {
-    setAnatomy(next) {
+    setAnatomy(next, shape = null) {
       anatomy = next;
+      world.shape = far.shape = shape;
       sites = new Map((next ? sitesOf(next) : []).map((site) => [site.address, site]));
       store.clear();
       tokens = [];
       positions = 0;
       distribution = null;
+      far.tell({ reading: null, effects: null, without: null, ride: null });
       hovered = selected = null;
       operands = [];
       token = -1;
@@ -338,7 +398,7 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
     },
     setTokens(next, prompt, recorded, kept) {
       const grew = kept >= tokens.length;
-      if (!grew && kept > 0) store.keepRows(kept, columnsFor(next.length), (name) => sites.has(name));
+      if (!grew && kept > 0) store.keepRows(kept, (name) => sites.has(name));
       else if (!grew) store.clear((name) => !sites.has(name));
       // The values that stay are the same in the recording that is shown now.
       const known = Math.max(recorded, Math.min(kept, positions));
@@ -352,22 +412,21 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
       positions = known;
       relayout("tokens");
     },
-    setMatrix(matrix) {
-      store.set({ ...matrix, address: nameOf(matrix.address) }, world.layout?.columns ?? 0);
-      redraw("values");
-    },
-    appendRows(address, start, stop, values) {
-      const site = sites.get(address);
-      if (!site) return;
-      const sizes = site.shape.map((size) => size ?? 0);
-      store.append(nameOf(address), site.axes, sizes, start, stop, values, world.layout?.columns ?? 0);
-      freshen(stop - 1);
-      redraw("rows");
-    },
     setDistribution(next) {
       distribution = next;
       stale.parts = true;
       redraw("distribution");
+    },
+    setReading: (reading) => tellFar({ reading }),
+    setEffects: (effects) => tellFar({ effects }),
+    setWithout: (without) => tellFar({ without }),
+    setLit: (lit) => tellFar({ lit }),
+    setRide(ride) {
+      const isNew = (ride === null) !== (far.ride === null);
+      tellFar({ ride });
+      if (isNew) drawables = NOTHING;
+      if (ride) frame({ flies: true });
+      else if (isNew) showWhole();
     },
     select(cell) {
       selected = cell && drawn(cell);
@@ -390,6 +449,7 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
       redraw("operands");
     },
     fit: showWhole,
+    ...viewpoint.commands,
     focus,
     play(durationSecs) {
       light.play(durationSecs);
@@ -406,37 +466,33 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
       redraw("theme");
     },
     setReducedMotion(reduced) {
-      rig.reducedMotion = light.reducedMotion = reduced;
+      rig.reducedMotion = light.reducedMotion = far.reducedMotion = reduced;
     },
     setInsets(insets) {
-      const before = rig.insets;
-      if ((["left", "right", "top", "bottom"] as const).every((side) => before[side] === insets[side]))
-        return;
+      if (isSameInsets(rig.insets, insets)) return;
       rig.insets = insets;
       reframe("insets");
     },
-    placeOf(cell) {
-      const place = placeOf(drawn(cell));
-      const at = place && project(rig.view, place);
-      return at && { x: at.x, y: at.y };
+    placeOf: (cell) => onScreen(placeOf(drawn(cell))),
+    placeOfPart: (name) => onScreen(far.middleOf(name)),
+    texts: () => texts,
+    ...sceneValues({ store, siteOf: (address) => sites.get(address), nameOf, redraw, freshen }),
+    stats: () =>
+      statsOf(renderer, store, atlas, scheduler, {
+        labels: texts.length,
+        plates: drawables.plates.length,
+        mosaics: mosaics.count,
+      }),
+    takePicture() {
+      draw(performance.now(), PICTURE);
+      redraw("rest");
+      return new Promise((resolve) => canvas.toBlob(resolve));
     },
-    legend(address) {
-      const stored = store.get(nameOf(address));
-      return stored ? { scale: sites.get(address)?.scale ?? "diverging", limit: stored.limit } : null;
-    },
-    stats: () => ({
-      frames: scheduler.frames,
-      drawCalls: renderer.info.render.calls,
-      triangles: renderer.info.render.triangles,
-      textureBytes: store.bytes + atlas.bytes,
-      tensors: store.size,
-      labels: lineCount,
-      lastReason: scheduler.lastReason,
-    }),
     resize,
     dispose() {
       canvas.removeEventListener("webglcontextrestored", restored);
-      for (const part of [scheduler, controls, fidelity, wanted, meshes, atlas, store]) part.dispose();
+      for (const part of [scheduler, controls, viewpoint, fidelity, wanted, meshes, atlas, store])
+        part.dispose();
       renderer.dispose();
     },
   };

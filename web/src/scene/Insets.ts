@@ -5,3 +5,7 @@ export interface Insets {
   top: number;
   bottom: number;
 }
+
+export function isSameInsets(one: Insets, other: Insets): boolean {
+  return (["left", "right", "top", "bottom"] as const).every((side) => one[side] === other[side]);
+}

@@ -51,6 +51,11 @@ export class Instances {
     return this.buffer.array as Float32Array;
   }
 
+  /** Draws the first `count` alone. */
+  show(count: number): void {
+    this.geometry.instanceCount = count;
+  }
+
   commit(): void {
     if (this.buffer) this.buffer.needsUpdate = true;
   }

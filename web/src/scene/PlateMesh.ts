@@ -13,12 +13,24 @@ import { dot, length, type Vec3 } from "../layout/Vec3";
 import { isTokenAxis } from "../protocol/isTokenAxis";
 import { glassMaterial } from "./glassMaterial";
 import { Instances } from "./Instances";
+import { paint, showValues } from "./paint";
 import type { Palette } from "./palette";
 import { plateFragment, plateVertex } from "./plateShader";
 import type { ValueStore } from "./ValueStore";
 
 const NAMES = ["aCorner", "aRight", "aDown", "aPlace", "aScale", "aTurn", "aState"];
-const KIND = { diverging: 0, probability: 1, weight: 2, refused: 3, empty: 4, unchecked: 5 };
+const KIND = {
+  diverging: 0,
+  probability: 1,
+  weight: 2,
+  refused: 3,
+  empty: 4,
+  unchecked: 5,
+  coming: 6,
+  failed: 7,
+};
+/** Bits of what a plate's instance says of its matrix. */
+const [TURNED, PATTERN] = [1, 2];
 const SMALLEST_PX = 0.6;
 
 /** All matrices in one instanced draw, sorted back to front, because glass lets through what is behind it. */
@@ -40,6 +52,8 @@ export class PlateMesh {
     this.instances = new Instances(box, NAMES);
     this.material = glassMaterial(plateVertex, plateFragment, {
       uValues: { value: null },
+      uPages: { value: null },
+      uLogarithmic: { value: 0 },
       uEye: { value: new Vector3() },
       uGlass: { value: null },
       uEdge: { value: null },
@@ -67,22 +81,7 @@ export class PlateMesh {
   }
 
   setPalette(palette: Palette): void {
-    const { uniforms } = this.material;
-    const values: Record<string, unknown> = {
-      uGlass: palette.glass,
-      uEdge: palette.edge,
-      uRefused: palette.refused,
-      uSelection: palette.selection,
-      uPositive: palette.positive,
-      uNegative: palette.negative,
-      uProbability: palette.probability,
-      uWeight: palette.weight,
-      uOpacity: palette.opacity,
-      uBody: palette.body,
-      uTint: palette.tint,
-      uGlow: palette.glow,
-    };
-    for (const [name, value] of Object.entries(values)) (uniforms[name] as { value: unknown }).value = value;
+    paint(this.material, palette);
   }
 
   uniform<T>(name: string): { value: T } {
@@ -112,7 +111,7 @@ export class PlateMesh {
   }
 
   /** Sorts by distance and writes every instance: a few hundred rows of numbers, cheaper than keeping track. */
-  write(store: ValueStore, view: View): void {
+  write(store: ValueStore, view: View, nearness: (point: Vec3) => number): void {
     const { back } = axesOf(view.pose);
     const eye = eyeOf(view.pose);
     const depths = this.centers.map((center) => dot(center, back));
@@ -120,11 +119,13 @@ export class PlateMesh {
     this.order.sort((a, b) => (depths[a] as number) - (depths[b] as number));
     const data = this.instances.resize(this.order.length, [this.mesh]);
     this.order.forEach((number, slot) => {
-      this.writePlate(data, slot * this.instances.stride, number, store);
+      const at = slot * this.instances.stride;
+      this.writePlate(data, at, number, store);
+      data[at + 26] = nearness(this.centers[number] as Vec3);
     });
     this.instances.commit();
     this.uniform<Vector3>("uEye").value.set(...eye);
-    this.uniform<unknown>("uValues").value = store.texture;
+    showValues(this.material, store);
   }
 
   dispose(): void {
@@ -147,27 +148,29 @@ export class PlateMesh {
 
   private writePlate(data: Float32Array, at: number, number: number, store: ValueStore): void {
     const plate = this.plates[number] as Plate;
-    const stored = store.get(plate.name);
-    const strideOf = (axis: number) => (stored && axis >= 0 ? (stored.strides[axis] ?? 0) : 0);
-    const countOf = (axis: number, count: number) =>
-      !stored ? 0 : axis < 0 ? 1 : Math.min(count, stored.counts[axis] ?? 0);
+    const sheet = store.sheet(plate.name, plate.lead);
+    const area = sheet?.area;
+    const last = plate.axes.length - 1;
+    const countOf = ({ axis, count }: Plate["rows"]) =>
+      axis < 0 ? 1 : Math.min(count, (axis === last ? sheet?.columns : sheet?.rows) ?? 0);
     const tokens = (axis: number) => isTokenAxis(plate.axes[axis]);
-    const bare = plate.unchecked ? KIND.unchecked : KIND.empty;
-    const kind = plate.refused ? KIND.refused : stored ? KIND[plate.paint] : bare;
-    const limit = stored?.limit ?? 0;
+    const missing = store.whyMissing(plate.name, Math.max(0, plate.lead));
+    const bare = plate.unchecked ? KIND.unchecked : missing ? KIND[missing] : KIND.empty;
+    const kind = plate.refused ? KIND.refused : area ? KIND[plate.paint] : bare;
+    const limit = area ? (store.rangeOf(plate.name)?.limit ?? 0) : 0;
     data.set(plate.corner, at);
     data[at + 3] = plate.thickness;
     data.set(plate.right, at + 4);
     data[at + 7] = plate.columns.count;
     data.set(plate.down, at + 8);
     data[at + 11] = plate.rows.count;
-    data[at + 12] = stored?.row ?? 0;
-    data[at + 13] = plate.lead >= 0 ? plate.lead * strideOf(0) : 0;
-    data[at + 14] = strideOf(plate.columns.axis);
-    data[at + 15] = strideOf(plate.rows.axis);
-    data[at + 16] = stored?.level ?? 0;
-    data[at + 17] = countOf(plate.columns.axis, plate.columns.count);
-    data[at + 18] = countOf(plate.rows.axis, plate.rows.count);
+    data[at + 12] = area?.at ?? 0;
+    data[at + 13] = area?.columns ?? 0;
+    data[at + 14] = sheet?.base.columns ?? 0;
+    data[at + 15] = sheet?.base.rows ?? 0;
+    data[at + 16] = (plate.columns.axis === last ? 0 : TURNED) + (sheet?.form.isPattern ? PATTERN : 0);
+    data[at + 17] = area ? countOf(plate.columns) : 0;
+    data[at + 18] = area ? countOf(plate.rows) : 0;
     data[at + 19] = limit > 0 ? 1 / limit : 0;
     data[at + 20] = plate.order[0];
     data[at + 21] = plate.order[1];
@@ -175,7 +178,6 @@ export class PlateMesh {
     data[at + 23] = tokens(plate.columns.axis) ? 1 : tokens(plate.rows.axis) ? 2 : 0;
     data[at + 24] = number;
     data[at + 25] = this.emphasized.has(plate.name) ? 1 : 0;
-    data[at + 26] = 1;
     data[at + 27] = plate.brightness;
   }
 }

@@ -1,3 +1,4 @@
+import type { Color } from "three";
 import type { Layout, TilePlace } from "../layout/Layout";
 import { columnAt } from "../layout/layoutTiles";
 import type { Vec3 } from "../layout/Vec3";
@@ -5,6 +6,7 @@ import type { Token } from "../protocol/schema.generated";
 import type { Curve } from "./Curve";
 import type { Light } from "./LightPass";
 import type { Palette } from "./palette";
+import type { RankedLine } from "./readableLines";
 import type { Slab } from "./Slab";
 import type { TextLine } from "./TextLine";
 import { tileText } from "./tileText";
@@ -12,6 +14,9 @@ import { tileText } from "./tileText";
 /** With more tokens than this only the thread of the lit token is drawn, since all would hide what is behind. */
 const THREADS_MAX = 160;
 const TILE_DEPTH = 5;
+/** A hidden word stays to be read under its line, which is this thick, in units of the text size. */
+const OFF_ALPHA = 0.55;
+const STRIKE = 0.05;
 /** Tiles light one after the other in the first moments of the pass of light. */
 const SLIDE_SHARE = 0.04;
 /** Threads run behind the plates of the stream. */
@@ -19,8 +24,18 @@ const BEHIND = 6;
 
 export interface RackParts {
   slabs: Slab[];
-  lines: TextLine[];
+  lines: RankedLine[];
   curves: Curve[];
+}
+
+/** How the words of a text are lit by a reading. */
+export interface TokenLights {
+  /** The position that is read; -1: none. */
+  position: number;
+  /** How much a word is needed there: -1..1, 0 where that is unknown. */
+  light(position: number): number;
+  /** Whether a word is hidden from the position that is read. */
+  isOff(position: number): boolean;
 }
 
 /** The tokens as tiles, with threads to their columns and on down the spine. */
@@ -32,6 +47,8 @@ export function buildRack(
   palette: Palette,
   lit: number,
   arriving: Light["arriving"],
+  reading: TokenLights,
+  isFar: boolean,
 ): RackParts {
   const parts: RackParts = { slabs: [], lines: [], curves: [] };
   tokens.forEach((token, pos) => {
@@ -40,30 +57,37 @@ export function buildRack(
     const onItsWay = arriving?.token === pos;
     const [x, y] = onItsWay ? flightOf(place, layout, arriving.share) : place.corner;
     const own = pos >= promptCount;
+    const isOff = reading.isOff(pos);
+    const need = onItsWay || isOff ? 0 : reading.light(pos);
+    const plain = token.special ? palette.quietText : own ? palette.probability[1] : palette.glass;
     parts.slabs.push({
       corner: [x, y - place.height, 0],
       width: place.width,
       height: place.height,
       depth: TILE_DEPTH,
-      color: token.special ? palette.quietText : own ? palette.probability[1] : palette.glass,
-      light: pos === lit ? 0.75 : own ? 0.34 : token.special ? 0.1 : 0.17,
-      edge: pos === lit ? 1 : 0.3,
+      color: need ? plain.clone().lerp(hueOf(need, palette), Math.min(1, Math.abs(need) * 4)) : plain,
+      light:
+        pos === lit ? 0.75 : need ? 0.17 + 0.8 * Math.abs(need) : own ? 0.34 : token.special ? 0.1 : 0.17,
+      edge: pos === lit || pos === reading.position ? 1 : 0.3,
       order: (pos / tokens.length) * SLIDE_SHARE,
     });
     const { size } = place;
+    if (isOff) parts.slabs.push(strikeOf(place, palette));
     parts.lines.push({
+      // Where not all can be read, those that are needed stay, and the one that is read.
+      rank: 1 - Math.abs(need) - (pos === reading.position || pos === lit ? 1 : 0),
       text: tileText(token.text),
       face: token.special ? "mono" : "sans",
       at: [x + place.width / 2, y - place.height * 0.5 - size * 0.32, 0.5],
       color: token.special ? palette.quietText : palette.text,
-      alpha: 1,
+      alpha: isOff ? OFF_ALPHA : 1,
       align: "center",
       right: [token.special ? size * 0.8 : size, 0, 0],
       up: [0, token.special ? size * 0.8 : size, 0],
     });
     if (onItsWay || (tokens.length > THREADS_MAX && pos !== lit)) return;
     const column = columnAt(layout, pos);
-    const top = layout.towers[0]?.top ?? 0;
+    const { top } = layout.spine;
     const from: Vec3 = [x + place.width / 2, y - place.height, -TILE_DEPTH];
     const drop = from[1] - top;
     parts.curves.push({
@@ -75,24 +99,40 @@ export function buildRack(
       ],
       order: [(pos / tokens.length) * SLIDE_SHARE, SLIDE_SHARE * 1.1],
       widthPx: 1,
-      strength: 0.3,
+      strength: isFar ? 0.16 : 0.3,
       token: pos,
       selected: false,
     });
-    layout.towers.forEach((tower, index) => {
-      const [column, count] = [columnAt(layout, pos, index), layout.towers.length];
-      const at = (share: number): Vec3 => [column, tower.top + (tower.bottom - tower.top) * share, -BEHIND];
-      parts.curves.push({
-        points: [at(0), at(1 / 3), at(2 / 3), at(1)],
-        order: [index / count, (index + 1) / count],
-        widthPx: 1,
-        strength: 0.2,
-        token: pos,
-        selected: false,
-      });
+    if (isFar) return;
+    const at = (share: number): Vec3 => [column, top + (layout.spine.bottom - top) * share, -BEHIND];
+    parts.curves.push({
+      points: [at(0), at(1 / 3), at(2 / 3), at(1)],
+      order: [0, 1],
+      widthPx: 1,
+      strength: 0.2,
+      token: pos,
+      selected: false,
     });
   });
   return parts;
+}
+
+/** The line through a tile whose word is hidden. */
+function strikeOf({ corner, width, height, size }: TilePlace, palette: Palette): Slab {
+  return {
+    corner: [corner[0], corner[1] - height / 2 - size * STRIKE, 0.6],
+    width,
+    height: size * STRIKE * 2,
+    depth: 0,
+    color: palette.selection,
+    light: 1,
+    edge: 0,
+    order: 0,
+  };
+}
+
+function hueOf(light: number, { positive, negative }: Palette): Color {
+  return (light > 0 ? positive : negative)[1];
 }
 
 /** Where a new tile is on its way from the skyline, where its word was chosen, to its place among the tokens. */

@@ -1,22 +1,28 @@
-import type { Layout } from "../layout/Layout";
+import type { Layout, TilePlace } from "../layout/Layout";
 import { columnAt } from "../layout/layoutTiles";
 import type { Vec3 } from "../layout/Vec3";
 import type { Distribution } from "../protocol/schema.generated";
 import type { Curve } from "./Curve";
 import type { GlyphAtlas } from "./GlyphAtlas";
 import type { Palette } from "./palette";
+import type { RankedLine } from "./readableLines";
 import type { Slab } from "./Slab";
 import { skylineBars } from "./skylineBars";
-import type { TextLine } from "./TextLine";
 import { tileTexts } from "./tileText";
 
 /** The height of the bar of a certain word, as a share of the room there is. */
 const FULL = 0.94;
 
+/** Where a bar and its word stand. */
+export interface SkylinePlace extends TilePlace {
+  tokenId: number;
+}
+
 export interface SkylineParts {
   slabs: Slab[];
-  lines: TextLine[];
+  lines: RankedLine[];
   curves: Curve[];
+  bars: SkylinePlace[];
 }
 
 /** The next-token distribution as bars with words on them, the best in the middle, the chosen one lit: a skyline. */
@@ -26,13 +32,12 @@ export function buildSkyline(
   palette: Palette,
   atlas: GlyphAtlas,
 ): SkylineParts {
-  const parts: SkylineParts = { slabs: [], lines: [], curves: [] };
+  const parts: SkylineParts = { slabs: [], lines: [], curves: [], bars: [] };
   if (!distribution) return parts;
   const { corner, width, height, size, bars } = layout.skyline;
   const pitch = width / bars;
   const ground = corner[1] - height;
-  const last = layout.towers.length - 1;
-  const source: Vec3 = [columnAt(layout, distribution.pos, last), layout.towers[last]?.bottom ?? 0, 2];
+  const source: Vec3 = [columnAt(layout, distribution.pos), layout.spine.bottom, 2];
   const shown = skylineBars(distribution, bars);
   const words = tileTexts(shown.map(({ candidate }) => candidate.token.text));
   for (const [index, { candidate, lit, slot, apart }] of shown.entries()) {
@@ -58,7 +63,10 @@ export function buildSkyline(
     const room = pitch * 0.94;
     const em = Math.min(lit ? size * 1.25 : size, room / Math.max(0.1, atlas.measure(word)));
     const flat = { right: [em, 0, 0] as Vec3, up: [0, em, 0] as Vec3 };
+    // Where not all can be read, words stay before numbers, and likely ones before others.
+    const rank = (lit ? -1 : 0) - candidate.probability;
     parts.lines.push({
+      rank,
       text: word,
       face: "sans",
       at: [middle, ground - size * 1.15, 1],
@@ -67,8 +75,17 @@ export function buildSkyline(
       align: "center",
       ...flat,
     });
+    const foot = ground - size * 1.8;
+    parts.bars.push({
+      tokenId: candidate.token.id,
+      corner: [middle - pitch / 2, Math.max(ground + tall, ground + size * 2), 0],
+      width: pitch,
+      height: Math.max(ground + tall, ground + size * 2) - foot,
+      size,
+    });
     const small = size * 0.78;
     parts.lines.push({
+      rank: rank + 1.5,
       text: percent(candidate.probability),
       face: "mono",
       at: [middle, ground + tall + size * 0.3 + own * 0.12, 1],
@@ -99,8 +116,9 @@ export function buildSkyline(
 }
 
 /** Dots between two bars, where there are words without a bar. */
-function gapBeside(x: number, ground: number, size: number, palette: Palette): TextLine {
+function gapBeside(x: number, ground: number, size: number, palette: Palette): RankedLine {
   return {
+    rank: 1,
     text: "…",
     face: "sans",
     at: [x, ground, 1],
@@ -115,7 +133,8 @@ function gapBeside(x: number, ground: number, size: number, palette: Palette): T
 /** A probability in per cent with at most two digits; the inspector shows it exactly. */
 export function percent(probability: number): string {
   const value = probability * 100;
-  if (value >= 99.95) return "100%";
+  if (value >= 99.95) return value < 100 ? ">99.9%" : "100%";
+  if (value >= 99.5) return `${value.toFixed(1)}%`;
   if (value >= 10) return `${value.toFixed(0)}%`;
   if (value >= 1) return `${value.toFixed(1)}%`;
   return value >= 0.1 ? `${value.toFixed(1)}%` : "<0.1%";

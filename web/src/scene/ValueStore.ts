@@ -1,141 +1,189 @@
-import {
-  DataArrayTexture,
-  DataTexture,
-  FloatType,
-  NearestFilter,
-  RedFormat,
-  Vector3,
-  type WebGLRenderer,
-} from "three";
+import type { DataArrayTexture, DataTexture, WebGLRenderer } from "three";
 import type { Cell } from "../layout/Cell";
+import { Magnitudes, type Range, unclipped } from "../layout/Magnitudes";
 import type { Matrix } from "../layout/Matrix";
-import { robustMax } from "../layout/robustMax";
-import { isTokenAxis } from "../protocol/isTokenAxis";
+import type { Pool } from "../layout/Pool";
+import type { Scaling } from "../layout/Scaling";
+import { Atlas } from "./Atlas";
+import { EXACT, isSameLevel, isWithin, joinLevels, type Level, poolValues } from "./cellLevels";
+import { LeadLists } from "./LeadLists";
+import { PageTable } from "./PageTable";
+import { formOf, type Patch, placeInSheet, Sheet, type SheetForm } from "./Sheet";
 
-/** The atlas is rows of this many texels, this many to a layer: a size every WebGL2 device has. */
-export const ATLAS_SIDE = 1024;
-/** Stands in the texture for a masked or missing cell, which is drawn clear: NaN does not survive every driver. */
-export const ABSENT = 3e38;
-
-/** 192 MiB: beyond it, tensors that the camera has left are let go. */
-const BUDGET_ROWS = 48 * ATLAS_SIDE;
-
-/** Where a tensor lies in the atlas, and how its indices run through it. */
-export interface Stored {
-  axes: string[];
-  level: number;
-  /** Recorded cells at level 0, in axis order. */
-  counts: number[];
-  /** First atlas row. */
-  row: number;
-  rows: number;
-  strides: number[];
-  /** Sizes the strides were made for, at `level`. */
-  capacity: number[];
-  /** The magnitude at full brightness. */
-  limit: number;
-  /** Level of the values `limit` was read from. */
-  limitLevel: number;
+/** A matrix of a tensor, by its index along the leading axis; without one, all of them. */
+export interface MatrixName {
+  name: string;
+  lead?: number | undefined;
+  /** How coarse its picture is: a cell is about a pixel. Without it, as it comes. */
+  shown?: Level | undefined;
 }
 
-/** All values the page shows, in one float texture; a cell is one texel, and only changed rows are uploaded. */
-export class ValueStore {
-  texture: DataArrayTexture;
-  private data = new Float32Array(ATLAS_SIDE * ATLAS_SIDE).fill(ABSENT);
-  private readonly entries = new Map<string, Stored>();
-  private readonly free: { row: number; rows: number }[] = [];
-  private nextRow = 0;
-  private dirty: { row: number; rows: number }[] = [];
+/** What is known of a tensor, whichever of its matrices are held. */
+interface Tensor {
+  form: SheetForm;
+  sheets: Map<number, Sheet>;
+  /** Of the finest level that was ever held, from which the scale is taken: pooling must not dim the picture. */
+  magnitudes: Magnitudes;
+  level: number;
+}
 
-  constructor() {
-    this.texture = makeTexture(this.data);
+/** All values the page shows, in pages of one float texture; a cell is one texel, and only changed rows are uploaded. */
+export class ValueStore {
+  private readonly atlas: Atlas;
+  private readonly table = new PageTable();
+  private readonly tensors = new Map<string, Tensor>();
+  private readonly leadLists = new LeadLists(this.table);
+  private readonly shared = new Map<string, Range>();
+  /** The matrices that the camera can see, and how coarse each is drawn. */
+  private wanted: ReadonlyMap<string, Level | undefined> = new Map();
+  private failed: ReadonlySet<string> = new Set();
+  /** Tensors that came and found no room. */
+  private readonly crowded = new Set<string>();
+  private scaling: Scaling = { shared: false, logarithmic: false };
+  /** Goes up with whatever changes a value. */
+  changes = 0;
+
+  constructor(atlas = new Atlas()) {
+    this.atlas = atlas;
   }
 
-  get(name: string): Stored | undefined {
-    return this.entries.get(name);
+  get values(): DataArrayTexture {
+    return this.atlas.texture;
+  }
+
+  get pages(): DataTexture {
+    return this.table.texture;
   }
 
   get bytes(): number {
-    return this.data.byteLength;
+    return this.atlas.bytes + this.table.bytes;
   }
 
-  clear(keep: (name: string) => boolean = () => false): void {
-    for (const [name, entry] of this.entries) {
-      if (!keep(name)) this.drop(name, entry);
-    }
-    if (this.entries.size === 0) {
-      this.free.length = 0;
-      this.nextRow = 0;
-    }
+  get uploadedBytes(): number {
+    return this.atlas.uploadedBytes + this.table.uploadedBytes;
   }
 
   get size(): number {
-    return this.entries.size;
+    return this.tensors.size;
+  }
+
+  sheet(name: string, lead: number): Sheet | undefined {
+    return this.tensors.get(name)?.sheets.get(Math.max(0, lead));
+  }
+
+  /** Where the table lists a tensor's matrices, and how much of them is recorded; null where none of them is held. */
+  leadsOf(name: string, count: number): { at: number; columns: number; rows: number } | null {
+    const sheets = this.tensors.get(name)?.sheets;
+    const [first] = sheets?.values() ?? [];
+    if (!sheets || !first) return null;
+    return { at: this.leadLists.find(name, sheets, count), columns: first.columns, rows: first.rows };
+  }
+
+  has(name: string): boolean {
+    return this.tensors.has(name);
+  }
+
+  clear(keep: (name: string) => boolean = () => false): void {
+    for (const name of [...this.tensors.keys()]) if (!keep(name)) this.drop(name);
+  }
+
+  /** Of sites, only the first `count` positions still hold; of a pool that reaches beyond them, nothing. */
+  keepRows(count: number, isSite: (name: string) => boolean): void {
+    this.changes++;
+    for (const [name, { form, sheets }] of [...this.tensors]) {
+      if (!isSite(name) || !(form.rowsGrow || form.columnsGrow)) continue;
+      for (const [lead, sheet] of [...sheets]) {
+        if (form.rowsGrow && sheet.rows <= count) continue;
+        sheet.keepTokens(count);
+        if (sheet.isEmpty) sheets.delete(lead);
+        else this.list(sheet);
+        this.leadLists.forget();
+      }
+      if (sheets.size === 0) this.tensors.delete(name);
+      else this.measure(name);
+    }
+  }
+
+  /** What the camera can see: the rest makes way where room is short, and what is seen and not here is on its way. */
+  want(matrices: readonly MatrixName[]): void {
+    this.wanted = new Map(matrices.map((each) => [keyOf(each), each.shown]));
+    this.crowded.clear();
+    for (const { name, lead, shown } of matrices) {
+      if (!shown) continue;
+      const { sheets } = this.tensors.get(name) ?? {};
+      const all = lead === undefined ? [...(sheets?.values() ?? [])] : [sheets?.get(lead)];
+      for (const sheet of all) if (sheet) this.coarsen(sheet, shown);
+    }
+  }
+
+  fail(matrices: readonly MatrixName[]): void {
+    this.failed = new Set(matrices.map(keyOf));
+  }
+
+  /** Why a matrix that is not here is not. */
+  whyMissing(name: string, lead: number): "failed" | "coming" | null {
+    if (isIn(this.failed, name, lead)) return "failed";
+    return isIn(this.wanted, name, lead) && !isIn(this.crowded, name, lead) ? "coming" : null;
   }
 
   /**
-   * Of sites, only the first `count` positions still hold; of a pool that reaches beyond them, nothing. They move to a
-   * place with room for `columns`, so that little is sent to the device.
+   * Takes a tensor in, or one matrix of it, or part of that, at one level, and pools a whole matrix to what it is drawn at.
+   * False: there was no room for all of it.
    */
-  keepRows(count: number, columns: number, isSite: (name: string) => boolean): void {
-    for (const [name, entry] of [...this.entries]) {
-      const { axes, level, counts, limit, limitLevel } = entry;
-      const isGrowing = (axis: number) => isTokenAxis(axes[axis]);
-      const pooled = (axis: number) => (axis >= axes.length - 2 ? 2 ** level : 1);
-      const whole = (count >> level) << level;
-      const kept = counts.map((size, axis) => (isGrowing(axis) ? Math.min(size, whole) : size));
-      if (!isSite(name) || `${kept}` === `${counts}`) continue;
-      if (kept.includes(0)) {
-        this.drop(name, entry);
+  set(matrix: Matrix): boolean {
+    this.changes++;
+    const { address, axes, shape, level, values, part } = matrix;
+    const form = formOf(axes, shape);
+    const tensor = this.tensorOf(address, form);
+    const columns = shape.at(-1) ?? 1;
+    const rows = form.isVector ? 1 : form.isMerged ? values.length / columns : (shape.at(-2) ?? 1);
+    const leads = form.isMerged ? 1 : Math.floor(values.length / Math.max(1, rows * columns));
+    let isAgain = false;
+    let isWhole = true;
+    const take = () => {
+      const page = this.takePage();
+      isWhole &&= page !== null;
+      return page;
+    };
+    for (let at = 0; at < leads; at++) {
+      const lead = at + (matrix.lead ?? 0);
+      const sheet = this.sheetOf(tensor, lead);
+      const given = sheet.levelOf(level);
+      sheet.columns = (part?.ofColumns ?? columns) * 2 ** given.columns;
+      sheet.rows = (part?.ofRows ?? rows) * 2 ** given.rows;
+      const own = values.subarray(at * rows * columns, (at + 1) * rows * columns);
+      const { row, column } = part ?? { row: 0, column: 0 };
+      const drawn = joinLevels(given, this.levelFor(address, lead));
+      const by = { rows: drawn.rows - given.rows, columns: drawn.columns - given.columns };
+      const patch: Patch = {
+        level: drawn,
+        row: row >> by.rows,
+        column: column >> by.columns,
+        rows: Math.ceil(rows / 2 ** by.rows),
+        columns: Math.ceil(columns / 2 ** by.columns),
+        values: poolValues(own, columns, by),
+      };
+      const isNew = sheet.write(patch, take);
+      if (sheet.isEmpty) {
+        tensor.sheets.delete(lead);
+        this.crowded.add(keyOf({ name: address, lead }));
         continue;
       }
-      const shape = kept.map((size, axis) => Math.ceil(size / pooled(axis)));
-      const values = this.read(entry, shape);
-      const capacity = shape.map((size, axis) =>
-        isGrowing(axis) ? Math.max(size, Math.ceil(columns / pooled(axis))) : size,
-      );
-      const moved = this.reserve(name, axes, level, capacity);
-      Object.assign(moved, { counts: kept, limit, limitLevel });
-      copyStrided(values, shape, this.data, moved.row * ATLAS_SIDE, moved.strides);
-      this.dirty.push({ row: moved.row, rows: moved.rows });
+      // A part leaves the coarser picture around it.
+      if ((!part && sheet.keepLevel(drawn)) || isNew) this.list(sheet);
+      if (isNew) this.count(tensor, level, own);
+      else isAgain = true;
     }
+    if (tensor.sheets.size === 0) this.tensors.delete(address);
+    if (isAgain) this.measure(address);
+    this.shared.clear();
+    return isWhole;
   }
 
-  /** Lets go of what is not wanted, oldest first, once the atlas holds more than its budget. */
-  trim(wanted: ReadonlySet<string>): void {
-    let rows = [...this.entries.values()].reduce((sum, entry) => sum + entry.rows, 0);
-    for (const [name, entry] of this.entries) {
-      if (rows <= BUDGET_ROWS) return;
-      if (wanted.has(name)) continue;
-      this.drop(name, entry);
-      rows -= entry.rows;
-    }
-  }
-
-  /** Takes a whole tensor in; growing axes get room for `columns`. */
-  set(matrix: Matrix, columns: number): void {
-    const { axes, shape, level, values } = matrix;
-    const old = this.entries.get(matrix.address);
-    const pooled = (axis: number) => (axis >= axes.length - 2 ? 2 ** level : 1);
-    const counts = shape.map((size, axis) => size * pooled(axis));
-    const capacity = shape.map((size, axis) =>
-      isTokenAxis(axes[axis]) ? Math.max(size, Math.ceil(columns / pooled(axis))) : size,
-    );
-    const entry = this.reserve(matrix.address, axes, level, capacity);
-    entry.counts = level === 0 ? [...shape] : counts;
-    copyStrided(values, shape, this.data, entry.row * ATLAS_SIDE, entry.strides);
-    // One scale for a tensor, from its most exact values: pooling by magnitude must not dim the picture.
-    if (!old || level <= old.limitLevel || old.limit === 0) {
-      entry.limit = robustMax(values);
-      entry.limitLevel = level;
-    } else {
-      entry.limit = old.limit;
-      entry.limitLevel = old.limitLevel;
-    }
-    this.dirty.push({ row: entry.row, rows: entry.rows });
-  }
-
-  /** Rows of a growing tensor; the shape of `values` is the site's, with `stop - start` rows and, for `key`, `stop` keys. */
+  /**
+   * Rows of a growing tensor; the shape of `values` is the site's, with `stop - start` rows and, for `key`, `stop` keys; with
+   * `only`, those of one matrix. A matrix that nobody looks at while others of its tensor are here is left out.
+   */
   append(
     name: string,
     axes: string[],
@@ -143,189 +191,226 @@ export class ValueStore {
     start: number,
     stop: number,
     values: Float32Array,
-    columns: number,
+    only?: number,
   ): void {
-    let entry = this.entries.get(name);
-    const rowAxis = axes.findIndex((axis) => axis === "pos" || axis === "query");
-    if (rowAxis < 0 || (entry && entry.level > 0)) return;
-    const tooSmall = entry?.capacity.some((size, axis) => isTokenAxis(axes[axis]) && size < stop);
-    if (!entry || tooSmall) {
-      const kept = entry && this.read(entry, entry.counts);
-      const capacity = axes.map((axis, at) =>
-        isTokenAxis(axis) ? Math.max(columns, stop) : (sizes[at] as number),
-      );
-      const [limit, limitLevel, counts] = [entry?.limit ?? 0, entry?.limitLevel ?? 0, entry?.counts];
-      entry = this.reserve(name, axes, 0, capacity);
-      Object.assign(entry, { limit, limitLevel, counts: counts ?? capacity.map(() => 0) });
-      if (kept && counts) copyStrided(kept, counts, this.data, entry.row * ATLAS_SIDE, entry.strides);
-    }
     const shape = axes.map((axis, at) =>
-      at === rowAxis ? stop - start : axis === "key" ? stop : (sizes[at] as number),
+      at === axes.length - 2 ? stop - start : axis === "key" ? stop : (sizes[at] as number),
     );
-    const offset = entry.row * ATLAS_SIDE + start * (entry.strides[rowAxis] as number);
-    copyStrided(values, shape, this.data, offset, entry.strides);
-    entry.counts = axes.map((axis, at) =>
-      isTokenAxis(axis) ? Math.max(stop, entry.counts[at] ?? 0) : (sizes[at] as number),
-    );
-    if (entry.limit === 0) entry.limit = robustMax(values);
-    this.dirty.push({ row: entry.row, rows: entry.rows });
+    const form = formOf(axes, shape);
+    if (!form.rowsGrow) return;
+    this.changes++;
+    const [rows, columns] = [stop - start, shape.at(-1) ?? 1];
+    const tensor = this.tensorOf(name, form);
+    const isKnown = tensor.sheets.size > 0;
+    const take = () => this.takePage();
+    for (let at = 0; (at + 1) * rows * columns <= values.length; at++) {
+      const lead = at + (only ?? 0);
+      if (isKnown && !tensor.sheets.has(lead)) continue;
+      const sheet = this.sheetOf(tensor, lead);
+      sheet.rows = Math.max(sheet.rows, stop);
+      sheet.columns = Math.max(sheet.columns, columns);
+      const own = values.subarray(at * rows * columns, (at + 1) * rows * columns);
+      const patch: Patch = { level: EXACT, row: start, column: 0, rows, columns, values: own };
+      let isNew = false;
+      for (const level of sheet.isEmpty ? [this.levelFor(name, lead)] : sheet.levels) {
+        const isExact = isSameLevel(level, EXACT);
+        const grew = isExact ? sheet.write(patch, take, true) : sheet.fold(patch, level, take);
+        isNew ||= grew;
+      }
+      if (isNew || !this.isListed(sheet)) this.list(sheet);
+      if (isKnown) tensor.magnitudes.add(own);
+      else this.count(tensor, 0, own);
+    }
+    this.shared.clear();
   }
 
-  /** The value of a cell; at a pooled level that of the pool it is in. Null: unknown or masked. */
+  /** The value of a cell. Null: unknown, masked, or known only as part of a pool. */
   valueAt(cell: Cell): number | null {
-    const entry = this.entries.get(cell.address);
-    if (!entry) return null;
-    let at = entry.row * ATLAS_SIDE;
-    for (let axis = 0; axis < entry.axes.length; axis++) {
-      const index = cell.index[axis] ?? 0;
-      if (index >= (entry.counts[axis] as number)) return null;
-      const pooled = axis >= entry.axes.length - 2 ? entry.level : 0;
-      at += (index >> pooled) * (entry.strides[axis] as number);
-    }
-    const value = this.data[at] as number;
-    return Math.abs(value) >= ABSENT / 2 ? null : value;
+    const found = this.find(cell);
+    return found ? found.sheet.valueAt(EXACT, found.row, found.column) : null;
+  }
+
+  /** The pool that a cell is shown by where its own value is not here; null where it is, or nothing is. */
+  poolAt(cell: Cell): Pool | null {
+    const found = this.find(cell);
+    const pool = found?.sheet.poolAt(found.row, found.column);
+    if (!pool || isSameLevel(pool.level, EXACT)) return null;
+    return { value: pool.value, rows: 2 ** pool.level.rows, columns: 2 ** pool.level.columns };
+  }
+
+  setScaling(scaling: Scaling): void {
+    this.scaling = scaling;
+  }
+
+  get isLogarithmic(): boolean {
+    return this.scaling.logarithmic;
+  }
+
+  /** The scale of a tensor's colours; null where nothing is known of it. */
+  rangeOf(name: string): Range | null {
+    const tensor = this.tensors.get(name);
+    if (!tensor) return null;
+    const { shared, logarithmic } = this.scaling;
+    const range = shared ? this.sharedRange(kindOf(name)) : tensor.magnitudes.range();
+    return logarithmic ? unclipped(range) : range;
   }
 
   /** Sends what changed to the device. */
   upload(renderer: WebGLRenderer): void {
-    if (this.texture.image.data !== this.data) {
-      this.texture.dispose();
-      this.texture = makeTexture(this.data);
-      this.dirty = [];
-      return;
-    }
-    for (const { row, rows } of this.dirty) {
-      for (let from = row; from < row + rows; ) {
-        const layer = Math.floor(from / ATLAS_SIDE);
-        const until = Math.min(row + rows, (layer + 1) * ATLAS_SIDE);
-        const part = this.data.subarray(from * ATLAS_SIDE, until * ATLAS_SIDE);
-        const source = new DataTexture(part, ATLAS_SIDE, until - from, RedFormat, FloatType);
-        renderer.copyTextureToTexture(
-          source,
-          this.texture,
-          null,
-          new Vector3(0, from - layer * ATLAS_SIDE, layer),
-        );
-        from = until;
-      }
-    }
-    this.dirty = [];
+    this.atlas.upload(renderer);
+    this.table.upload();
+  }
+
+  /** The device has lost everything. */
+  sendAgain(): void {
+    this.atlas.sendAgain();
   }
 
   dispose(): void {
-    this.texture.dispose();
+    this.atlas.dispose();
+    this.table.dispose();
   }
 
-  private reserve(name: string, axes: string[], level: number, capacity: number[]): Stored {
-    const strides = capacity.map((_, axis) =>
-      capacity.slice(axis + 1).reduce((product, size) => product * size, 1),
-    );
-    const cells = capacity.reduce((product, size) => product * size, 1);
-    const rows = Math.max(1, Math.ceil(cells / ATLAS_SIDE));
-    const old = this.entries.get(name);
-    if (old && old.rows !== rows) this.free.push({ row: old.row, rows: old.rows });
-    const row = old && old.rows === rows ? old.row : this.allocate(rows);
-    this.data.fill(ABSENT, row * ATLAS_SIDE, (row + rows) * ATLAS_SIDE);
-    const entry: Stored = {
-      axes,
-      level,
-      counts: [],
-      row,
-      rows,
-      strides,
-      capacity,
-      limit: 0,
-      limitLevel: level,
-    };
-    this.entries.set(name, entry);
-    return entry;
+  private find({ address, index }: Cell): { sheet: Sheet; row: number; column: number } | null {
+    const tensor = this.tensors.get(address);
+    if (!tensor) return null;
+    const { lead, row, column } = placeInSheet(tensor.form, index);
+    const sheet = tensor.sheets.get(lead);
+    return sheet && row < sheet.rows && column < sheet.columns ? { sheet, row, column } : null;
   }
 
-  private allocate(rows: number): number {
-    const at = this.free.findIndex((gap) => gap.rows >= rows);
-    const gap = this.free[at];
-    if (gap) {
-      const { row } = gap;
-      if (gap.rows === rows) this.free.splice(at, 1);
-      else this.free[at] = { row: row + rows, rows: gap.rows - rows };
-      return row;
+  private tensorOf(name: string, form: SheetForm): Tensor {
+    let tensor = this.tensors.get(name);
+    if (!tensor)
+      tensor = { form, sheets: new Map(), magnitudes: new Magnitudes(), level: Number.POSITIVE_INFINITY };
+    // The newest is the last to make way.
+    this.tensors.delete(name);
+    this.tensors.set(name, tensor);
+    return tensor;
+  }
+
+  private sheetOf(tensor: Tensor, lead: number): Sheet {
+    let sheet = tensor.sheets.get(lead);
+    if (!sheet) {
+      sheet = new Sheet(tensor.form, this.atlas);
+      tensor.sheets.set(lead, sheet);
     }
-    const row = this.nextRow;
-    this.nextRow += rows;
-    const layers = Math.ceil(this.nextRow / ATLAS_SIDE);
-    const held = this.data.length / (ATLAS_SIDE * ATLAS_SIDE);
-    if (layers > held) {
-      const grown = new Float32Array(Math.max(layers, Math.ceil(held * 1.5)) * ATLAS_SIDE * ATLAS_SIDE).fill(
-        ABSENT,
-      );
-      grown.set(this.data);
-      this.data = grown;
+    return sheet;
+  }
+
+  private drop(name: string): void {
+    this.changes++;
+    this.leadLists.forget();
+    for (const sheet of this.tensors.get(name)?.sheets.values() ?? []) sheet.drop();
+    this.tensors.delete(name);
+    this.shared.clear();
+  }
+
+  /** A page; what the camera has left makes way, oldest first. */
+  private takePage(): number | null {
+    if (this.atlas.isFull) this.makeRoom();
+    return this.atlas.take();
+  }
+
+  private makeRoom(): void {
+    for (const [name, { sheets }] of this.tensors) {
+      for (const [lead, sheet] of sheets) {
+        if (sheet.isEmpty || isIn(this.wanted, name, lead)) continue;
+        sheet.drop();
+        sheets.delete(lead);
+        this.leadLists.forget();
+        if (sheets.size === 0) this.tensors.delete(name);
+        return;
+      }
     }
-    return row;
   }
 
-  private drop(name: string, entry: Stored): void {
-    this.free.push({ row: entry.row, rows: entry.rows });
-    this.entries.delete(name);
+  /** At which level a matrix is drawn. */
+  private levelFor(name: string, lead: number): Level {
+    return this.wanted.get(keyOf({ name, lead })) ?? this.wanted.get(keyOf({ name })) ?? EXACT;
   }
 
-  /** The cells of an entry within `shape`, at its level. */
-  private read(entry: Stored, shape: readonly number[]): Float32Array {
-    const size = shape.reduce((product, count) => product * count, 1);
-    const values = new Float32Array(size);
-    const from = this.data.subarray(entry.row * ATLAS_SIDE);
-    const walk = (axis: number, source: number, target: number): number => {
-      if (axis === shape.length) {
-        values[target] = from[source] as number;
-        return target + 1;
+  /** Draws a sheet no finer than it is seen; what is too coarse already waits for finer cells. */
+  private coarsen(sheet: Sheet, to: Level): void {
+    if (!isWithin(sheet.finest, to)) return;
+    if (sheet.coarsen(to, () => this.takePage())) this.list(sheet);
+  }
+
+  private isListed(sheet: Sheet): boolean {
+    const { columns, rows } = sheet.tableSize();
+    return sheet.area !== null && sheet.area.columns >= columns && sheet.area.rows >= rows;
+  }
+
+  /** Gives a sheet its entries, all of them in order where there is no room for more. */
+  private list(sheet: Sheet): void {
+    if (sheet.isEmpty) return;
+    const base = sheet.finest;
+    if (!isSameLevel(base, sheet.base)) sheet.area = null;
+    sheet.base = base;
+    if (!this.isListed(sheet)) {
+      const { columns, rows } = sheet.tableSize();
+      if (!this.table.fits(columns, rows)) {
+        this.table.clear();
+        this.leadLists.clear();
+        for (const { sheets } of this.tensors.values())
+          for (const each of sheets.values()) this.listAnew(each);
       }
-      for (let index = 0; index < (shape[axis] as number); index++) {
-        target = walk(axis + 1, source + index * (entry.strides[axis] as number), target);
-      }
-      return target;
-    };
-    walk(0, 0, 0);
-    return values;
+      sheet.area = this.table.take(columns, rows);
+    }
+    sheet.list(this.table);
+    this.leadLists.forget();
+  }
+
+  private listAnew(sheet: Sheet): void {
+    if (sheet.isEmpty) return;
+    const { columns, rows } = sheet.tableSize();
+    sheet.area = this.table.take(columns, rows);
+    sheet.list(this.table);
+  }
+
+  /** Values of a level count for the scale unless finer ones have given it; the first finer ones give it anew. */
+  private count(tensor: Tensor, level: number, values: Float32Array): void {
+    if (level > tensor.level && tensor.magnitudes.range().limit > 0) return;
+    if (level !== tensor.level) tensor.magnitudes = new Magnitudes();
+    tensor.level = level;
+    tensor.magnitudes.add(values);
+  }
+
+  /** Reads a tensor's scale from what is held of it, unless something finer has given it. */
+  private measure(name: string): void {
+    const tensor = this.tensors.get(name);
+    if (!tensor) return;
+    const held = [...tensor.sheets.values()].filter((sheet) => !sheet.isEmpty);
+    const coarseness = ({ finest }: Sheet) => Math.max(finest.rows, finest.columns);
+    const level = Math.min(...held.map(coarseness));
+    this.shared.clear();
+    if (level > tensor.level && tensor.magnitudes.range().limit > 0) return;
+    tensor.level = level;
+    tensor.magnitudes = new Magnitudes();
+    for (const sheet of held)
+      if (coarseness(sheet) === level) for (const row of sheet.texels()) tensor.magnitudes.add(row);
+  }
+
+  private sharedRange(kind: string): Range {
+    let range = this.shared.get(kind);
+    if (!range) {
+      const all = new Magnitudes();
+      for (const [name, { magnitudes }] of this.tensors) if (kindOf(name) === kind) all.merge(magnitudes);
+      range = all.range();
+      this.shared.set(kind, range);
+    }
+    return range;
   }
 }
 
-function makeTexture(data: Float32Array): DataArrayTexture {
-  const layers = data.length / (ATLAS_SIDE * ATLAS_SIDE);
-  const texture = new DataArrayTexture(data as Float32Array<ArrayBuffer>, ATLAS_SIDE, ATLAS_SIDE, layers);
-  texture.format = RedFormat;
-  texture.type = FloatType;
-  texture.internalFormat = "R32F";
-  texture.minFilter = NearestFilter;
-  texture.magFilter = NearestFilter;
-  texture.unpackAlignment = 4;
-  texture.needsUpdate = true;
-  return texture;
+const keyOf = ({ name, lead }: MatrixName) => `${name} ${lead ?? ""}`;
+
+/** Whether a matrix is among those named, by itself or as one of its tensor's. */
+function isIn(keys: { has(key: string): boolean }, name: string, lead: number): boolean {
+  return keys.has(keyOf({ name })) || keys.has(keyOf({ name, lead }));
 }
 
-/** Copies a dense tensor to its strided place; what is not finite becomes ABSENT. */
-function copyStrided(
-  values: Float32Array,
-  shape: number[],
-  target: Float32Array,
-  offset: number,
-  strides: number[],
-): void {
-  const rank = shape.length;
-  const width = shape[rank - 1] ?? 1;
-  const lines = width === 0 ? 0 : values.length / width;
-  const index = new Array<number>(Math.max(0, rank - 1)).fill(0);
-  let source = 0;
-  for (let line = 0; line < lines; line++) {
-    let at = offset;
-    for (let axis = 0; axis < rank - 1; axis++) at += (index[axis] as number) * (strides[axis] as number);
-    for (let column = 0; column < width; column++) {
-      const value = values[source++] as number;
-      target[at + column] = Number.isFinite(value) ? value : ABSENT;
-    }
-    for (let axis = rank - 2; axis >= 0; axis--) {
-      index[axis] = (index[axis] as number) + 1;
-      if ((index[axis] as number) < (shape[axis] as number)) break;
-      index[axis] = 0;
-    }
-  }
+/** What a tensor is called in every block. */
+function kindOf(name: string): string {
+  return name.replace(/\d+/g, "#");
 }

@@ -30,7 +30,12 @@ export class WantedNotice {
     }
     this.lastAt = now;
     const wanted = this.read();
-    const key = wanted.map((each) => `${each.name}@${each.level}`).join();
+    const key = wanted
+      .map(
+        ({ name, level, lead, part, shown }) =>
+          `${name}@${level}/${lead}/${part?.row}/${part?.column}/${shown?.rows}/${shown?.columns}`,
+      )
+      .join();
     if (key === this.last) return;
     this.last = key;
     this.tell(wanted);

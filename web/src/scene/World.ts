@@ -1,6 +1,9 @@
 import type { Layout, TilePlace } from "../layout/Layout";
+import type { LayoutTexts } from "../layout/LayoutTexts";
 import { columnsFor, layoutModel, tilesOf } from "../layout/layoutModel";
+import { layoutShapes } from "../layout/layoutShapes";
 import { type Format, formatOf } from "../layout/Metrics";
+import type { ShapeView } from "../layout/ShapeView";
 import type { Anatomy, Token } from "../protocol/schema.generated";
 import { tileText } from "./tileText";
 
@@ -8,6 +11,8 @@ import { tileText } from "./tileText";
 export class World {
   layout: Layout | null = null;
   tiles: TilePlace[] = [];
+  /** Models without values, drawn in place of one that has some. */
+  shape: ShapeView | null = null;
   private anatomy: Anatomy | null = null;
   private format: Format | null = null;
 
@@ -22,6 +27,7 @@ export class World {
     tokens: readonly Token[],
     windowWidth: number,
     measure: (text: string) => number,
+    texts: LayoutTexts,
   ): void {
     const isKept =
       anatomy === this.anatomy &&
@@ -29,7 +35,11 @@ export class World {
       !this.isForeign(windowWidth);
     this.anatomy = anatomy;
     this.format = formatOf(windowWidth);
-    if (!isKept) this.layout = anatomy && layoutModel(anatomy, tokens.length, this.format);
+    const { shape, format } = this;
+    if (!isKept)
+      this.layout = shape
+        ? layoutShapes(shape, texts, format)
+        : anatomy && layoutModel(anatomy, tokens.length, texts, format);
     const ems = tokens.map((each) => measure(tileText(each.text)));
     this.tiles = this.layout ? tilesOf(this.layout, ems) : [];
   }

@@ -16,23 +16,22 @@ const DROP_PX = 14;
  */
 export function columnNames(layout: Layout, tokens: readonly Token[], view: View, topPx: number): Label[] {
   const focal = view.height / 2 / Math.tan(FIELD_OF_VIEW / 2);
-  const pitch = layout.spineWidth / layout.columns;
+  const { spine } = layout;
+  const pitch = spine.width / layout.columns;
   if ((pitch * focal) / view.pose.distance < COLUMN_PX) return [];
   const ray = rayAt(view, view.width / 2 + view.offset.x, topPx + DROP_PX);
   const [, y] = add(ray.origin, scale(ray.direction, -ray.origin[2] / ray.direction[2]));
-  return layout.towers.flatMap((tower, index) => {
-    if (y > tower.top || y < tower.bottom) return [];
-    return tokens.map(
-      (token, pos): Label => ({
-        text: tileText(token.text),
-        at: [columnAt(layout, pos, index), y, 0],
-        align: "center",
-        priority: 5,
-        span: pitch,
-        rise: 0,
-        role: "token",
-        name: null,
-      }),
-    );
-  });
+  if (y > spine.top || y < spine.bottom) return [];
+  return tokens.map(
+    (token, pos): Label => ({
+      text: tileText(token.text),
+      at: [columnAt(layout, pos), y, 0],
+      align: "center",
+      priority: 5,
+      span: pitch,
+      rise: 0,
+      role: "token",
+      name: null,
+    }),
+  );
 }

@@ -1,11 +1,13 @@
+import { cellGlsl } from "./cellShader";
+
 /** One instance is one matrix: a thin box of glass whose faces paint their cells from the atlas. */
 export const plateVertex = /* glsl */ `
 in float face;
 in vec4 aCorner;   // xyz, thickness
 in vec4 aRight;    // xyz, columns at level 0
 in vec4 aDown;     // xyz, rows at level 0
-in vec4 aPlace;    // first atlas row, offset in the tensor, strides of columns and rows
-in vec4 aScale;    // level, recorded columns, recorded rows, 1 / limit
+in vec4 aPlace;    // first entry in the page table, entries in a row of it, levels of the matrix's columns and rows
+in vec4 aScale;    // flags (1: the plate's columns are the matrix's rows, 2: an attention pattern), recorded columns and rows, 1 / limit
 in vec4 aTurn;     // order start and end, kind, which side runs over tokens (0 none, 1 columns, 2 rows)
 in vec4 aState;    // plate number, emphasis, fade, brightness from afar
 
@@ -40,13 +42,9 @@ void main() {
 
 export const plateFragment = /* glsl */ `
 precision highp float;
-precision highp int;
-precision highp sampler2DArray;
-
-uniform sampler2DArray uValues;
+${cellGlsl}
 uniform vec3 uGlass, uEdge, uRefused, uSelection;
-uniform vec3 uPositive[3], uNegative[3], uProbability[3], uWeight[2];
-uniform float uOpacity, uBody, uTint, uGlow, uPass, uDimOthers;
+uniform float uBody, uTint, uPass, uDimOthers;
 uniform vec3 uHover;     // plate number, column, row; -1: none
 uniform vec3 uSelect;
 uniform float uToken;    // highlighted token column; -1: none
@@ -63,26 +61,6 @@ flat in vec4 vState;
 in float vFacing;
 
 out vec4 outColor;
-
-const float ABSENT = 1e37;
-
-vec4 ink(vec3 low, vec3 middle, vec3 high, float amount) {
-  float place = amount * 3.0;
-  vec3 hue = place < 1.0 ? low : place < 2.0 ? mix(low, middle, place - 1.0) : mix(middle, high, place - 2.0);
-  float cover = min(1.0, place);
-  return vec4(hue * cover, cover * uOpacity);
-}
-
-/** What so much positive and so much negative looks like: light of both hues adds up. */
-vec4 colorOf(float positive, float negative) {
-  if (vTurn.z > 1.5) return vec4(uWeight[0] * positive + uWeight[1] * negative, (positive + negative) * uOpacity) * 0.75;
-  if (vTurn.z > 0.5) return ink(uProbability[0], uProbability[1], uProbability[2], positive);
-  vec4 light = vec4(0.0);
-  if (positive > 0.0) light += ink(uPositive[0], uPositive[1], uPositive[2], positive);
-  if (negative > 0.0) light += ink(uNegative[0], uNegative[1], uNegative[2], negative);
-  // Ink does not add up as light does: where both hues are, it is their mean.
-  return uGlow > 0.5 ? light : light / max(1.0, light.a);
-}
 
 float line(float distancePx, float widthPx) {
   return 1.0 - smoothstep(widthPx * 0.5, widthPx * 0.5 + 1.0, abs(distancePx));
@@ -118,36 +96,15 @@ void main() {
   vec2 cellsPerPixel = perPixel * counts;
   if (vFace > 0.5) cell = clamp(cell, vec2(0.0), counts - 0.001);
   vec4 sum = vec4(0.0);
+  vec4 states = vec4(0.0);
   if (vTurn.z > 2.5) {
     if (vTurn.z < 3.5) sum = vec4(uRefused * 0.9, 0.96);
+    if (vTurn.z > 5.5) states.w = 1.0;
   } else if (vScale.y > 0.0) {
-    // A pixel over many cells shows their mean and, as pooled levels do, a part of the largest: neither alone tells
-    // both how much there is and where the peaks are. A few samples on a regular lattice are enough.
-    int level = int(vScale.x);
-    vec2 taps = clamp(ceil(cellsPerPixel / exp2(vScale.x)), vec2(1.0), vec2(3.0, 4.0));
-    vec2 spread = cellsPerPixel * step(vec2(1.5), taps) / taps;
-    vec2 from = cell - spread * (taps - 1.0) * 0.5;
-    vec2 last = vScale.yz - 1.0;
-    int base = int(vPlace.x) * 1024 + int(vPlace.y);
-    ivec2 stride = ivec2(vPlace.zw);
-    vec2 total = vec2(0.0);
-    vec2 peak = vec2(0.0);
-    for (float y = 0.0; y < taps.y; y++) {
-      for (float x = 0.0; x < taps.x; x++) {
-        vec2 at = floor(from + vec2(x, y) * spread);
-        ivec2 step2 = (ivec2(max(at, vec2(0.0))) >> level) * stride;
-        int texel = base + step2.x + step2.y;
-        float value = texelFetch(uValues, ivec3(texel & 1023, (texel >> 10) & 1023, texel >> 20), 0).r;
-        if (at.x > last.x || at.y > last.y || abs(value) > ABSENT) continue;
-        value *= vScale.w;
-        vec2 parts = min(vec2(max(value, 0.0), max(-value, 0.0)), vec2(1.0));
-        total += parts;
-        peak = max(peak, parts);
-      }
-    }
-    float count = taps.x * taps.y;
-    vec2 amounts = count > 1.5 ? mix(total / count, peak, 0.25) : total;
-    sum = colorOf(amounts.x, amounts.y);
+    int flags = int(vScale.x);
+    Sheet sheet = Sheet(int(vPlace.x), int(vPlace.y), ivec2(vPlace.zw), (flags & 1) == 1, flags > 1);
+    vec2 amounts = amountsUnder(sheet, cell, cellsPerPixel, vScale.yz, vScale.w, states);
+    sum = colorOf(vTurn.z, amounts.x, amounts.y);
   }
 
   vec2 index = clamp(floor(cell), vec2(0.0), counts - 1.0);
@@ -160,8 +117,16 @@ void main() {
 
   vec4 glass = vec4(uGlass * uTint * (1.0 + fresnel), uBody * 0.9);
   // What has not been checked yet is an outline.
-  if (vTurn.z > 4.5) glass *= 0.15;
+  if (vTurn.z > 4.5 && vTurn.z < 5.5) glass *= 0.15;
+  // What attention does not see is a hole in the glass.
+  glass *= 1.0 - 0.8 * states.x;
   vec4 color = sum + glass * (1.0 - sum.a);
+  color = withStates(color, states, vTurn.z > 6.5, uEdge, uSelection);
+  // Beyond what is recorded there are dots, so that nobody takes it for zero.
+  if (vTurn.z < 2.5 && (index.x >= vScale.y || index.y >= vScale.z)) {
+    vec2 dots = step(4.0, mod(gl_FragCoord.xy, 6.0));
+    color += vec4(uEdge * (uGlow * 2.0 - 1.0), 0.0) * dots.x * dots.y * 0.12;
+  }
 
   // Lines between cells, once there is room for them.
   vec2 cellPx = 1.0 / max(cellsPerPixel, vec2(1e-7));

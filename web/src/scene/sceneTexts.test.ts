@@ -13,6 +13,9 @@ test("cells have three digits and real minus signs", () => {
 
 test("probabilities are said at a glance", () => {
   expect(percent(1)).toBe("100%");
+  // Not the certainty that the sentence under the picture denies.
+  expect(percent(0.9987)).toBe("99.9%");
+  expect(percent(0.99998)).toBe(">99.9%");
   expect(percent(0.896)).toBe("90%");
   expect(percent(0.0123)).toBe("1.2%");
   expect(percent(0.00001)).toBe("<0.1%");

@@ -1,0 +1,53 @@
+import { expect, test } from "vitest";
+import { FIELD_OF_VIEW, type View } from "../layout/Camera";
+import { floorOf } from "../layout/floorOf";
+import { layoutModel } from "../layout/layoutModel";
+import { sampleAnatomy, TALES } from "../layout/sampleAnatomy";
+import { SAMPLE_TEXTS } from "../layout/sampleTexts";
+import { MosaicView } from "./MosaicView";
+import { detailedBlocks, nearSpan } from "./visiblePlates";
+
+const NONE = { left: 0, right: 0, top: 0, bottom: 0 };
+const layout = layoutModel(sampleAnatomy({ ...TALES, blocks: 30 }), 40, SAMPLE_TEXTS);
+
+/** From where a block is so many pixels high. */
+function look(heightPx: number) {
+  const distance = (floorOf(layout) * 450) / Math.tan(FIELD_OF_VIEW / 2) / heightPx;
+  const target = layout.blocks[20]?.far.heads[3]?.corner ?? [0, 0, 0];
+  const view: View = {
+    pose: { target, yaw: 0, pitch: 0, distance },
+    width: 1400,
+    height: 900,
+    offset: { x: 0, y: 0 },
+  };
+  const span = nearSpan(layout, view, NONE);
+  const mosaics = new MosaicView();
+  mosaics.update(layout, view, span);
+  return {
+    mosaics,
+    near: detailedBlocks(layout, view, span),
+    names: mosaics.wanted([], true).map(({ name }) => name),
+  };
+}
+
+test("from afar nothing is wanted, then one tensor for all heads of a block, in view alone", () => {
+  expect(look(25).names).toEqual([]);
+  const middle = look(62);
+  expect(middle.near).toEqual([]);
+  expect(middle.mosaics.count).toBeGreaterThan(3);
+  expect(middle.mosaics.count).toBeLessThan(30);
+  expect(middle.names).toContain("attn_probs.20");
+  expect(middle.names).not.toContain("attn_probs.0");
+  expect(new Set(middle.names).size).toBe(middle.mosaics.count);
+});
+
+test("once its matrices are drawn, a block has no mosaic, and what they ask for is not asked for twice", () => {
+  const close = look(300);
+  expect(close.near.map(({ index }) => index)).toContain(20);
+  expect(close.names).toEqual([]);
+  const { mosaics } = look(62);
+  const known = { name: "attn_probs.20", kind: "site" as const, level: 0, lead: 3 };
+  const wanted = mosaics.wanted([known], true).filter(({ name }) => name === "attn_probs.20");
+  expect(wanted).toEqual([known]);
+  expect(mosaics.wanted([], false)).toEqual([]);
+});
