@@ -18,7 +18,8 @@ const ALLOWED: Record<string, string[]> = {
 
 /** Packages that only some rooms may use. */
 const PACKAGES: { name: RegExp; rooms: string[] }[] = [
-  { name: /^(three|@mapbox\/tiny-sdf)(\/|$)/, rooms: ["scene"] },
+  // three.js brings a reader of archives along, which draws nothing.
+  { name: /^(three|@mapbox\/tiny-sdf)(?!\/examples\/jsm\/libs\/fflate)(\/|$)/, rooms: ["scene"] },
   { name: /^(react|react-dom|react-i18next)(\/|$)/, rooms: ["panels", "guide", "main"] },
   { name: /^zarrita$/, rooms: ["data"] },
   { name: /^zustand/, rooms: ["state", "panels"] },

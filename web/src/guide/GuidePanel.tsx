@@ -12,14 +12,23 @@ interface GuidePanelProps {
 }
 
 const SHORTCUTS = [
-  ["/", "prompt"],
+  ["/", "search"],
+  ["W", "prompt"],
   ["Ctrl Enter", "run"],
   ["Ctrl Shift Enter", "generate"],
   ["Ctrl .", "stop"],
   ["F", "fit"],
+  ["Z", "undo"],
+  ["Shift Z", "redo"],
+  [", .", "scrub"],
   ["P", "play"],
   ["O", "outline"],
+  ["H", "heads"],
+  ["M N B", "jumps"],
+  ["S", "save"],
+  ["L", "large"],
   ["T", "theme"],
+  ["R", "ride"],
   ["?", "guide"],
   ["Esc", "escape"],
 ] as const;

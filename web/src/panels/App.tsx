@@ -5,6 +5,8 @@ import { AppProvider, useApp } from "./AppContext";
 import { ConnectionNotice } from "./ConnectionNotice";
 import { GuideHost } from "./GuideHost";
 import { HoverCard } from "./HoverCard";
+import { HowToRead } from "./HowToRead";
+import { HeadsPanel } from "./heads/HeadsPanel";
 import { InspectorPanel } from "./InspectorPanel";
 import { KeyDialog } from "./KeyDialog";
 import { Legend } from "./Legend";
@@ -12,8 +14,12 @@ import { Masthead } from "./Masthead";
 import { OutlinePanel } from "./OutlinePanel";
 import { PartBoundary } from "./PartBoundary";
 import { PromptPanel } from "./PromptPanel";
+import { PartCard } from "./reading/PartCard";
+import { ReadingPanel } from "./reading/ReadingPanel";
 import { SamplingPanel } from "./SamplingPanel";
 import { SceneNotice } from "./SceneNotice";
+import { SearchDialog } from "./SearchDialog";
+import { ShapeHoverCard } from "./ShapeHoverCard";
 import { Sheets } from "./Sheets";
 import { Timeline } from "./Timeline";
 import { Toolbar } from "./Toolbar";
@@ -39,7 +45,10 @@ function Page() {
       {(beside || !inSheets) && <SceneNotice />}
       <PartBoundary fallback={null}>
         <HoverCard />
+        <PartCard />
+        <ShapeHoverCard />
       </PartBoundary>
+      <SearchDialog />
       <KeyDialog />
     </>
   );
@@ -47,8 +56,9 @@ function Page() {
 
 function WidePage() {
   const { t } = useTranslation();
-  const { outline: outlineOpen, guide: guideOpen } = useApp((state) => state.panels);
+  const { outline: outlineOpen, heads: headsOpen, guide: guideOpen } = useApp((state) => state.panels);
   const selected = useApp((state) => state.selection !== null);
+  const isShape = useApp((state) => state.shapes.length > 0);
   return (
     <>
       <aside className="column column-left" data-inset="left" aria-label={t("sheet.column")}>
@@ -57,17 +67,25 @@ function WidePage() {
         <PartBoundary>
           <PromptPanel />
         </PartBoundary>
-        <PartBoundary>
-          <SamplingPanel />
-        </PartBoundary>
+        {!isShape && (
+          <PartBoundary>
+            <SamplingPanel />
+          </PartBoundary>
+        )}
       </aside>
+      <HowToRead />
       <Toolbar />
-      {(guideOpen || outlineOpen || selected) && (
+      {(guideOpen || outlineOpen || headsOpen || selected) && (
         <aside className="column column-right" data-inset="right" aria-label={t("sheet.inspector")}>
           <GuideHost />
           {outlineOpen && (
             <PartBoundary>
               <OutlinePanel />
+            </PartBoundary>
+          )}
+          {headsOpen && (
+            <PartBoundary>
+              <HeadsPanel />
             </PartBoundary>
           )}
           {selected && (
@@ -77,11 +95,16 @@ function WidePage() {
           )}
         </aside>
       )}
-      <footer className="strip" data-inset="bottom">
-        <PartBoundary>
-          <Timeline />
+      <footer className="foot" data-inset="bottom">
+        <PartBoundary fallback={null}>
+          <ReadingPanel />
         </PartBoundary>
-        <Legend />
+        <div className="strip">
+          <PartBoundary>
+            <Timeline />
+          </PartBoundary>
+          <Legend />
+        </div>
       </footer>
     </>
   );
@@ -101,6 +124,9 @@ function SidePage() {
         <Toolbar />
       </div>
       <footer className="side-strip" data-inset="bottom">
+        <PartBoundary fallback={null}>
+          <ReadingPanel />
+        </PartBoundary>
         <PartBoundary>
           <Timeline />
         </PartBoundary>

@@ -1,9 +1,54 @@
+import type { TFunction } from "i18next";
 import { useTranslation } from "react-i18next";
+import type { LinkFault } from "../state/AppState";
 import { isBusy } from "../state/selectors";
-import { useApp, useCommands } from "./AppContext";
+import { useApp, useAppStore, useCommands } from "./AppContext";
+import { Icon } from "./Icon";
 
 /** Says that the server is out of reach, or that the files of an export are damaged; what is on screen stays. */
 export function ConnectionNotice() {
+  return (
+    <>
+      <ServerNotice />
+      <LinkNotice />
+    </>
+  );
+}
+
+/** What of a link could not be shown; the rest of it is. */
+function LinkNotice() {
+  const { t } = useTranslation();
+  const store = useAppStore();
+  const fault = useApp((state) => state.linkFault);
+  if (!fault) return null;
+  return (
+    <div className="notice" role="alert" data-testid="link-fault">
+      <p>{describeFault(fault, t)}</p>
+      <button
+        type="button"
+        className="icon-button"
+        aria-label={t("model.dismiss")}
+        title={t("model.dismiss")}
+        onClick={() => store.setState({ linkFault: null })}
+      >
+        <Icon name="close" />
+      </button>
+    </div>
+  );
+}
+
+function describeFault(fault: LinkFault, t: TFunction): string {
+  switch (fault.key) {
+    case "unread":
+      return t("link.unread", fault);
+    case "position":
+      return t("link.position", fault);
+    case "recording":
+      return t("link.recording", fault);
+  }
+}
+
+function ServerNotice() {
   const { t } = useTranslation();
   const commands = useCommands();
   const { lost, damage, forgotten, seed, busy } = useApp((state) => ({

@@ -1,14 +1,18 @@
-import { useState } from "react";
+import { useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
 import type { Distribution } from "../protocol/schema.generated";
 import type { ShownDistribution } from "../state/AppState";
-import { shownPosition, writtenText } from "../state/selectors";
+import { writtenText } from "../state/recordedText";
+import { shownPosition } from "../state/selectors";
 import { useApp } from "./AppContext";
+import { ForceButton } from "./ForceButton";
 import { formatCount, formatNumber, formatPercent } from "./formatNumber";
+import { WhyNot } from "./reading/WhyNot";
 import { StageStrip } from "./StageStrip";
 import { type FilterName, type StageRow, stageRows } from "./stageRows";
 import { TokenText } from "./TokenText";
 import { useMediaQuery } from "./useMediaQuery";
+import { useRoving } from "./useRoving";
 
 const SHOWN_CANDIDATES = 8;
 /** A window of a laptop's height shows the whole panel, with the tokens that are not listed summed up in its last row. */
@@ -62,6 +66,8 @@ function Bars({ distribution, filter }: { distribution: Distribution; filter: Fi
   const belowText = useApp((state) => writtenText(state) !== "");
   const shownCandidates = !isLow ? SHOWN_CANDIDATES : belowText ? LOW.belowText : LOW.candidates;
   const { rows, rest } = stageRows(distribution, filter, shownCandidates);
+  const body = useRef<HTMLTableSectionElement>(null);
+  const roving = useRoving(body, rows.length, 0, ".force");
   const largest = Math.max(...rows.flatMap((row) => [row.before, row.after]), 1e-9);
   return (
     <table className="bars">
@@ -79,9 +85,15 @@ function Bars({ distribution, filter }: { distribution: Distribution; filter: Fi
           </th>
         </tr>
       </thead>
-      <tbody>
-        {rows.map((row) => (
-          <BarRow key={row.candidate.token.id} row={row} largest={largest} />
+      <tbody ref={body} onKeyDown={roving.onKeyDown} onFocus={roving.onFocus}>
+        {rows.map((row, at) => (
+          <BarRow
+            key={row.candidate.token.id}
+            row={row}
+            largest={largest}
+            position={distribution.pos}
+            isTabStop={at === roving.stop}
+          />
         ))}
       </tbody>
       {rest.count > 0 && (
@@ -97,8 +109,17 @@ function Bars({ distribution, filter }: { distribution: Distribution; filter: Fi
   );
 }
 
-function BarRow({ row, largest }: { row: StageRow; largest: number }) {
+interface BarRowProps {
+  row: StageRow;
+  largest: number;
+  /** The position whose next token this could be. */
+  position: number;
+  isTabStop: boolean;
+}
+
+function BarRow({ row, largest, position, isTabStop }: BarRowProps) {
   const { t } = useTranslation();
+  const live = useApp((state) => state.origin === "live");
   const { candidate, before, after, cutBy, chosen } = row;
   const filter = cutBy && t(`sampling.filters.${cutBy}`);
   return (
@@ -114,7 +135,7 @@ function BarRow({ row, largest }: { row: StageRow; largest: number }) {
         .join(", ")}
     >
       <th scope="row">
-        <TokenText token={candidate.token} />
+        <WhyNot token={candidate.token} />
       </th>
       <td className="bar-cell" aria-hidden="true">
         <i className="bar bar-model" style={{ width: `${(before / largest) * 100}%` }} />
@@ -122,6 +143,11 @@ function BarRow({ row, largest }: { row: StageRow; largest: number }) {
       </td>
       <td className="mono">{formatPercent(before)}</td>
       <td className="mono">{filter ? <s className="pruned">{filter}</s> : formatPercent(after)}</td>
+      {live && (
+        <td className="force-cell">
+          <ForceButton token={candidate.token} position={position} isTabStop={isTabStop} />
+        </td>
+      )}
     </tr>
   );
 }

@@ -1,13 +1,14 @@
 import { useLayoutEffect, useRef } from "react";
 import { useTranslation } from "react-i18next";
+import { isMasked, isPattern } from "../layout/isMasked";
 import type { Hover } from "../state/AppState";
-import { findSite, findWeight, tokenAt, whyRefused } from "../state/selectors";
+import { sayName } from "../state/sayName";
+import { axisNames, findSite, findWeight, tokenAt, whyRefused } from "../state/selectors";
 import { useApp, useAppStore } from "./AppContext";
 import { formatNumber } from "./formatNumber";
 import { LatexFormula } from "./LatexFormula";
+import { placeBeside } from "./placeBeside";
 import { TokenText } from "./TokenText";
-
-const GAP_PX = 16;
 
 /** What is under the pointer. It never waits: a value that is not on the page yet is marked as coming. */
 export function HoverCard() {
@@ -18,32 +19,42 @@ export function HoverCard() {
 function Card({ hover }: { hover: Hover }) {
   const { t } = useTranslation();
   const ref = useRef<HTMLDivElement>(null);
-  const { cell, at, value } = hover;
+  const { cell, at, value, pool } = hover;
+  const masked = useApp((state) => {
+    const axes = findSite(state.anatomy, cell.address)?.axes ?? [];
+    return (
+      value !== null && isPattern(axes) && isMasked(value, cell.index.at(-2) ?? 0, cell.index.at(-1) ?? 0)
+    );
+  });
   const coming = useApp((state) =>
     state.origin === "exported" && findWeight(state.anatomy, cell.address)
       ? "exported.leftOut"
-      : "hover.coming",
+      : state.shapes.length > 0
+        ? "shape.noValue"
+        : "hover.coming",
   );
+  const words = useApp((state) => sayName(cell.address, axisNames(state, cell.address), cell.index[0]));
   const refused = useApp((state) => whyRefused(state.anatomy, cell.address));
   const latex = useApp((state) => findSite(state.anatomy, cell.address)?.equation?.latex ?? null);
 
-  useLayoutEffect(() => {
-    const card = ref.current;
-    if (!card) return;
-    const { offsetWidth: width, offsetHeight: height } = card;
-    const left = at.x + GAP_PX + width > window.innerWidth ? at.x - GAP_PX - width : at.x + GAP_PX;
-    const top = at.y + GAP_PX + height > window.innerHeight ? at.y - GAP_PX - height : at.y + GAP_PX;
-    card.style.transform = `translate(${Math.max(8, left)}px, ${Math.max(8, top)}px)`;
-  });
+  useLayoutEffect(() => placeBeside(ref.current, at));
 
   return (
     <div ref={ref} className="hover-card panel" data-testid="hover">
-      <p className="hover-address mono">{cell.address}</p>
+      <p className="hover-address">
+        {words && <span>{words} </span>}
+        <span className="mono">{cell.address}</span>
+      </p>
       {refused === null ? (
         <>
           <p className="hover-value mono" data-coming={value === null}>
-            {value === null ? t(coming) : formatNumber(value)}
+            {value === null ? t(coming) : masked ? t("hover.masked") : formatNumber(value)}
           </p>
+          {pool && (
+            <p className="quiet" data-testid="hover-pool">
+              {t("hover.pool", { ...pool, value: formatNumber(pool.value) })}
+            </p>
+          )}
           <CellIndices address={cell.address} index={cell.index} />
           {latex && <LatexFormula latex={latex} />}
         </>
@@ -58,9 +69,7 @@ function Card({ hover }: { hover: Hover }) {
 export function CellIndices({ address, index }: { address: string; index: readonly number[] }) {
   const { t } = useTranslation();
   const store = useAppStore();
-  const axes = useApp(
-    (state) => findSite(state.anatomy, address)?.axes ?? findWeight(state.anatomy, address)?.axes ?? [],
-  );
+  const axes = useApp((state) => axisNames(state, address));
   return (
     <dl className="indices">
       {axes.map((axis, at) => {
@@ -68,7 +77,7 @@ export function CellIndices({ address, index }: { address: string; index: readon
         return (
           // biome-ignore lint/suspicious/noArrayIndexKey: an axis may stand twice, its place may not
           <div key={at}>
-            <dt>{t(`axes.${axis}`)}</dt>
+            <dt>{t(`axes.${axis}` as "axes.head")}</dt>
             <dd>
               <span className="mono">{index[at]}</span>
               {token && <TokenText token={token} />}

@@ -1,5 +1,8 @@
+import type { KeyboardEvent } from "react";
 import { useTranslation } from "react-i18next";
+import { type Jump, jumpFrom } from "../state/jumpFrom";
 import { useApp, useAppStore, useCommands } from "./AppContext";
+import { Breadcrumbs } from "./Breadcrumbs";
 import { Icon } from "./Icon";
 import { lazyPart } from "./lazyPart";
 import { useReturnFocus } from "./useReturnFocus";
@@ -16,13 +19,35 @@ export function InspectorPanel() {
   const { t } = useTranslation();
   const store = useAppStore();
   const commands = useCommands();
-  const address = useApp((state) => state.selection?.address ?? null);
+  const selection = useApp((state) => state.selection);
   useReturnFocus();
-  if (address === null) return null;
+  /** Letters that lead from a cell to another one, wherever in the inspector the focus is. */
+  const onKeyDown = (event: KeyboardEvent) => {
+    const isField = (event.target as HTMLElement).matches("select, input");
+    if (isField || event.ctrlKey || event.metaKey || event.altKey) return;
+    const jumps: Record<string, Jump> = {
+      m: "largest",
+      n: "smallest",
+      b: event.shiftKey ? "previousBlock" : "nextBlock",
+    };
+    const jump = jumps[event.key.toLowerCase()];
+    const there = jump && jumpFrom(store.getState(), jump);
+    if (!there) return;
+    event.preventDefault();
+    store.setState({ selection: there });
+  };
+  if (selection === null) return null;
+  const { address } = selection;
   return (
-    <section className="panel inspector" data-testid="inspector" aria-label={t("inspector.title")}>
+    <section
+      className="panel inspector"
+      data-testid="inspector"
+      aria-label={t("inspector.title")}
+      onKeyDown={onKeyDown}
+    >
       <header className="panel-header">
-        <h2 className="mono inspector-address">{address}</h2>
+        <h2 className="visually-hidden">{address}</h2>
+        <Breadcrumbs cell={selection} />
         <button
           type="button"
           className="icon-button"

@@ -1,5 +1,6 @@
 import { useTranslation } from "react-i18next";
 import type { Anatomy } from "../protocol/schema.generated";
+import { AdapterSwitch } from "./AdapterSwitch";
 import { useApp } from "./AppContext";
 import { formatLarge } from "./formatNumber";
 import { isLoopback } from "./isLoopback";
@@ -10,10 +11,11 @@ export function Masthead() {
   const { t } = useTranslation();
   const anatomy = useApp((state) => state.anatomy);
   const connection = useApp((state) => state.connection);
-  const { exported, damaged, opening } = useApp((state) => ({
+  const { exported, damaged, opening, isShape } = useApp((state) => ({
     opening: state.opening?.modelId ?? null,
     exported: state.origin === "exported",
     damaged: state.damage !== null,
+    isShape: state.shapes.length > 0,
   }));
   return (
     <section className="masthead panel">
@@ -21,6 +23,7 @@ export function Masthead() {
         <h1>{t("product")}</h1>
         {exported ? <ModelName /> : <ModelPicker />}
       </div>
+      <AdapterSwitch />
       <p className="about" data-testid="about">
         {anatomy ? (
           <AboutModel anatomy={anatomy} exported={exported} />
@@ -32,7 +35,7 @@ export function Masthead() {
           t(connection === "connecting" ? "connection.connecting" : "about.none")
         )}
       </p>
-      {anatomy?.refused && (
+      {anatomy?.refused && !isShape && (
         <p className="hint hint-warning">{t("about.refused", { reason: anatomy.refused })}</p>
       )}
     </section>
@@ -42,6 +45,16 @@ export function Masthead() {
 /** One line for whoever has never seen this: that it is a language model, how big it is, and where it runs. */
 function AboutModel({ anatomy, exported }: { anatomy: Anatomy; exported: boolean }) {
   const { t } = useTranslation();
+  const shapes = useApp((state) => state.shapes.length);
+  if (shapes > 1) return t("shape.aboutBeside", { models: anatomy.title });
+  if (shapes === 1) {
+    return (
+      <>
+        <strong>{anatomy.title}</strong>{" "}
+        {t("shape.about", { size: formatLarge(anatomy.parameters), count: anatomy.dimensions.blocks })}
+      </>
+    );
+  }
   const host = window.location.hostname;
   const here = isLoopback(host) ? t("about.here") : t("about.server", { host });
   return (

@@ -2,9 +2,10 @@ import { type FormEvent, useEffect, useId, useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
 import type { ModelSummary } from "../protocol/schema.generated";
 import { useApp, useAppStore, useCommands } from "./AppContext";
-import { formatLarge } from "./formatNumber";
+import { formatBytes, formatLarge } from "./formatNumber";
 import { Icon } from "./Icon";
 import { LoadProgressBar } from "./LoadProgressBar";
+import { ShapeList } from "./ShapeList";
 
 /** The model on screen, and a way to any other. */
 export function ModelPicker() {
@@ -105,6 +106,7 @@ function ModelMenu({ onDone }: { onDone: () => void }) {
           </li>
         ))}
       </ul>
+      <ShapeList onDone={onDone} />
       <form onSubmit={submit} className="model-form">
         <label htmlFor={inputId} className="popover-title">
           {t("model.any")}
@@ -141,11 +143,13 @@ function ModelOption({ model, onOpen }: { model: ModelSummary; onOpen: () => voi
   const { t } = useTranslation();
   const current = useApp((state) => state.anatomy?.model_id === model.model_id);
   const facts = [
-    t(`model.${model.source}`),
+    model.store || t(`model.${model.source}`),
+    model.form,
+    model.needed_bytes === null ? null : formatBytes(model.needed_bytes),
     model.parameters === null ? null : formatLarge(model.parameters),
     current ? t("model.current") : model.status === "ready" ? t("model.ready") : null,
   ].filter((fact) => fact !== null);
-  const text = model.error ?? [model.description, model.note].filter(Boolean).join(" ");
+  const text = model.error ?? [model.reason, model.description, model.note].filter(Boolean).join(" ");
   return (
     <button
       type="button"
@@ -166,10 +170,24 @@ function ModelFailureNote() {
   const { t } = useTranslation();
   const store = useAppStore();
   const failure = useApp((state) => (state.connection === "lost" ? null : state.modelFailure));
+  const commands = useCommands();
   if (!failure) return null;
   return (
     <div className="failure" role="alert" data-testid="error">
-      <p>{t("model.failed", { model: failure.modelId, message: failure.message })}</p>
+      <div className="failure-text">
+        <p>{t("model.failed", { model: failure.modelId, message: failure.message })}</p>
+        {failure.hasShape && (
+          <button
+            type="button"
+            className="button"
+            title={t("shape.showHint")}
+            data-testid="show-shape"
+            onClick={() => commands.openShapes([failure.modelId])}
+          >
+            {t("shape.show")}
+          </button>
+        )}
+      </div>
       <button
         type="button"
         className="icon-button"

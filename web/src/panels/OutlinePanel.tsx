@@ -4,6 +4,7 @@ import { shownPosition } from "../state/selectors";
 import { useApp, useAppStore, useCommands } from "./AppContext";
 import { Icon } from "./Icon";
 import { buildOutline, type OutlineNode, type OutlineRow, visibleRows } from "./outlineNodes";
+import { chooseTold, useReadingOutline } from "./reading/useReadingOutline";
 import { useReturnFocus } from "./useReturnFocus";
 
 export function OutlinePanel() {
@@ -34,7 +35,10 @@ export function OutlineTree() {
   const { t } = useTranslation();
   const anatomy = useApp((state) => state.anatomy);
   const selected = useApp((state) => state.selection?.address ?? null);
-  const root = useMemo(() => anatomy && buildOutline(anatomy), [anatomy]);
+  const parts = useMemo(() => anatomy && buildOutline(anatomy), [anatomy]);
+  const told = useReadingOutline();
+  const root = parts && told ? { ...parts, children: [...parts.children, told] } : parts;
+  const isBeside = useApp((state) => state.shapes.length > 1);
   const [open, setOpen] = useState<ReadonlySet<string>>(
     () => new Set(["model", "before", "block.0", "after"]),
   );
@@ -48,6 +52,7 @@ export function OutlineTree() {
     const row = treeRef.current?.querySelector(`[data-node="${CSS.escape(selected)}"]`);
     row?.scrollIntoView({ block: "nearest" });
   }, [selected]);
+  if (isBeside) return <p className="hint">{t("shape.outline")}</p>;
   if (!root) return <p className="hint">{t("outline.empty")}</p>;
 
   const rows = visibleRows(root, open);
@@ -63,6 +68,8 @@ export function OutlineTree() {
     treeRef.current?.querySelector<HTMLElement>(`[data-node="${CSS.escape(row.node.id)}"]`)?.focus();
   };
   const activate = (node: OutlineNode) => {
+    // A site with heads shows them, and opens itself.
+    if (node.kind === "site") choose(node);
     if (node.children.length > 0) setExpanded(node.id, !open.has(node.id));
     else choose(node);
   };
@@ -155,7 +162,13 @@ function NodeLabel({ node }: { node: OutlineNode }) {
   if (node.kind === "weights") return <span>{t("outline.weights")}</span>;
   if (node.kind === "part")
     return <span>{t(node.label === "before" ? "outline.before" : "outline.after")}</span>;
-  if (node.kind === "model") return <span>{node.label}</span>;
+  if (node.kind === "model" || node.kind === "told") return <span>{node.label}</span>;
+  if (node.lead)
+    return (
+      <span>
+        {t(`axes.${node.lead.axis}` as "axes.head")} {node.lead.index}
+      </span>
+    );
   return (
     <>
       <span className="mono outline-name">{node.label}</span>
@@ -169,9 +182,17 @@ function useChoose(): (node: OutlineNode) => void {
   const store = useAppStore();
   const commands = useCommands();
   return (node) => {
+    if (node.kind === "told") {
+      store.setState((state) => chooseTold(state, node.id));
+      return;
+    }
     const position = shownPosition(store.getState()) ?? 0;
-    const index = node.extent.map(({ axis }) => (axis === "pos" || axis === "query" ? position : 0));
-    store.setState({ selection: { address: node.id, index }, sheet: "inspector" });
-    commands.focus([node.id]);
+    const index = node.extent.map(({ axis }, at) =>
+      axis === "pos" || axis === "query" ? position : at === 0 ? (node.lead?.index ?? 0) : 0,
+    );
+    const cell = { address: node.label, index };
+    store.setState({ selection: cell, sheet: "inspector" });
+    if (node.lead) commands.focus([node.label], cell);
+    else commands.focus([node.label]);
   };
 }

@@ -1,18 +1,31 @@
 import { type ReactNode, useEffect, useId, useRef } from "react";
 import { useTranslation } from "react-i18next";
-import { countRun, isBusy, whyNotRun } from "../state/selectors";
+import { givenMessages } from "../state/conversation";
+import { countRun, isBusy } from "../state/selectors";
+import { whyNotRun } from "../state/whyNotRun";
 import { useApp, useAppStore, useCommands } from "./AppContext";
+import { AskMode } from "./AskMode";
 import { formatCount } from "./formatNumber";
 import { NumberField } from "./NumberField";
 import { Panel } from "./Panel";
 import { PromptTokens } from "./PromptTokens";
 import { RunStatus } from "./RunStatus";
-import { WrittenText } from "./WrittenText";
+
+import { ShapeFacts } from "./ShapeFacts";
+import { Conversation, WrittenText } from "./WrittenText";
 
 const MAX_NEW_TOKENS = 4096;
 
 export function PromptPanel() {
   const { t } = useTranslation();
+  const isShape = useApp((state) => state.shapes.length > 0);
+  if (isShape) {
+    return (
+      <Panel name="prompt" title={t("shape.title")}>
+        <PromptForm />
+      </Panel>
+    );
+  }
   return (
     <Panel name="prompt" title={t("prompt.title")} aside={<TokenCount />}>
       <PromptForm />
@@ -22,19 +35,35 @@ export function PromptPanel() {
 
 /** The prompt box, its tokens and what can be done with them. `count` stands beside the status, where no title carries it. */
 export function PromptForm({ count }: { count?: ReactNode }) {
-  const exported = useApp((state) => state.origin === "exported");
+  const { exported, chatting } = useApp((state) => ({
+    exported: state.origin === "exported",
+    chatting: state.chatting,
+  }));
+  const isShape = useApp((state) => state.shapes.length > 0);
   if (exported) return <ExportedPrompt count={count} />;
+  if (isShape) {
+    return (
+      <div className="prompt-form">
+        <RunButtons />
+        <ShapeFacts />
+      </div>
+    );
+  }
   return (
     <div className="prompt-form">
-      <SamplePrompts />
+      <div className="ask-row">
+        <AskMode />
+        {!chatting && <SamplePrompts />}
+      </div>
+      {chatting && <Conversation />}
       <PromptBox />
-      <PromptTokens />
+      {!chatting && <PromptTokens />}
       <RunButtons />
       <div className="status-row">
         <RunStatus />
         {count}
       </div>
-      <WrittenText />
+      {!chatting && <WrittenText />}
     </div>
   );
 }
@@ -42,7 +71,10 @@ export function PromptForm({ count }: { count?: ReactNode }) {
 /** Of an export: what was read, and where a prompt of one's own can be run. */
 function ExportedPrompt({ count }: { count?: ReactNode }) {
   const { t } = useTranslation();
-  const prompt = useApp((state) => state.prompt);
+  const { prompt, chatted } = useApp((state) => ({
+    prompt: state.prompt,
+    chatted: givenMessages(state).length > 0,
+  }));
   return (
     <div className="prompt-form">
       <p className="exported-prompt" dir="auto" data-testid="prompt">
@@ -53,7 +85,7 @@ function ExportedPrompt({ count }: { count?: ReactNode }) {
         <RunStatus />
         {count}
       </div>
-      <WrittenText />
+      {chatted ? <Conversation /> : <WrittenText />}
       <p className="hint">
         {t("exported.own")} <code className="install mono">pip install glassformer</code>
       </p>
@@ -64,7 +96,8 @@ function ExportedPrompt({ count }: { count?: ReactNode }) {
 export function TokenCount() {
   const { t } = useTranslation();
   const { count, stale, context } = useApp((state) => ({
-    count: countRun(state),
+    // What a template adds to a message is known once it has run.
+    count: state.chatting ? null : countRun(state),
     stale: state.liveTokens.prompt !== state.prompt,
     context: state.anatomy?.dimensions.context ?? null,
   }));
@@ -80,7 +113,8 @@ export function TokenCount() {
 function PromptBox() {
   const { t } = useTranslation();
   const store = useAppStore();
-  const prompt = useApp((state) => state.prompt);
+  const commands = useCommands();
+  const { prompt, chatting } = useApp((state) => ({ prompt: state.prompt, chatting: state.chatting }));
   const ref = useRef<HTMLTextAreaElement>(null);
   const ready = useApp((state) => state.anatomy !== null);
   useEffect(() => {
@@ -95,14 +129,21 @@ function PromptBox() {
       id="prompt"
       data-testid="prompt"
       className="input prompt-box"
-      aria-label={t("prompt.label")}
-      placeholder={t("prompt.placeholder")}
-      title={`${t("prompt.label")} (/)`}
-      rows={3}
+      data-chatting={chatting || undefined}
+      aria-label={t(chatting ? "prompt.message" : "prompt.label")}
+      placeholder={t(chatting ? "prompt.messagePlaceholder" : "prompt.placeholder")}
+      title={`${t(chatting ? "prompt.message" : "prompt.label")} (W)`}
+      rows={chatting ? 2 : 3}
       spellCheck={false}
       dir="auto"
       value={prompt}
       onChange={(event) => store.setState({ prompt: event.target.value })}
+      onKeyDown={(event) => {
+        const isSend = chatting && event.key === "Enter" && !event.nativeEvent.isComposing;
+        if (!isSend || event.shiftKey || event.ctrlKey || event.metaKey) return;
+        event.preventDefault();
+        commands.generate();
+      }}
     />
   );
 }
@@ -123,6 +164,7 @@ function SamplePrompts() {
       <select
         id={id}
         className="input"
+        aria-label={t("prompt.samples")}
         title={t("prompt.samplesHint")}
         value={chosen}
         onChange={(event) => store.setState({ prompt: samples[Number(event.target.value)] ?? prompt })}
@@ -141,7 +183,8 @@ function SamplePrompts() {
 function RunButtons() {
   const { t } = useTranslation();
   const commands = useCommands();
-  const { why, busy, stopping } = useApp((state) => ({
+  const { why, busy, stopping, chatting } = useApp((state) => ({
+    chatting: state.chatting,
     why: whyNotRun(state),
     busy: isBusy(state),
     stopping: state.activity === "stopping" || state.activity === "starting",
@@ -152,23 +195,26 @@ function RunButtons() {
       <div className="button-row">
         <button
           type="button"
-          className="button button-primary"
+          className={chatting ? "button" : "button button-primary"}
           data-testid="run"
           disabled={why !== null}
-          title={reason ?? `${t("prompt.runHint")} (Ctrl+Enter)`}
+          title={reason ?? `${t(chatting ? "prompt.readHint" : "prompt.runHint")} (Ctrl+Enter)`}
           onClick={commands.run}
         >
-          {t("prompt.run")}
+          {t(chatting ? "prompt.read" : "prompt.run")}
         </button>
         <button
           type="button"
-          className="button"
+          className={chatting ? "button button-primary" : "button"}
           data-testid="generate"
           disabled={why !== null}
-          title={reason ?? `${t("prompt.generateHint")} (Ctrl+Shift+Enter)`}
+          title={
+            reason ??
+            (chatting ? `${t("prompt.sendHint")} (Enter)` : `${t("prompt.generateHint")} (Ctrl+Shift+Enter)`)
+          }
           onClick={commands.generate}
         >
-          {t("prompt.generate")}
+          {t(chatting ? "prompt.send" : "prompt.generate")}
         </button>
         <NewTokensField />
         <button

@@ -28,7 +28,7 @@ export function RunStatus() {
 }
 
 function describe(state: AppState, t: TFunction): string {
-  const { activity, anatomy, opening, trace, tracePrompt, prompt } = state;
+  const { activity, anatomy, opening, trace, tracePrompt, prompt, chatting } = state;
   if (activity === "generating") {
     return t("status.generating", { count: trace ? trace.tokens.length - trace.prompt_count : 0 });
   }
@@ -40,6 +40,6 @@ function describe(state: AppState, t: TFunction): string {
     if (trace.finish_reason) parts.push(t(`status.finish.${trace.finish_reason}`));
     if (trace.tokens_per_sec) parts.push(t("status.speed", { speed: formatNumber(trace.tokens_per_sec, 2) }));
   }
-  if (tracePrompt !== null && tracePrompt !== prompt) return t("status.edited");
+  if (!chatting && tracePrompt !== null && tracePrompt !== prompt) return t("status.edited");
   return parts.join(" · ");
 }

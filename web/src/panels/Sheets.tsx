@@ -2,15 +2,17 @@ import { useTranslation } from "react-i18next";
 import type { SheetName } from "../state/AppState";
 import { useApp, useAppStore } from "./AppContext";
 import { GuideHost } from "./GuideHost";
+import { HeadsView } from "./heads/HeadsPanel";
 import { Icon, type IconName } from "./Icon";
 import { InspectorPanel } from "./InspectorPanel";
 import { OutlineTree } from "./OutlinePanel";
 import { PartBoundary } from "./PartBoundary";
 import { PromptForm, TokenCount } from "./PromptPanel";
+import { ReadingPanel } from "./reading/ReadingPanel";
 import { SamplingForm } from "./SamplingPanel";
 import { Timeline } from "./Timeline";
 
-const SHEETS: Exclude<SheetName, "none">[] = ["prompt", "sampling", "inspector", "outline"];
+const SHEETS: Exclude<SheetName, "none">[] = ["prompt", "sampling", "inspector", "outline", "heads"];
 
 /** The panels of a small window: one at a time, beside the scene or over the lower part of it. */
 export function Sheets({ overScene = false }: { overScene?: boolean }) {
@@ -18,6 +20,7 @@ export function Sheets({ overScene = false }: { overScene?: boolean }) {
   const { t } = useTranslation();
   const store = useAppStore();
   const { sheet, guideOpen } = useApp((state) => ({ sheet: state.sheet, guideOpen: state.panels.guide }));
+  const isShape = useApp((state) => state.shapes.length > 0);
   // The guide takes the place of the sheets, so that the scene it speaks of stays in view.
   if (guideOpen) {
     return (
@@ -28,6 +31,11 @@ export function Sheets({ overScene = false }: { overScene?: boolean }) {
   }
   return (
     <div className="sheets" data-inset={inset}>
+      {overScene && (
+        <PartBoundary fallback={null}>
+          <ReadingPanel />
+        </PartBoundary>
+      )}
       {overScene && (sheet === "prompt" || sheet === "sampling" || sheet === "none") && <Timeline />}
       {sheet !== "none" && (
         <section
@@ -41,7 +49,7 @@ export function Sheets({ overScene = false }: { overScene?: boolean }) {
         </section>
       )}
       <nav className="tabs" aria-label={t("sheet.label")}>
-        {SHEETS.map((name) => (
+        {SHEETS.filter((name) => !isShape || name !== "sampling").map((name) => (
           <button
             key={name}
             type="button"
@@ -50,7 +58,7 @@ export function Sheets({ overScene = false }: { overScene?: boolean }) {
             onClick={() => store.setState({ sheet: sheet === name ? "none" : name })}
           >
             <Icon name={name satisfies IconName} />
-            {t(`sheet.${name}`)}
+            {isShape && name === "prompt" ? t("shape.title") : t(`sheet.${name}`)}
           </button>
         ))}
       </nav>
@@ -68,6 +76,8 @@ function SheetContent({ sheet }: { sheet: SheetName }) {
       return <SamplingForm />;
     case "outline":
       return <OutlineTree />;
+    case "heads":
+      return <HeadsView />;
     case "inspector":
       return selected ? <InspectorPanel /> : <p className="hint">{t("sheet.nothingSelected")}</p>;
     default:

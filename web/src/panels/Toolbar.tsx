@@ -1,8 +1,10 @@
 import { useTranslation } from "react-i18next";
 import type { PanelName, ThemeChoice } from "../state/AppState";
 import { useApp, useAppStore, useCommands } from "./AppContext";
+import { toggleHeads } from "./heads/openHeads";
 import { Icon, type IconName } from "./Icon";
 import { toggleOutline } from "./openOutline";
+import { SaveMenu } from "./save/SaveMenu";
 
 const NEXT_THEME: Record<ThemeChoice, ThemeChoice> = { system: "dark", dark: "light", light: "system" };
 
@@ -10,7 +12,9 @@ export function Toolbar() {
   const { t } = useTranslation();
   const store = useAppStore();
   const commands = useCommands();
-  const { themeChoice, panels, light, drawn } = useApp((state) => ({
+  const { themeChoice, panels, light, drawn, view, large } = useApp((state) => ({
+    view: state.view,
+    large: state.large,
     drawn: state.sceneState === "drawn",
     themeChoice: state.themeChoice,
     panels: state.panels,
@@ -20,7 +24,14 @@ export function Toolbar() {
     store.setState((state) => ({ panels: { ...state.panels, [name]: !state.panels[name] } }));
   return (
     <section className="toolbar panel" data-inset="top" aria-label={t("toolbar.label")}>
-      <Tool icon="play" label={t("toolbar.play")} shortcut="P" disabled={!drawn} onClick={commands.play} />
+      <Tool
+        icon="play"
+        label={t("toolbar.play")}
+        shortcut="P"
+        disabled={!drawn}
+        testId="play"
+        onClick={commands.play}
+      />
       <input
         className="scrub"
         type="range"
@@ -36,12 +47,54 @@ export function Toolbar() {
       />
       <Tool icon="fit" label={t("toolbar.fit")} shortcut="F" disabled={!drawn} onClick={commands.fit} />
       <Tool
+        icon="undo"
+        label={t("toolbar.undo")}
+        shortcut="Z"
+        disabled={!drawn || !view.canUndo}
+        why={drawn ? t("toolbar.noUndo") : undefined}
+        testId="undo-view"
+        onClick={commands.undoView}
+      />
+      <Tool
+        icon="redo"
+        label={t("toolbar.redo")}
+        shortcut="Shift+Z"
+        disabled={!drawn || !view.canRedo}
+        why={drawn ? t("toolbar.noRedo") : undefined}
+        testId="redo-view"
+        onClick={commands.redoView}
+      />
+      <Tool
+        icon="search"
+        label={t("search.title")}
+        shortcut="/"
+        testId="search-toggle"
+        onClick={() => store.setState({ searching: true })}
+      />
+      <Tool
         icon="outline"
         label={t("toolbar.outline")}
         shortcut="O"
         pressed={panels.outline}
         testId="outline-toggle"
         onClick={() => toggleOutline(store)}
+      />
+      <SaveMenu />
+      <Tool
+        icon="large"
+        label={t("toolbar.large")}
+        shortcut="L"
+        pressed={large}
+        testId="large-toggle"
+        onClick={() => store.setState({ large: !large })}
+      />
+      <Tool
+        icon="heads"
+        label={t("toolbar.heads")}
+        shortcut="H"
+        pressed={panels.heads}
+        testId="heads-toggle"
+        onClick={() => toggleHeads(store)}
       />
       <Tool
         icon={themeChoice}
@@ -68,18 +121,20 @@ interface ToolProps {
   shortcut: string;
   pressed?: boolean;
   disabled?: boolean;
+  /** Why it is disabled, if not because there is no picture. */
+  why?: string;
   testId?: string;
   onClick: () => void;
 }
 
-function Tool({ icon, label, shortcut, pressed, disabled = false, testId, onClick }: ToolProps) {
+function Tool({ icon, label, shortcut, pressed, disabled = false, why, testId, onClick }: ToolProps) {
   const { t } = useTranslation();
   return (
     <button
       type="button"
       className="icon-button"
       data-testid={testId}
-      title={disabled ? t("scene.none") : `${label} (${shortcut})`}
+      title={disabled ? (why ?? t("scene.none")) : `${label} (${shortcut})`}
       disabled={disabled}
       aria-label={label}
       aria-pressed={pressed}

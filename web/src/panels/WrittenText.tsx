@@ -1,9 +1,12 @@
-import { useEffect, useRef, useState } from "react";
+import { type MouseEvent, type ReactNode, type RefObject, useEffect, useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
-import { isBusy, writtenText } from "../state/selectors";
-import { useApp } from "./AppContext";
+import { shownTurns, type Turn } from "../state/conversation";
+import { joinPieces, recordedText, writtenText } from "../state/recordedText";
+import { isBusy, shownPosition } from "../state/selectors";
+import { useApp, useAppStore, useCommands } from "./AppContext";
 import { copyText } from "./copyText";
 import { Icon } from "./Icon";
+import { TextPieces } from "./TextPieces";
 import { useScrollStop } from "./useScrollStop";
 
 /** How long "Copied" stands. */
@@ -11,41 +14,128 @@ const COPIED_MS = 2_000;
 /** A screen reader is told of a text that is being written in pieces of this time, not token by token. */
 const ANNOUNCE_MS = 2_500;
 
-/** What the model wrote after which prompt, as text: to read, to select, to copy, to be read aloud. */
+/** What the model wrote after which prompt, as text: to read, to select, to copy, to be read aloud, to go on with. */
 export function WrittenText() {
   const { t } = useTranslation();
-  const ref = useRef<HTMLElement>(null);
-  const { prompt, written, writing } = useApp((state) => ({
-    prompt: state.tracePrompt ?? "",
-    written: writtenText(state),
-    writing: isBusy(state),
-  }));
-  useScrollStop(ref);
-  useTail(ref, written);
-  if (written === "") return null;
+  const { prompt, written } = useApp(recordedText);
+  const shown = useApp((state) => (state.position === null ? null : shownPosition(state)));
+  if (written.length === 0) return null;
+  const answer = joinPieces(written);
   return (
     <section className="written" aria-label={t("written.title")}>
       <header className="written-header">
         <h3>{t("written.title")}</h3>
-        <CopyButton text={prompt + written} />
+        <ContinueButton />
+        <CopyButton text={joinPieces(prompt) + answer} />
       </header>
-      <article
-        ref={ref}
-        className="written-text"
-        dir="auto"
-        aria-label={t("written.text")}
-        data-testid="written"
-      >
-        <span className="quiet">{prompt}</span>
-        {written}
-      </article>
-      <Announcement text={written} writing={writing} />
+      <Clickable label={t("written.text")} testId="written" grown={answer}>
+        <span className="quiet">
+          <TextPieces pieces={prompt} shown={shown} />
+        </span>
+        <TextPieces pieces={written} shown={shown} written />
+      </Clickable>
+      <Announcement />
     </section>
   );
 }
 
+/** The recording on screen as turns of a conversation. */
+export function Conversation() {
+  const { t } = useTranslation();
+  const store = useAppStore();
+  // One string, so that panels are drawn again only when something is said.
+  const said = useApp((state) => JSON.stringify(shownTurns(state).map(({ role, text }) => [role, text])));
+  const shown = useApp((state) => (state.position === null ? null : shownPosition(state)));
+  const busy = useApp(isBusy);
+  const turns = shownTurns(store.getState());
+  if (turns.length === 0) return null;
+  return (
+    <section className="written" aria-label={t("written.conversation")}>
+      <header className="written-header">
+        <h3>{t("written.conversation")}</h3>
+        <button
+          type="button"
+          className="text-button"
+          data-testid="begin-anew"
+          disabled={busy}
+          title={busy ? t("prompt.whyNot.busy") : t("written.beginAnewHint")}
+          onClick={() => {
+            store.setState({ beginsAnew: true, prompt: "" });
+            document.getElementById("prompt")?.focus();
+          }}
+        >
+          {t("written.beginAnew")}
+        </button>
+        <CopyButton text={turns.map((turn) => turn.text).join("\n\n")} />
+      </header>
+      <Clickable label={t("written.turns")} testId="conversation" grown={said}>
+        {turns.map((turn, at) => (
+          // biome-ignore lint/suspicious/noArrayIndexKey: a turn is its place in the conversation
+          <TurnText key={at} turn={turn} shown={shown} />
+        ))}
+      </Clickable>
+      <Announcement />
+    </section>
+  );
+}
+
+function TurnText({ turn, shown }: { turn: Turn; shown: number | null }) {
+  const { t } = useTranslation();
+  const model = useApp((state) => state.anatomy?.title ?? "");
+  const { role, text, pieces } = turn;
+  return (
+    <div className="turn" data-role={role}>
+      <span className="turn-role">{t(`written.role.${role}`, { model })}</span>
+      <p className="turn-text" dir="auto">
+        {pieces.length > 0 ? (
+          <TextPieces pieces={pieces} shown={shown} written={role === "assistant"} />
+        ) : (
+          text
+        )}
+      </p>
+    </div>
+  );
+}
+
+interface ClickableProps {
+  label: string;
+  testId: string;
+  /** The end stays in view while this grows. */
+  grown: string;
+  children: ReactNode;
+}
+
+/** A text whose words can be clicked. Keys have the timeline, which holds the same tokens as buttons. */
+function Clickable({ label, testId, grown, children }: ClickableProps) {
+  const { t } = useTranslation();
+  const store = useAppStore();
+  const ref = useRef<HTMLElement>(null);
+  useScrollStop(ref);
+  useTail(ref, grown);
+  const select = (event: MouseEvent) => {
+    // Who selects text to copy it has not asked for a token.
+    if (!window.getSelection()?.isCollapsed || !(event.target instanceof HTMLElement)) return;
+    const piece = event.target.closest<HTMLElement>("[data-position]");
+    if (piece) store.setState({ position: Number(piece.dataset.position) });
+  };
+  return (
+    // biome-ignore lint/a11y/useKeyWithClickEvents: the timeline has a button for each of these words
+    <article
+      ref={ref}
+      className="written-text"
+      dir="auto"
+      aria-label={label}
+      title={t("written.pieceHint")}
+      data-testid={testId}
+      onClick={select}
+    >
+      {children}
+    </article>
+  );
+}
+
 /** Keeps the end in view while the text grows, unless somebody scrolled up to read. */
-function useTail(ref: React.RefObject<HTMLElement | null>, text: string): void {
+function useTail(ref: RefObject<HTMLElement | null>, text: string): void {
   const height = useRef(0);
   // biome-ignore lint/correctness/useExhaustiveDependencies: a longer text is what moves the end
   useEffect(() => {
@@ -55,6 +145,25 @@ function useTail(ref: React.RefObject<HTMLElement | null>, text: string): void {
     if (wasAtEnd) element.scrollTop = element.scrollHeight;
     height.current = element.scrollHeight;
   }, [ref, text]);
+}
+
+function ContinueButton() {
+  const { t } = useTranslation();
+  const commands = useCommands();
+  const { busy, live } = useApp((state) => ({ busy: isBusy(state), live: state.origin === "live" }));
+  if (!live) return null;
+  return (
+    <button
+      type="button"
+      className="text-button"
+      data-testid="continue"
+      disabled={busy}
+      title={busy ? t("prompt.whyNot.busy") : t("written.continueHint")}
+      onClick={() => commands.writeOn()}
+    >
+      {t("written.continue")}
+    </button>
+  );
 }
 
 function CopyButton({ text }: { text: string }) {
@@ -86,7 +195,9 @@ function CopyButton({ text }: { text: string }) {
 }
 
 /** The text in pieces of a few seconds, each ended at a space, for those who hear the page. */
-function Announcement({ text, writing }: { text: string; writing: boolean }) {
+function Announcement() {
+  const text = useApp(writtenText);
+  const writing = useApp(isBusy);
   const said = useRef({ text: "", length: 0 });
   const [piece, setPiece] = useState("");
   const latest = useRef({ text, writing });

@@ -1,6 +1,7 @@
+import { tone } from "../layout/tone";
 import type { Theme } from "../state/AppState";
 
-export type Scale = "diverging" | "probability";
+export type Scale = "diverging" | "probability" | "weight";
 export type Colour = readonly [red: number, green: number, blue: number];
 
 /** From a third of the way to full brightness, as the scene colours its glass (a test holds the two together). */
@@ -12,6 +13,8 @@ interface Ramp {
   negative: Stops;
   positive: Stops;
   probability: Stops;
+  /** Of the largest negative and positive weight: etched into the glass, not glowing. */
+  weight: readonly [negative: Colour, positive: Colour];
 }
 
 export const RAMPS: Record<Theme, Ramp> = {
@@ -20,28 +23,48 @@ export const RAMPS: Record<Theme, Ramp> = {
     negative: [hex("#184e8a"), hex("#409cff"), hex("#bae0ff")],
     positive: [hex("#804a0c"), hex("#ffa82e"), hex("#ffe4b0")],
     probability: [hex("#403470"), hex("#b068a8"), hex("#ffe0d6")],
+    weight: [hex("#4f6e99"), hex("#91887a")],
   },
   light: {
     ground: hex("#fbfaf7"),
     negative: [hex("#96c4f0"), hex("#2876cc"), hex("#08306b")],
     positive: [hex("#facc8a"), hex("#d67810"), hex("#703400")],
     probability: [hex("#deb8d8"), hex("#944896"), hex("#3a1052")],
+    weight: [hex("#8ba1bd"), hex("#b7a68c")],
   },
 };
 
-/** The colour of a value whose matrix is at full brightness at `limit`. Null for what is masked or not recorded. */
-export function colourOf(value: number, limit: number, scale: Scale, theme: Theme): Colour | null {
+/** What a colour scale is made for. */
+export interface ColourScale {
+  scale: Scale;
+  /** The magnitude at full brightness. */
+  limit: number;
+  logarithmic: boolean;
+  theme: Theme;
+}
+
+/** The colour of a value. Null for what is not a number or not finite. */
+export function colourOf(value: number, { scale, limit, logarithmic, theme }: ColourScale): Colour | null {
   if (!Number.isFinite(value)) return null;
-  const { ground, negative, positive, probability } = RAMPS[theme];
-  const stops = scale === "probability" ? probability : value < 0 ? negative : positive;
-  const fraction = limit > 0 ? Math.min(1, Math.abs(value) / limit) : 0;
-  return mix([ground, ...stops], fraction);
+  const { ground, negative, positive, probability, weight } = RAMPS[theme];
+  const stops =
+    scale === "probability"
+      ? probability
+      : scale === "weight"
+        ? [weight[value < 0 ? 0 : 1]]
+        : value < 0
+          ? negative
+          : positive;
+  return mix([ground, ...stops], limit > 0 ? tone(Math.abs(value) / limit, logarithmic) : 0);
 }
 
 export function cssGradient(scale: Scale, theme: Theme): string {
-  const { ground, negative, positive, probability } = RAMPS[theme];
-  const stops =
-    scale === "probability" ? [ground, ...probability] : [...negative.toReversed(), ground, ...positive];
+  const { ground, negative, positive, probability, weight } = RAMPS[theme];
+  const stops = {
+    probability: [ground, ...probability],
+    diverging: [...negative.toReversed(), ground, ...positive],
+    weight: [weight[0], ground, weight[1]],
+  }[scale];
   return `linear-gradient(to right, ${stops.map((stop) => `rgb(${stop.join(" ")})`).join(", ")})`;
 }
 

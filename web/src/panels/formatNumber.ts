@@ -41,6 +41,18 @@ export function formatLarge(count: number): string {
   return String(count);
 }
 
+/** Bytes for people, in decimal units as the server says them: 349.2 GB, 12 kB. */
+export function formatBytes(count: number): string {
+  for (const [size, unit] of [
+    [1e12, "TB"],
+    [1e9, "GB"],
+    [1e6, "MB"],
+  ] as const) {
+    if (count >= size) return `${(count / size).toFixed(1)} ${unit}`;
+  }
+  return `${(count / 1e3).toFixed(count < 1e4 ? 1 : 0)} kB`;
+}
+
 /** A probability as per cent; tiny ones say that they are below what is shown. */
 export function formatPercent(probability: number): string {
   const percent = probability * 100;

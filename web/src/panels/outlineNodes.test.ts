@@ -33,3 +33,15 @@ test("a closed group hides what is in it", () => {
     [3, 3],
   ]);
 });
+
+test("a site of many heads lists each of them, unless it is refused", () => {
+  const outline = buildOutline(tinyAnatomy);
+  const rows = visibleRows(outline, new Set(["model", "block.0", "attn_probs.0"]));
+  const heads = rows.filter(({ node }) => node.kind === "lead");
+  const [site] = tinyAnatomy.blocks[0]?.sites ?? [];
+  expect(heads).toHaveLength(site?.shape[0] ?? 0);
+  expect(heads.map(({ node }) => node.lead)).toEqual(heads.map((_, index) => ({ axis: "head", index })));
+  expect(heads.every(({ node, parent }) => node.label === "attn_probs.0" && parent === "attn_probs.0")).toBe(
+    true,
+  );
+});

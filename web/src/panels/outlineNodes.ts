@@ -1,15 +1,18 @@
+import { hasLeads } from "../layout/leads";
 import type { Anatomy, Site, Weight } from "../protocol/schema.generated";
 
-/** One line of the outline: a group, or a site or weight that opens in the inspector. */
+/** One line of the outline: a group, a site or weight that opens in the inspector, or something that is told. */
 export interface OutlineNode {
   id: string;
-  kind: "model" | "part" | "block" | "weights" | "site" | "weight";
-  /** The block's index, the address or the name. */
+  kind: "model" | "part" | "block" | "weights" | "site" | "lead" | "weight" | "told";
+  /** The block's index, the address, the name, or what is told. */
   label: string;
   /** Named axes with their sizes; null stands for the recorded positions. */
   extent: { axis: string; size: number | null }[];
   refused: boolean;
   children: OutlineNode[];
+  /** Of a lead: its matrix, by the index along the axis that it is one of. */
+  lead?: { axis: string; index: number };
 }
 
 /** The anatomy as a tree, in order of computation. */
@@ -34,14 +37,26 @@ function group(kind: OutlineNode["kind"], id: string, label: string, children: O
 }
 
 function siteNode(site: Site): OutlineNode {
-  return {
+  const extent = site.axes.map((axis, at) => ({ axis, size: site.shape[at] ?? null }));
+  const refused = site.check.status === "refused";
+  const node = {
     id: site.address,
-    kind: "site",
+    kind: "site" as const,
     label: site.address,
-    extent: site.axes.map((axis, at) => ({ axis, size: site.shape[at] ?? null })),
-    refused: site.check.status === "refused",
+    extent,
+    refused,
     children: [],
   };
+  const [first] = extent;
+  if (!hasLeads(site.axes) || refused || !first?.size) return node;
+  // Each head has a matrix of its own, as in the picture.
+  const children = Array.from({ length: first.size }, (_, index) => ({
+    ...node,
+    id: `${site.address}:${index}`,
+    kind: "lead" as const,
+    lead: { axis: first.axis, index },
+  }));
+  return { ...node, children };
 }
 
 function weightsNode(id: string, weights: Weight[]): OutlineNode[] {

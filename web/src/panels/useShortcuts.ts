@@ -2,7 +2,10 @@ import { useEffect } from "react";
 import type { PanelName } from "../state/AppState";
 import type { Commands } from "../state/Commands";
 import type { AppStore } from "../state/createAppStore";
+import { startRide } from "../state/rideStops";
+import { shownPosition } from "../state/selectors";
 import { useAppStore, useCommands } from "./AppContext";
+import { toggleHeads } from "./heads/openHeads";
 import { toggleOutline } from "./openOutline";
 
 /** The page's keys. Letters work outside of text fields; Ctrl (or Cmd) combinations everywhere. */
@@ -44,6 +47,9 @@ function runLetter(event: KeyboardEvent, store: AppStore, commands: Commands): b
     store.setState(({ panels }) => ({ panels: { ...panels, [name]: !panels[name] } }));
   switch (event.key.toLowerCase()) {
     case "/":
+      store.setState({ searching: true });
+      return true;
+    case "w":
       focusPrompt(store);
       return true;
     case "?":
@@ -53,11 +59,30 @@ function runLetter(event: KeyboardEvent, store: AppStore, commands: Commands): b
     case "o":
       toggleOutline(store);
       return true;
+    case "h":
+      toggleHeads(store);
+      return true;
     case "f":
       commands.fit();
       return true;
+    case "z":
+      if (event.shiftKey) commands.redoView();
+      else commands.undoView();
+      return true;
+    case ",":
+    case ".":
+      return scrubBy(store, event.key === "." ? 1 : -1);
     case "p":
       commands.play();
+      return true;
+    case "r":
+      store.setState(startRide);
+      return true;
+    case "l":
+      store.setState(({ large }) => ({ large: !large }));
+      return true;
+    case "s":
+      document.querySelector<HTMLElement>("[data-testid=save-toggle]")?.click();
       return true;
     case "t":
       store.setState(({ theme }) => ({ themeChoice: theme === "dark" ? "light" : "dark" }));
@@ -67,12 +92,14 @@ function runLetter(event: KeyboardEvent, store: AppStore, commands: Commands): b
   }
 }
 
-/** Escape closes what was opened last: the guide, the inspector, the outline. */
+/** Escape closes what was opened last: guide, inspector, heads, outline; then it puts back what is switched off. */
 function closeOne(store: AppStore): boolean {
-  const { panels, selection } = store.getState();
+  const { panels, selection, off } = store.getState();
   if (panels.guide) store.setState({ panels: { ...panels, guide: false } });
   else if (selection) store.setState({ selection: null });
+  else if (panels.heads) store.setState({ panels: { ...panels, heads: false } });
   else if (panels.outline) store.setState({ panels: { ...panels, outline: false } });
+  else if (off.length > 0) store.setState({ off: [] });
   else return false;
   return true;
 }
@@ -81,6 +108,16 @@ function closeOne(store: AppStore): boolean {
 function leaveField(target: EventTarget | null): boolean {
   if (!(target instanceof HTMLElement) || !isTyping(target)) return false;
   target.blur();
+  return true;
+}
+
+/** One token further or back; the last one is where the picture follows the text. */
+function scrubBy(store: AppStore, tokens: number): boolean {
+  const state = store.getState();
+  const shown = shownPosition(state);
+  if (shown === null) return false;
+  const last = (state.trace?.positions ?? 1) - 1;
+  store.setState({ position: Math.max(0, Math.min(last, shown + tokens)) });
   return true;
 }
 

@@ -1,3 +1,4 @@
+import i18next from "i18next";
 import type { Step, TraceState } from "../protocol/schema.generated";
 import type { AppState } from "./AppState";
 import { isEnded } from "./selectors";
@@ -14,7 +15,9 @@ export function mergeTrace(state: AppState, trace: TraceState): Partial<AppState
     connection: "online",
     trace: { ...trace, tokens, positions, rewritten },
     ...(ended ? { activity: "idle" } : {}),
-    ...(trace.status === "failed" ? { runError: trace.error ?? "The recording failed." } : {}),
+    ...(trace.status === "failed"
+      ? { runError: trace.error ?? i18next.t("connection.recordingFailed") }
+      : {}),
   };
 }
 

@@ -9,14 +9,17 @@ function createStorage(initial: Record<string, string> = {}): Pick<Storage, "get
 
 const defaults = createAppStore().getState();
 
-test("panels and theme are remembered, the guide is not reopened", () => {
+test("panels, theme and scale are remembered, the guide is not reopened", () => {
   const storage = createStorage();
   const panels = { ...defaults.panels, outline: true, prompt: false, guide: true };
-  writePreferences(storage, { themeChoice: "light", language: "en", panels });
+  const scaling = { shared: true, logarithmic: false };
+  writePreferences(storage, { themeChoice: "light", language: "en", large: true, panels, scaling });
   expect(readPreferences(storage, defaults)).toEqual({
     themeChoice: "light",
     language: "en",
+    large: true,
     panels: { ...panels, guide: false },
+    scaling,
   });
 });
 
@@ -25,13 +28,15 @@ test.each([
   "not json",
   "null",
   "[]",
-  '{"themeChoice": "pink", "panels": {"prompt": "yes", "attic": true}}',
+  '{"themeChoice": "pink", "panels": {"prompt": "yes", "attic": true}, "scaling": {"shared": "no"}}',
 ])("a memory that makes no sense is ignored: %s", (saved) => {
-  const { themeChoice, language, panels } = defaults;
+  const { themeChoice, language, large, panels, scaling } = defaults;
   expect(readPreferences(createStorage({ "glassformer.preferences": saved }), defaults)).toEqual({
     themeChoice,
     language,
+    large,
     panels,
+    scaling,
   });
 });
 

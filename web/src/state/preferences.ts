@@ -1,7 +1,7 @@
 import type { AppState, PanelName, ThemeChoice } from "./AppState";
 
 /** What this browser remembers between visits; never what was typed. */
-export type Preferences = Pick<AppState, "themeChoice" | "language" | "panels">;
+export type Preferences = Pick<AppState, "themeChoice" | "language" | "large" | "panels" | "scaling">;
 
 const KEY = "glassformer.preferences";
 const THEME_CHOICES: ThemeChoice[] = ["system", "dark", "light"];
@@ -18,14 +18,20 @@ export function readPreferences(storage: Pick<Storage, "getItem">, defaults: Pre
   return {
     themeChoice: choice ?? defaults.themeChoice,
     language: typeof saved.language === "string" ? saved.language : defaults.language,
+    large: saved.large === true,
     panels,
+    scaling: {
+      shared: saved.scaling?.shared === true,
+      logarithmic: saved.scaling?.logarithmic === true,
+    },
   };
 }
 
 export function writePreferences(storage: Pick<Storage, "setItem">, state: Preferences): void {
-  // The guide explains once; it does not greet every visit.
-  const panels = { ...state.panels, guide: false };
-  const saved: Preferences = { themeChoice: state.themeChoice, language: state.language, panels };
+  // The guide explains once, and heads cost the server work; neither greets every visit.
+  const panels = { ...state.panels, heads: false, guide: false };
+  const { themeChoice, language, large, scaling } = state;
+  const saved: Preferences = { themeChoice, language, large, panels, scaling };
   try {
     storage.setItem(KEY, JSON.stringify(saved));
   } catch {
@@ -36,7 +42,9 @@ export function writePreferences(storage: Pick<Storage, "setItem">, state: Prefe
 function parse(storage: Pick<Storage, "getItem">): {
   themeChoice?: unknown;
   language?: unknown;
+  large?: unknown;
   panels?: Record<string, unknown>;
+  scaling?: Record<string, unknown>;
 } {
   try {
     const saved: unknown = JSON.parse(storage.getItem(KEY) ?? "{}");

@@ -9,10 +9,10 @@ import {
   shownPosition,
   tokenAt,
   whyNotInspected,
-  whyNotRun,
 } from "./selectors";
 import { tinyAnatomy } from "./tinyAnatomy";
 import { tinyTrace as trace } from "./tinyTrace";
+import { whyNotRun } from "./whyNotRun";
 
 test("a run needs a model, a prompt that fits, and a free hand", () => {
   const store = createAppStore();
@@ -72,6 +72,10 @@ test("only axes that count tokens have tokens", () => {
   const state = createAppStore({ trace }).getState();
   expect(tokenAt(state, "key", 1)?.text).toBe("B");
   expect(tokenAt(state, "d_model", 1)).toBeNull();
+  // Of the vocabulary those are known that have been seen anywhere.
+  const [first] = state.trace?.tokens ?? [];
+  expect(tokenAt(state, "vocab", first?.id ?? -1)).toEqual(first);
+  expect(tokenAt(state, "vocab", 99_999)).toBeNull();
 });
 
 test("a cell has a value once its position is recorded; a weight always has", () => {

@@ -1,8 +1,10 @@
 import type { Cell } from "../layout/Cell";
+import { isShape } from "../layout/expandShape";
 import { sitesOf } from "../layout/inputsOf";
 import { isTokenAxis } from "../protocol/isTokenAxis";
 import type { Anatomy, Site, Token, TraceState, Weight } from "../protocol/schema.generated";
 import type { AppState } from "./AppState";
+import { knownToken } from "./knownToken";
 
 /** The position whose distribution is shown: the selected one, else the one that the newest token was drawn at. */
 export function shownPosition(state: AppState): number | null {
@@ -19,19 +21,9 @@ export function hasRecording(state: AppState): boolean {
   return (state.trace?.positions ?? 0) > 0;
 }
 
-const TEXTS = new WeakMap<AppState["steps"], string>();
-
-/** What the model wrote. The server sends whole characters; joined tokens could break one that spans several. */
-export function writtenText({ steps }: AppState): string {
-  let text = TEXTS.get(steps);
-  if (text === undefined) {
-    // Objects keep numeric keys in ascending order, which here is the order of positions.
-    text = Object.values(steps)
-      .map((step) => step.text)
-      .join("");
-    TEXTS.set(steps, text);
-  }
-  return text;
+/** The position of the first token that a model wrote; how many tokens there are where none did. */
+export function answerStart({ trace, made }: Pick<AppState, "trace" | "made">): number {
+  return made?.given.answerFrom ?? trace?.prompt_count ?? 0;
 }
 
 export function isEnded(trace: TraceState): boolean {
@@ -45,20 +37,6 @@ export function isSettled(state: AppState): boolean {
 
 export function isBusy(state: AppState): boolean {
   return state.activity !== "idle";
-}
-
-/** Why Run and Generate are not possible now, as a key of the words; null if they are. */
-export function whyNotRun(
-  state: AppState,
-): "exported" | "noModel" | "opening" | "busy" | "emptyPrompt" | "tooLong" | null {
-  if (state.origin === "exported") return "exported";
-  if (state.opening) return "opening";
-  if (!state.anatomy) return "noModel";
-  if (isBusy(state)) return "busy";
-  if (state.prompt === "") return "emptyPrompt";
-  const count = state.liveTokens.prompt === state.prompt ? (countRun(state) ?? 0) : 0;
-  if (count > state.anatomy.dimensions.context) return "tooLong";
-  return null;
 }
 
 /** How many tokens of the prompt box are run; null until they are known. */
@@ -82,6 +60,11 @@ export function findSite(anatomy: Anatomy | null, address: string): Site | null 
 
 export function findWeight(anatomy: Anatomy | null, name: string): Weight | null {
   return anatomy ? (indexOf(anatomy).weights.get(name) ?? null) : null;
+}
+
+/** The axes of a site or weight; none where there is nothing of that name. */
+export function axisNames({ anatomy }: AppState, name: string): readonly string[] {
+  return findSite(anatomy, name)?.axes ?? findWeight(anatomy, name)?.axes ?? [];
 }
 
 /** Why a site's values may not be shown; null for what may be. */
@@ -123,6 +106,7 @@ export function whyNotInspected(state: AppState, { address, index }: Cell): NotI
   const { anatomy, trace } = state;
   const found = findSite(anatomy, address) ?? findWeight(anatomy, address);
   if (!found) return { key: "unknown", address };
+  if (isShape(anatomy)) return { key: "shape", address };
   const reason = whyRefused(anatomy, address);
   if (reason !== null) return { key: "refused", address, reason };
   const { axes, shape } = found;
@@ -137,11 +121,21 @@ export function whyNotInspected(state: AppState, { address, index }: Cell): NotI
 
 export type NotInspected =
   | { key: "unknown"; address: string }
+  | { key: "shape"; address: string }
   | { key: "refused"; address: string; reason: string }
   | { key: "indices"; address: string; number: number }
   | { key: "outside"; address: string; axis: string; index: number; number: number };
 
-/** The token a cell's index along an axis stands for, if that axis counts tokens. */
+/** The token a cell's index along an axis stands for, if that axis counts tokens; of the vocabulary, if the page knows it. */
 export function tokenAt(state: AppState, axis: string, index: number): Token | null {
+  if (axis === "vocab") return knownToken(state, index);
   return isTokenAxis(axis) ? (state.trace?.tokens[index] ?? null) : null;
+}
+
+/** How many tokens the text has, without the control tokens that ended it. */
+export function textEnd(state: AppState): number {
+  const { tokens = [] } = state.trace ?? {};
+  const first = answerStart(state);
+  const last = tokens.findLastIndex((token, at) => at < first || !token.special);
+  return last + 1;
 }

@@ -1,7 +1,9 @@
 import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import type { Cell } from "../../layout/Cell";
+import { isMasked, isPattern } from "../../layout/isMasked";
 import type { Matrix } from "../../layout/Matrix";
+import { axisNames } from "../../state/selectors";
 import { useApp } from "../AppContext";
 import { formatExactly, formatNumber } from "../formatNumber";
 import { planeOf, valueAt } from "./planeOf";
@@ -15,6 +17,9 @@ export function CellValue({ cell, matrix }: { cell: Cell; matrix: Matrix | null 
     return value?.address === cell.address && value.index.join() === cell.index.join() ? value.value : null;
   });
   const value = readExactly(cell, matrix) ?? explained;
+  const axes = useApp((state) => axisNames(state, cell.address));
+  const [row = 0, column = 0] = cell.index.slice(-2);
+  const masked = value !== null && isPattern(axes) && isMasked(value, row, column);
   return (
     <button
       type="button"
@@ -25,7 +30,7 @@ export function CellValue({ cell, matrix }: { cell: Cell; matrix: Matrix | null 
       aria-live="polite"
       onClick={() => setExact(!exact)}
     >
-      {exact ? formatExactly(value) : formatNumber(value)}
+      {masked ? t("hover.masked") : exact ? formatExactly(value) : formatNumber(value)}
     </button>
   );
 }

@@ -1,19 +1,15 @@
 import { type KeyboardEvent, type PointerEvent, useEffect, useLayoutEffect, useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
-import type { Theme } from "../../state/AppState";
-import type { Scale } from "../colourScale";
+import type { ColourScale } from "../colourScale";
 import { formatNumber } from "../formatNumber";
 import { Icon } from "../Icon";
 import { drawHeatMap } from "./drawHeatMap";
 import { cellAtPoint, layOutHeatMap, type PlaneCell, scrollTo } from "./heatMapGeometry";
-import { type Plane, valueAt } from "./planeOf";
+import { isMaskedAt, type Plane, valueAt } from "./planeOf";
 
-interface HeatMapProps {
+interface HeatMapProps extends ColourScale {
   address: string;
   plane: Plane;
-  limit: number;
-  scale: Scale;
-  theme: Theme;
   selected: PlaneCell;
   rowLabel(row: number): string;
   columnLabel(column: number): string;
@@ -86,7 +82,10 @@ export function HeatMap(props: HeatMapProps) {
     if (!scroller) return null;
     const box = scroller.getBoundingClientRect();
     const scroll = { left: scroller.scrollLeft, top: scroller.scrollTop };
-    return cellAtPoint(geometry, plane, { x: event.clientX - box.left, y: event.clientY - box.top }, scroll);
+    // Large type enlarges the panel, but not the pixels that a pointer counts in.
+    const scale = box.width / scroller.offsetWidth || 1;
+    const at = { x: (event.clientX - box.left) / scale, y: (event.clientY - box.top) / scale };
+    return cellAtPoint(geometry, plane, at, scroll);
   };
   const hover = (cell: PlaneCell | null) => {
     if (cell?.row === hovered?.row && cell?.column === hovered?.column) return;
@@ -163,6 +162,9 @@ export function HeatMap(props: HeatMapProps) {
 function Readout({ plane, cell, rowLabel, columnLabel }: HeatMapProps & { cell: PlaneCell }) {
   const { t } = useTranslation();
   const nameAxis = (axis: string) => t(`axes.${axis}` as "axes.head");
+  const value = formatNumber(valueAt(plane, cell.row, cell.column));
+  const side = plane.cellsPerSide;
+  const said = side > 1 ? t("hover.pool", { rows: plane.rowAxis ? side : 1, columns: side, value }) : value;
   return (
     <>
       {plane.rowAxis !== null && (
@@ -173,7 +175,7 @@ function Readout({ plane, cell, rowLabel, columnLabel }: HeatMapProps & { cell: 
       )}
       <span className="quiet">{nameAxis(plane.columnAxis)}</span>{" "}
       <b className="mono">{columnLabel(cell.column)}</b>
-      <output className="mono">{formatNumber(valueAt(plane, cell.row, cell.column))}</output>
+      <output className="mono">{isMaskedAt(plane, cell.row, cell.column) ? t("hover.masked") : said}</output>
     </>
   );
 }

@@ -2,8 +2,19 @@ import type { TFunction } from "i18next";
 import { useEffect, useMemo } from "react";
 import { useTranslation } from "react-i18next";
 import type { Cell } from "../../layout/Cell";
+import { leadOf } from "../../layout/leads";
+import { rangeOf, unclipped } from "../../layout/Magnitudes";
 import type { Matrix } from "../../layout/Matrix";
-import { findSite, findWeight, type NotInspected, tokenAt, whyNotInspected } from "../../state/selectors";
+import type { AppState } from "../../state/AppState";
+import { sayName } from "../../state/sayName";
+import {
+  axisNames,
+  findSite,
+  findWeight,
+  type NotInspected,
+  tokenAt,
+  whyNotInspected,
+} from "../../state/selectors";
 import { useApp, useAppStore, useCommands } from "../AppContext";
 import { CellIndices } from "../HoverCard";
 import { plainToken } from "../splitToken";
@@ -15,18 +26,25 @@ import type { PlaneCell } from "./heatMapGeometry";
 import { PlaneSelector } from "./PlaneSelector";
 import { planeOf } from "./planeOf";
 import { Statistics } from "./Statistics";
+import { TensorShape } from "./TensorShape";
 import { WeightNote } from "./WeightNote";
 
 /** The selected cell and the matrix it stands in: picture, statistics, and how the cell was computed. */
 export default function Inspector() {
   const { t } = useTranslation();
-  const { selection, inspected, isWeight } = useApp((state) => ({
+  const { selection, inspected, isLearned } = useApp((state) => ({
     selection: state.selection,
     inspected: state.inspected,
-    isWeight: findWeight(state.anatomy, state.selection?.address ?? "") !== null,
+    isLearned: state.selection !== null && isWeight(state, state.selection),
   }));
+  const words = useApp(
+    (state) =>
+      state.selection &&
+      sayName(state.selection.address, axisNames(state, state.selection.address), state.selection.index[0]),
+  );
   const hindrance = useApp((state) => state.selection && whyNotInspected(state, state.selection));
   if (!selection) return null;
+  if (hindrance?.key === "shape") return <TensorShape address={selection.address} />;
   if (hindrance) {
     return (
       <div className="inspector-body">
@@ -36,9 +54,12 @@ export default function Inspector() {
       </div>
     );
   }
-  const matrix = inspected.value?.address === selection.address ? inspected.value : null;
+  const { value: read } = inspected;
+  const isShown = read?.address === selection.address && read.lead === leadOf(read.axes, selection.index);
+  const matrix = isShown ? read : null;
   return (
     <div className="inspector-body">
+      {words && <p className="inspector-words">{words}</p>}
       <CellValue cell={selection} matrix={matrix} />
       <CellIndices address={selection.address} index={selection.index} />
       {inspected.error && <p className="failure">{inspected.error}</p>}
@@ -47,12 +68,16 @@ export default function Inspector() {
       ) : (
         !inspected.error && <p className="hint">{t("inspector.loading")}</p>
       )}
-      {isWeight ? <WeightNote name={selection.address} /> : <ExplanationView />}
+      {isLearned ? <WeightNote name={selection.address} /> : <ExplanationView />}
     </div>
   );
 }
 
-function describeHindrance(hindrance: NotInspected, t: TFunction): string {
+function isWeight({ anatomy }: AppState, { address }: Cell): boolean {
+  return findWeight(anatomy, address) !== null;
+}
+
+function describeHindrance(hindrance: Exclude<NotInspected, { key: "shape" }>, t: TFunction): string {
   switch (hindrance.key) {
     case "unknown":
       return t("inspector.unknown", hindrance);
@@ -73,23 +98,36 @@ function MatrixView({ cell, matrix }: { cell: Cell; matrix: Matrix }) {
   const legend = useApp((state) =>
     state.inspectedLegend?.address === cell.address ? state.inspectedLegend : null,
   );
-  const scale = useApp((state) => findSite(state.anatomy, cell.address)?.scale ?? "diverging");
+  const scaling = useApp((state) => state.scaling);
+  const scale = useApp(
+    (state) =>
+      findSite(state.anatomy, cell.address)?.scale ?? (isWeight(state, cell) ? "weight" : "diverging"),
+  );
   const leading = cell.index.slice(0, -2).join();
   // biome-ignore lint/correctness/useExhaustiveDependencies: only the leading indices choose the plane
   const plane = useMemo(() => planeOf(matrix, cell.index), [matrix, leading]);
   const description = useMemo(() => describeValues(plane.values), [plane]);
-  const limit = legend?.limit ?? (scale === "probability" ? 1 : description.usualMagnitude);
+  const range = useMemo(() => {
+    if (legend) return legend;
+    const own = rangeOf(plane.values);
+    return scaling.logarithmic ? unclipped(own) : own;
+  }, [legend, plane, scaling]);
+  const { limit, largest, clipped } = range;
   const { cellsPerSide, rowAxis, columnAxis } = plane;
 
   useEffect(() => {
-    store.setState({ heatMapLegend: { address: cell.address, scale, limit } });
+    store.setState({ heatMapLegend: { address: cell.address, scale, limit, largest, clipped } });
     return () => store.setState({ heatMapLegend: null });
-  }, [store, cell.address, scale, limit]);
+  }, [store, cell.address, scale, limit, largest, clipped]);
   useEffect(() => () => commands.pointAt(null), [commands]);
 
   const labelOf = (axis: string, index: number): string => {
-    const token = tokenAt(store.getState(), axis, index * cellsPerSide);
-    return token ? plainToken(token) : String(index * cellsPerSide);
+    const at = index * cellsPerSide;
+    const isVocab = axis === "vocab";
+    // A pool of the vocabulary is of many words: none of them names it.
+    const token = isVocab && cellsPerSide > 1 ? null : tokenAt(store.getState(), axis, at);
+    if (!token) return String(at);
+    return isVocab ? `${at} ${plainToken(token)}` : plainToken(token);
   };
   const cellOf = ({ row, column }: PlaneCell): Cell => {
     const last = column * cellsPerSide;
@@ -99,12 +137,13 @@ function MatrixView({ cell, matrix }: { cell: Cell; matrix: Matrix }) {
 
   return (
     <>
-      <PlaneSelector cell={cell} matrix={matrix} />
+      <PlaneSelector cell={cell} />
       <HeatMap
         address={cell.address}
         plane={plane}
         limit={limit}
         scale={scale}
+        logarithmic={scaling.logarithmic}
         theme={theme}
         selected={{
           row: rowAxis === null ? 0 : Math.floor((cell.index.at(-2) ?? 0) / cellsPerSide),

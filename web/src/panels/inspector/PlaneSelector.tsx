@@ -1,14 +1,15 @@
 import { useTranslation } from "react-i18next";
 import type { Cell } from "../../layout/Cell";
-import type { Matrix } from "../../layout/Matrix";
-import { useAppStore } from "../AppContext";
+import { findSite, findWeight } from "../../state/selectors";
+import { useApp, useAppStore } from "../AppContext";
 import { Icon } from "../Icon";
 
 /** Chooses among the heads (or whatever stands before the last two axes). */
-export function PlaneSelector({ cell, matrix }: { cell: Cell; matrix: Matrix }) {
+export function PlaneSelector({ cell }: { cell: Cell }) {
   const { t } = useTranslation();
   const store = useAppStore();
-  const leading = matrix.axes.slice(0, -2);
+  const found = useApp(({ anatomy }) => findSite(anatomy, cell.address) ?? findWeight(anatomy, cell.address));
+  const leading = found?.axes.slice(0, -2) ?? [];
   if (leading.length === 0) return null;
   const choose = (at: number, value: number) => {
     const index = cell.index.map((each, axis) => (axis === at ? value : each));
@@ -17,7 +18,7 @@ export function PlaneSelector({ cell, matrix }: { cell: Cell; matrix: Matrix }) 
   return (
     <div className="plane-selector">
       {leading.map((axis, at) => {
-        const size = matrix.shape[at] ?? 1;
+        const size = found?.shape[at] ?? 1;
         const value = cell.index[at] ?? 0;
         const name = t(`axes.${axis}` as "axes.head");
         return (

@@ -1,4 +1,6 @@
 import { useTranslation } from "react-i18next";
+import { type Jump, jumpFrom } from "../../state/jumpFrom";
+import { useAppStore } from "../AppContext";
 import { formatExactly, formatNumber, formatPercent } from "../formatNumber";
 import type { Description } from "./describeValues";
 
@@ -12,7 +14,11 @@ export function Statistics({ description }: { description: Description }) {
         <div key={name}>
           <dt>{t(`inspector.${name}`)}</dt>
           <dd className="mono" title={formatExactly(numbers[name])}>
-            {formatNumber(numbers[name])}
+            {name === "min" || name === "max" ? (
+              <JumpButton jump={name === "max" ? "largest" : "smallest"} text={formatNumber(numbers[name])} />
+            ) : (
+              formatNumber(numbers[name])
+            )}
           </dd>
         </div>
       ))}
@@ -27,5 +33,26 @@ export function Statistics({ description }: { description: Description }) {
         </div>
       )}
     </dl>
+  );
+}
+
+function JumpButton({ jump, text }: { jump: Jump; text: string }) {
+  const { t } = useTranslation();
+  const store = useAppStore();
+  const go = () => {
+    const selection = jumpFrom(store.getState(), jump);
+    if (selection) store.setState({ selection });
+  };
+  return (
+    <button
+      type="button"
+      className="operand mono"
+      data-testid={jump}
+      title={t(`inspector.jumps.${jump}`)}
+      onClick={go}
+    >
+      {text}
+      <span className="visually-hidden">. {t(`inspector.jumps.${jump}`)}</span>
+    </button>
   );
 }

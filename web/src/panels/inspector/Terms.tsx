@@ -94,7 +94,7 @@ function TermRow({ term, isCell, largest, signed }: TermRowProps) {
   const long = countNumbers(term.formula) > SHORT_FORMULA;
   return (
     <li className="term" data-testid="term" data-long={long || undefined} data-own={isCell || undefined}>
-      <span className="term-label mono" title={term.label}>
+      <span className="term-label" title={term.label}>
         {term.label} {token && <TokenText token={token} />}
       </span>
       <span className="term-formula mono">

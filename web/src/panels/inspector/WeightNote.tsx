@@ -10,6 +10,7 @@ export function WeightNote({ name }: { name: string }) {
   return (
     <p className="hint">
       {t("inspector.parameter")} {t("inspector.dtype", { dtype: weight.dtype })}
+      {weight.stored && `, ${t("inspector.stored", { stored: weight.stored })}`}
       {weight.tied_to && `, ${t("inspector.tied", { name: weight.tied_to })}`}.
     </p>
   );

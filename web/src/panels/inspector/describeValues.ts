@@ -10,8 +10,6 @@ export interface Description {
   norm: number | null;
   /** Share of exact zeros. */
   zeros: number | null;
-  /** Four times the root mean square, at most the largest: single outliers do not make the rest dark. */
-  usualMagnitude: number;
 }
 
 export function describeValues(values: Float32Array): Description {
@@ -44,7 +42,6 @@ export function describeValues(values: Float32Array): Description {
       std: null,
       norm: null,
       zeros: null,
-      usualMagnitude: 0,
     };
   }
   const mean = sum / count;
@@ -57,7 +54,6 @@ export function describeValues(values: Float32Array): Description {
     std: Math.sqrt(deviation(values, mean) / count),
     norm: Math.sqrt(squares),
     zeros: zeros / count,
-    usualMagnitude: Math.min(Math.max(Math.abs(min), Math.abs(max)), 4 * Math.sqrt(squares / count)),
   };
 }
 

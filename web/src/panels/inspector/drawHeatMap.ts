@@ -1,15 +1,12 @@
 import type { Theme } from "../../state/AppState";
-import { colourOf, type Scale } from "../colourScale";
+import { type ColourScale, colourOf } from "../colourScale";
 import { formatNumber } from "../formatNumber";
 import type { Geometry, PlaneCell } from "./heatMapGeometry";
-import { type Plane, valueAt } from "./planeOf";
+import { isMaskedAt, type Plane, valueAt } from "./planeOf";
 
-export interface HeatMapPicture {
+export interface HeatMapPicture extends ColourScale {
   plane: Plane;
   geometry: Geometry;
-  limit: number;
-  scale: Scale;
-  theme: Theme;
   selected: PlaneCell | null;
   hovered: PlaneCell | null;
   rowLabel(row: number): string;
@@ -35,6 +32,10 @@ const INKS: Record<Theme, Ink> = {
   dark: { text: "#d7deea", quiet: "#8e9ab0", line: "#ffffff38", strong: "#ffffff", masked: "#ffffff14" },
   light: { text: "#1c2636", quiet: "#5a667a", line: "#00000038", strong: "#000000", masked: "#00000012" },
 };
+const CHEQUERS = [
+  [255, 255, 255],
+  [0, 0, 0],
+] as const;
 const LABEL_PX = 10;
 /** Labels a little closer than their own height still read as separate lines. */
 const LEAST_LABEL_SPACING_PX = 9;
@@ -83,17 +84,18 @@ function drawCells(
   view: HeatMapView,
   shown: Shown,
 ): void {
-  const { plane, geometry, limit, scale, theme } = picture;
+  const { plane, geometry, theme } = picture;
   const columns = shown.lastColumn - shown.firstColumn + 1;
   const rows = shown.lastRow - shown.firstRow + 1;
   if (columns <= 0 || rows <= 0) return;
   const image = new ImageData(columns, rows);
   for (let row = 0; row < rows; row += 1) {
     for (let column = 0; column < columns; column += 1) {
-      const value =
-        plane.values[(shown.firstRow + row) * plane.columns + shown.firstColumn + column] ?? Number.NaN;
-      const colour = colourOf(value, limit, scale, theme);
-      if (!colour) continue;
+      const [at, across] = [shown.firstRow + row, shown.firstColumn + column];
+      if (isMaskedAt(plane, at, across)) continue;
+      const value = valueAt(plane, at, across) ?? Number.NaN;
+      // What is no number is chequered.
+      const colour = colourOf(value, picture) ?? CHEQUERS[(at + across) % 2] ?? CHEQUERS[0];
       const offset = (row * columns + column) * 4;
       image.data[offset] = colour[0];
       image.data[offset + 1] = colour[1];
@@ -120,7 +122,7 @@ function drawNumbers(
   view: HeatMapView,
   shown: Shown,
 ): void {
-  const { plane, geometry, limit, scale, theme } = picture;
+  const { plane, geometry } = picture;
   if (geometry.cellWidth < NUMBERED_CELL_PX || geometry.cellHeight < LABEL_PX + 2) return;
   context.save();
   clipToCells(context, picture, view);
@@ -130,7 +132,8 @@ function drawNumbers(
   for (let row = shown.firstRow; row <= shown.lastRow; row += 1) {
     for (let column = shown.firstColumn; column <= shown.lastColumn; column += 1) {
       const value = valueAt(plane, row, column);
-      const colour = value === null ? null : colourOf(value, limit, scale, theme);
+      if (isMaskedAt(plane, row, column)) continue;
+      const colour = value === null ? null : colourOf(value, picture);
       if (!colour) continue;
       const luminance = colour[0] * 0.299 + colour[1] * 0.587 + colour[2] * 0.114;
       context.fillStyle = luminance > 128 ? "#0b101b" : "#f2f5fa";

@@ -1,3 +1,4 @@
+import { isMasked, isPattern } from "../../layout/isMasked";
 import type { Matrix } from "../../layout/Matrix";
 
 /** The last two axes of a matrix at one index of the axes before them: what a heat map shows. */
@@ -32,6 +33,13 @@ export function planeOf(matrix: Matrix, index: readonly number[]): Plane {
     values: values.subarray(start, start + rows * columns),
     cellsPerSide: 2 ** level,
   };
+}
+
+/** Whether attention does not look from this row at this column. */
+export function isMaskedAt(plane: Plane, row: number, column: number): boolean {
+  const { rowAxis, columnAxis } = plane;
+  if (rowAxis === null || !isPattern([rowAxis, columnAxis])) return false;
+  return isMasked(plane.values[row * plane.columns + column] ?? Number.NaN, row, column);
 }
 
 export function valueAt(plane: Plane, row: number, column: number): number | null {
