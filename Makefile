@@ -63,6 +63,14 @@ web: packages ## TypeScript unit tests
 e2e: page $(VENV)/.installed-dev ## Browser tests: the real page, the real server, real Chromium
 	@CHROMIUM="$$($(BIN)/python scripts/browser.py)" && export CHROMIUM && $(NPM) run --silent e2e
 
+.PHONY: pictures
+pictures: page $(VENV)/.installed-dev ## Store the pictures anew that e2e holds the page against; look at them
+	@CHROMIUM="$$($(BIN)/python scripts/browser.py)" && export CHROMIUM && $(NPM) run --silent pictures
+
+.PHONY: monkey
+monkey: page $(VENV)/.installed-dev ## Press 1,000 random things on each bundled model (MONKEY_SEEDS=1,2,3 MONKEY_STEPS=500)
+	@CHROMIUM="$$($(BIN)/python scripts/browser.py)" && export CHROMIUM && $(NPM) run --silent monkey
+
 # Node's packages stay as they are locked; torch is the newest that the package's own range and the machine allow.
 .PHONY: test-newest
 test-newest: ## Every check and every test again, on the newest version of every Python package
@@ -74,6 +82,10 @@ test-newest: ## Every check and every test again, on the newest version of every
 bench: page $(VENV)/.installed-dev ## Run every measurement in bench/; the tables land in bench/results/
 	@set -e; CHROMIUM="$$($(BIN)/python scripts/browser.py)"; export CHROMIUM; \
 	for question in bench/*.py; do echo "== $$question"; $(BIN)/python "$$question"; done
+
+.PHONY: clients
+clients: page $(VENV)/.installed-dev ## Run real clients, each in an environment of its own; the table lands in docs/clients.md
+	@$(BIN)/python clients/run.py $(ARGS)
 
 # --- Packages -------------------------------------------------------------------------------------------------------
 

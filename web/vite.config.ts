@@ -10,6 +10,9 @@ const server = process.env.GLASSFORMER_DEV_SERVER ?? "http://127.0.0.1:8000";
 
 const BASE = "/llm/";
 
+/** The mode in which everything goes into one file. */
+const ONE_FILE = "one";
+
 /** The best is 11: a tenth of the time for five per cent more bytes, on every `make run` after a change. */
 const BROTLI_QUALITY = 9;
 
@@ -36,17 +39,60 @@ function compressed(): Plugin {
   };
 }
 
-export default defineConfig({
+/** Codecs of compressed chunks. An export's chunks are not compressed, and the codecs are larger than the page. */
+const CODECS = ["blosc", "lz4", "zstd"].map((codec) => ({
+  find: `numcodecs/${codec}`,
+  replacement: join(import.meta.dirname, "src/data/noCodec.ts"),
+}));
+
+/** Puts scripts and styles into the page, which becomes `one.html`: what `glassformer export` writes data into. */
+function oneFile(): Plugin {
+  return {
+    name: "one-file",
+    apply: "build",
+    generateBundle: {
+      // Vite itself has to be done with the scripts.
+      order: "post",
+      handler(_, bundle) {
+        const page = bundle["index.html"];
+        if (page?.type !== "asset") throw new Error("the build has no page");
+        let html = String(page.source);
+        const tags = html.match(/<link[^>]*>|<script[^>]*><\/script>/g) ?? [];
+        for (const file of Object.values(bundle)) {
+          const tag = tags.find((each) => each.includes(`"${BASE}${file.fileName}"`));
+          if (!tag) continue;
+          // Inside a script or style only its end tag ends it, wherever that stands.
+          const inside =
+            file.type === "chunk"
+              ? `<script type="module">${file.code.replaceAll("</script", "<\\/script")}</script>`
+              : `<style>${String(file.source)}</style>`;
+          html = html.replace(tag, () => inside);
+        }
+        for (const name of Object.keys(bundle)) delete bundle[name];
+        this.emitFile({ type: "asset", fileName: "one.html", source: html });
+      },
+    },
+  };
+}
+
+export default defineConfig(({ mode }) => ({
   base: BASE,
   experimental: {
     // Files find each other by relative addresses, so that an export works from any folder; only the page itself is
     // served under two names, /llm and /llm/, and names its files in full. `glassformer export` rewrites those.
     renderBuiltUrl: (file, { hostType }) => (hostType === "html" ? `${BASE}${file}` : { relative: true }),
   },
-  plugins: [react(), compressed()],
+  plugins: [react(), mode === ONE_FILE ? oneFile() : compressed()],
+  resolve: { alias: mode === ONE_FILE ? CODECS : [] },
   build: {
     outDir: "../glassformer/server/page",
-    emptyOutDir: true,
+    emptyOutDir: mode !== ONE_FILE,
+    ...(mode === ONE_FILE && {
+      assetsInlineLimit: Number.POSITIVE_INFINITY,
+      cssCodeSplit: false,
+      modulePreload: false,
+      rolldownOptions: { output: { codeSplitting: false } },
+    }),
     target: "es2023",
     // three.js alone is larger than Vite's default of 500 kB; the budget is checked by bench/page.ts instead.
     chunkSizeWarningLimit: 1500,
@@ -62,4 +108,4 @@ export default defineConfig({
   test: {
     include: ["src/**/*.test.{ts,tsx}"],
   },
-});
+}));

@@ -16,6 +16,15 @@ const STATES: Record<string, (page: Page) => Promise<unknown>> = {
     await page.keyboard.press("o");
     await page.getByTestId("outline").waitFor();
   },
+  "all heads": async (page) => {
+    await page.evaluate(() =>
+      window.glassformer.store.setState(({ panels }) => ({
+        panels: { ...panels, heads: true, outline: false },
+        sheet: "heads",
+      })),
+    );
+    await page.getByTestId("head-card").waitFor();
+  },
   "a probability": (page) => inspect(page, "attn_probs.2", [0, 9, 3]),
   "a weight": (page) => inspect(page, "model.layers.1.mlp.up_proj.weight", [7, 5]),
   "a cell that is not there": (page) => inspect(page, "resid_post.1", [500, 0]),

@@ -20,6 +20,27 @@ export function launchBrowser(flags: string[] = []): Promise<Browser> {
   return chromium.launch({ executablePath, args: [...FLAGS, ...flags], chromiumSandbox: false });
 }
 
+declare global {
+  interface Window {
+    /** Requests that no answer has come to yet; streams that have begun do not count. */
+    unanswered?: number;
+  }
+}
+
+/** Runs in the page before its own code. */
+function countUnanswered(): void {
+  const { fetch } = window;
+  window.unanswered = 0;
+  window.fetch = async (...given) => {
+    window.unanswered = (window.unanswered ?? 0) + 1;
+    try {
+      return await fetch(...given);
+    } finally {
+      window.unanswered -= 1;
+    }
+  };
+}
+
 export interface OpenOptions {
   width?: number;
   height?: number;
@@ -28,8 +49,8 @@ export interface OpenOptions {
   path?: string;
   /** Runs in the page, and in every frame of it, before its own code: for what a browser lacks or forbids. */
   prepare?: () => void;
-  /** Called with the address of every request. */
-  onRequest?: (url: string) => void;
+  /** Called with the address and method of every request. */
+  onRequest?: (url: string, method: string) => void;
 }
 
 /** Compressed, headers included: the page's own files, and the numbers it asked the server for. */
@@ -57,9 +78,10 @@ export async function openPage(
     reducedMotion: options.reducedMotion ? "reduce" : "no-preference",
   });
   const page = await context.newPage();
+  await page.addInitScript(countUnanswered);
   if (options.prepare) await page.addInitScript(options.prepare);
   const complaints = listenForComplaints(page);
-  page.on("request", (request) => options.onRequest?.(request.url()));
+  page.on("request", (request) => options.onRequest?.(request.url(), request.method()));
   const transferredBytes = await countTransferredBytes(page);
   await page.goto(`${serverUrl}${options.path ?? "/llm/"}`, { waitUntil: "load" });
   return { page, complaints, transferredBytes, close: () => context.close() };

@@ -6,7 +6,7 @@ import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import { decodeFrame } from "../src/protocol/LiveFrame.ts";
 import { launchBrowser, openPage, type WatchedPage } from "./browser.ts";
-import { readState, waitForFullPicture, waitForState } from "./drive.ts";
+import { comeNear, readState, waitForFullPicture, waitForState } from "./drive.ts";
 import { python, type RunningServer, repository, startServer } from "./server.ts";
 
 const CHUNK_ROWS = 64;
@@ -61,7 +61,9 @@ class Ledger {
         const level = Number(chunk[2]);
         const first = (place.at(-2) ?? 0) * CHUNK_ROWS;
         const rows = Math.ceil(this.positions / 2 ** level);
-        this.#add(chunk[1] ?? "", level, first, Math.min(rows, first + CHUNK_ROWS));
+        // A head's chunk has its own rows.
+        const head = place.length > 2 ? `#${place[0]}` : "";
+        this.#add(`${chunk[1]}${head}`, level, first, Math.min(rows, first + CHUNK_ROWS));
       } else if (url.pathname.endsWith("/rows")) {
         const [start, stop, level] = ["start", "stop", "level"].map((name) =>
           Number(url.searchParams.get(name)),
@@ -157,8 +159,10 @@ async function expectTruth(page: Page, url: string): Promise<void> {
         const { inspected } = window.glassformer.store.getState();
         const matrix = inspected.value;
         if (matrix?.address !== address || matrix.level !== 0) return null;
+        // Of a head that was read alone, the first index is its own.
+        const own = matrix.lead === undefined ? index : [0, ...index.slice(1)];
         return (
-          matrix.values[index.reduce((at, each, axis) => at * (matrix.shape[axis] ?? 1) + each, 0)] ?? null
+          matrix.values[own.reduce((at, each, axis) => at * (matrix.shape[axis] ?? 1) + each, 0)] ?? null
         );
       }, cell);
       const answer = await fetch(
@@ -174,13 +178,15 @@ async function open(
   url: string,
   query: Record<string, string>,
 ): Promise<{ opened: WatchedPage; ledger: Ledger }> {
-  const opened = await openPage(browser, url, { path: "/llm/?prompt=", reducedMotion: true });
+  // Somewhere else first, so that all that comes to the page is counted.
+  const opened = await openPage(browser, url, { path: "/health", reducedMotion: true });
   const { page } = opened;
   const ledger = new Ledger(page);
   ledger.watch();
   await page.goto(`${url}/llm/?${new URLSearchParams(query)}`);
   await waitForState(page, (state) => (state.trace?.positions ?? 0) > 0);
   ledger.positions = await readState(page, (state) => state.trace?.positions ?? 0);
+  await comeNear(page, { x: 850, y: 420 });
   await waitForFullPicture(page);
   return { opened, ledger };
 }

@@ -2,8 +2,10 @@ import type { Page } from "playwright-core";
 import type { SceneStats } from "../src/scene/Scene";
 import type { AppState } from "../src/state/AppState";
 
-/** A canvas that has not changed for this long is settled; a frame under software GL takes up to half of it. */
-const SETTLED_MS = 1_200;
+/** A page that has changed nothing and asked nothing for this long has settled: longer than any of its own delays. */
+const SETTLED_MS = 500;
+/** So often it had a frame to change something in, however slow those are. */
+const SETTLED_LOOKS = 8;
 const TIMEOUT_MS = 90_000;
 
 export function readStats(page: Page): Promise<SceneStats> {
@@ -33,24 +35,52 @@ export function waitForRecording(page: Page): Promise<void> {
  */
 export async function waitForFullPicture(page: Page): Promise<{ lastFrameMs: number }> {
   await waitForRecording(page);
-  return page.evaluate(async (settledMs) => {
-    const countFrames = () => window.glassformer.scene.stats().frames;
-    const countAnswers = () => performance.getEntriesByType("resource").length;
-    const hasNumbers = () =>
-      performance.getEntriesByType("resource").some((each) => /[./]zarr\//.test(each.name));
-    performance.setResourceTimingBufferSize(100_000);
-    let [frames, answers] = [countFrames(), countAnswers()];
-    let lastFrameMs = performance.now();
-    let lastChangeMs = lastFrameMs;
-    while (frames === 0 || !hasNumbers() || performance.now() - lastChangeMs < settledMs) {
-      // A busy page answers late: what counts is time in which it could have changed.
-      await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve, 20)));
-      if (countFrames() !== frames) lastFrameMs = performance.now();
-      if (countFrames() !== frames || countAnswers() !== answers) lastChangeMs = performance.now();
-      [frames, answers] = [countFrames(), countAnswers()];
-    }
-    return { lastFrameMs };
-  }, SETTLED_MS);
+  return waitForRest(page);
+}
+
+/** Waits until the scene has nothing left to draw, and the page nothing to ask; see `waitForFullPicture`. */
+export function waitForRest(page: Page): Promise<{ lastFrameMs: number }> {
+  return page.evaluate(
+    async ([settledMs, settledLooks]) => {
+      const countFrames = () => window.glassformer.scene.stats().frames;
+      const countAnswers = () => performance.getEntriesByType("resource").length;
+      // A decision that is being tested lights its parts one after the other.
+      const isTesting = () => {
+        const { reading, effects } = window.glassformer.store.getState();
+        return reading.status === "loading" || effects.status === "loading";
+      };
+      performance.setResourceTimingBufferSize(100_000);
+      let [frames, answers] = [countFrames(), countAnswers()];
+      let lastFrameMs = performance.now();
+      let lastChangeMs = lastFrameMs;
+      let looks = 0;
+      while (frames === 0 || looks < settledLooks || performance.now() - lastChangeMs < settledMs) {
+        // A busy page answers late: what counts is time in which it could have changed.
+        await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve, 20)));
+        const isChanged = countFrames() !== frames || countAnswers() !== answers;
+        if (countFrames() !== frames) lastFrameMs = performance.now();
+        if (isChanged || isTesting() || (window.unanswered ?? 0) > 0) {
+          lastChangeMs = performance.now();
+          looks = 0;
+        } else looks += 1;
+        [frames, answers] = [countFrames(), countAnswers()];
+      }
+      return { lastFrameMs };
+    },
+    [SETTLED_MS, SETTLED_LOOKS] as const,
+  );
+}
+
+/** Comes near with the wheel at a place of the page, until a block there is drawn with its matrices. */
+export async function comeNear(page: Page, at: { x: number; y: number }): Promise<void> {
+  await page.mouse.move(at.x, at.y);
+  for (let turn = 0; turn < 20; turn += 1) {
+    const { plates, tensors } = await readStats(page);
+    if (plates > 0 && tensors > 0) return;
+    await page.mouse.wheel(0, -200);
+    await page.waitForTimeout(400);
+  }
+  throw new Error("no matrix came near");
 }
 
 export async function typePrompt(page: Page, text: string): Promise<void> {

@@ -17,7 +17,7 @@ import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import type { Explanation } from "../src/protocol/schema.generated";
 import { launchBrowser, openPage, type WatchedPage } from "./browser.ts";
-import { readCanvasPixels, readState, waitForFullPicture, waitForState } from "./drive.ts";
+import { comeNear, readCanvasPixels, readState, waitForFullPicture, waitForState } from "./drive.ts";
 import { askTransformers } from "./reference.ts";
 import { glassformer } from "./server.ts";
 
@@ -126,6 +126,56 @@ test("opens from a folder of plain files, shows what the model computed, and ask
   expect(complaints).toEqual([]);
 });
 
+test("what mattered for a word is shown as it was tested, where the model wrote", async () => {
+  const { page } = shared;
+  const written = await readState(page, (state) => state.trace?.prompt_count ?? 0);
+  await page.evaluate((at) => window.glassformer.store.setState({ position: at }), written - 1);
+  await waitForState(page, (state) => state.reading.status === "ready" && state.effects.status === "ready");
+  const { reading, effects, words } = await readState(page, (state) => ({
+    reading: state.reading.value,
+    effects: state.effects.value,
+    words: state.trace?.tokens.map((token) => token.text) ?? [],
+  }));
+  expect(reading?.token.text).toBe(words[written]);
+  const sum = (reading?.parts ?? []).reduce((total, part) => total + part.value, reading?.remainder ?? 0);
+  expect(sum).toBeCloseTo(reading?.logit ?? Number.NaN, 4);
+  expect(effects?.base.probability).toBeCloseTo(reading?.probability ?? Number.NaN, 4);
+  expect(await page.getByTestId("reading-sentence").innerText()).toContain(words[written]?.trim());
+  expect(await readState(page, (state) => state.lit)).toBe("worth");
+  // Of the text that it was given there is none: nothing was written there.
+  await page.evaluate(() => window.glassformer.store.setState({ position: 1 }));
+  await waitForState(page, (state) => state.reading.status === "empty");
+  expect(await page.getByTestId("reading-sentence").count()).toBe(0);
+});
+
+test("all heads at a glance are told as by a server, and each shows its pattern", async () => {
+  const { page } = shared;
+  const blocks = await readState(page, (state) => state.anatomy?.blocks.map(({ heads }) => heads) ?? []);
+  await page.evaluate(() => {
+    const { store } = window.glassformer;
+    store.setState({ headsWanted: true, shownHead: { block: 1, head: 2 } });
+  });
+  await waitForState(
+    page,
+    ({ heads, headPattern }) => heads.status === "ready" && headPattern.status === "ready",
+  );
+  const { heads, pattern } = await readState(page, (state) => ({
+    heads: state.heads.value,
+    pattern: state.headPattern.value && {
+      ...state.headPattern.value,
+      values: [...state.headPattern.value.values],
+    },
+  }));
+  expect(heads?.blocks.map((each) => each.heads.length)).toEqual(blocks);
+  if (!pattern || !heads) throw new Error("there is a pattern");
+  const size = pattern.stop - pattern.start;
+  const first = Array.from({ length: size }, (_, row) => pattern.values[row * size] ?? 0);
+  // Position 0 reads itself alone, which is no choice.
+  const mean = first.slice(1).reduce((sum, each) => sum + each, 0) / (size - 1);
+  expect(heads.blocks[1]?.heads[2]?.first).toBeCloseTo(mean, 4);
+  await page.evaluate(() => window.glassformer.store.setState({ headsWanted: false, shownHead: null }));
+});
+
 test("every position tells what could come next, and nothing is offered that needs a server", async () => {
   const { page, complaints } = shared;
   const tokens = page.getByTestId("timeline").getByRole("button");
@@ -153,6 +203,33 @@ test("every position tells what could come next, and nothing is offered that nee
 
 test("how a cell was computed is computed here, as a server tells it", async () => {
   await compareExplanations(shared, "tales", PROMPT);
+});
+
+test("one file opens from a disk, with the same numbers, and asks for nothing", async () => {
+  const file = join(site, "story.html");
+  exportInto("story.html", "tales", "Tom has a ball.");
+  const asked: string[] = [];
+  const opened = await openPage(browser, "file://", {
+    path: file,
+    reducedMotion: true,
+    onRequest: (url) => asked.push(url),
+  });
+  const { page, complaints } = opened;
+  await waitForFullPicture(page);
+  expect((await readCanvasPixels(page)).drawnShare).toBeGreaterThan(0.05);
+  const cells = [
+    { address: "attn_probs.1", index: [0, 4, 2] },
+    { address: "resid_post.0", index: [5, 3] },
+  ];
+  const truth = askTransformers({ model: "tales", prompt: "Tom has a ball.", newTokens: NEW_TOKENS, cells });
+  for (const [at, cell] of cells.entries())
+    expect(await readInspected(page, cell), cell.address).toBeCloseTo(truth.values[at] ?? Number.NaN, 4);
+  await page.getByTestId("reading-sentence").waitFor();
+  expect(asked.filter((url) => !url.startsWith("data:") && !url.startsWith("blob:"))).toEqual([
+    `file://${file}`,
+  ]);
+  expect(complaints).toEqual([]);
+  await opened.close();
 });
 
 test("so is it for layer norms, biases and learned positions", async () => {
@@ -252,7 +329,15 @@ test.each([
   if (content === null) rmSync(file);
   else writeFileSync(file, content);
   const { page, close, complaints } = await openExported(folder);
-  await page.getByRole("alert").first().waitFor();
+  // Matrices are asked for near by only, so a store is found out there.
+  await page.waitForFunction(
+    () => {
+      window.glassformer?.scene.focus(["resid_post.0"]);
+      return document.querySelector("[role=alert]") !== null;
+    },
+    undefined,
+    { polling: 300 },
+  );
   await page.waitForTimeout(500);
   expect(await page.getByRole("alert").count()).toBe(1);
   expect(await page.getByRole("alert").innerText()).toMatch(/not whole: .*\. Export it again/);
@@ -283,6 +368,8 @@ async function readInspected(page: Page, cell: { address: string; index: number[
 async function hoverCell(page: Page): Promise<{ cell: { address: string; index: number[] }; value: number }> {
   const box = await page.locator("canvas").first().boundingBox();
   if (!box) throw new Error("no canvas");
+  await comeNear(page, { x: box.x + box.width * 0.62, y: box.y + box.height * 0.45 });
+  await waitForFullPicture(page);
   for (const [across, down] of HOVERED) {
     await page.mouse.move(box.x + box.width * across, box.y + box.height * down);
     const pointed = await page.evaluate(async () => {

@@ -1,6 +1,6 @@
 import type { Page } from "playwright-core";
 import { expect, test } from "vitest";
-import { readState, waitForState } from "./drive.ts";
+import { comeNear, readState, waitForFullPicture, waitForState } from "./drive.ts";
 import { askTransformers } from "./reference.ts";
 import { sharePage } from "./sharePage.ts";
 
@@ -92,6 +92,8 @@ test("a click in the scene opens the cell under the pointer", async () => {
 async function clickUntilSelected(page: Page): Promise<{ address: string; index: number[] }> {
   const box = await page.locator("canvas").first().boundingBox();
   if (!box) throw new Error("no canvas");
+  await comeNear(page, { x: box.x + box.width / 2, y: box.y + box.height / 2 });
+  await waitForFullPicture(page);
   for (const down of [0.5, 0.4, 0.6, 0.3, 0.7]) {
     for (const across of [0.5, 0.45, 0.55, 0.4, 0.6, 0.35, 0.65]) {
       const x = box.x + box.width * across;

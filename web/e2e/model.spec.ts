@@ -12,6 +12,26 @@ test("the picker opens the other bundled model", async () => {
   expect(await readState(page, (state) => state.trace?.model_id)).toBe("sorter");
 });
 
+test("a model that takes the place of one at work asks nothing of what it has given back", async () => {
+  const { page, complaints } = opened();
+  // Answers that take their time: what is asked last is still under way.
+  const distributions = "**/api/traces/*/distribution?*";
+  await page.route(distributions, async (route) => {
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    await route.continue();
+  });
+  await page.getByTestId("generate").click();
+  await waitForState(page, (state) => (state.trace?.tokens.length ?? 0) > (state.trace?.prompt_count ?? 0));
+  await pickModel("tales");
+  await waitForState(page, (state) => state.anatomy?.model_id === "tales" && state.opening === null);
+  await waitForFullPicture(page);
+  await page.unrouteAll({ behavior: "wait" });
+  expect(complaints).toEqual([]);
+  await pickModel("sorter");
+  await waitForState(page, (state) => state.anatomy?.model_id === "sorter" && state.opening === null);
+  await waitForFullPicture(page);
+});
+
 test("an unknown model gets one clear sentence, and the page lives on", async () => {
   const { page, complaints } = opened();
   await pickModel("nobody/nothing-of-that-name");

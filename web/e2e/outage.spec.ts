@@ -8,16 +8,22 @@ import { type RunningServer, startServer } from "./server.ts";
 vi.setConfig({ testTimeout: 300_000 });
 
 let browser: Browser;
+/** Each test leaves it running, with its recordings. */
 let server: RunningServer;
 
 beforeAll(async () => {
-  browser = await launchBrowser();
+  [browser, server] = await Promise.all([launchBrowser(), startServer()]);
 });
-afterAll(() => browser.close());
+afterAll(async () => {
+  await browser.close();
+  await server.stop();
+});
+// Where a test ended in between.
 beforeEach(async () => {
-  server = await startServer();
+  if (!(await fetch(`${server.url}/health`).catch(() => null))) await restart();
 });
-afterEach(() => server.stop());
+// A page that is left open goes on drawing and asking.
+afterEach(() => Promise.all(browser.contexts().map((context) => context.close())));
 
 const restart = async () => {
   server = await startServer([], {}, server.port);
@@ -149,6 +155,8 @@ test("a server started anew beside a text whose tokens no text has: they are wha
   expect(await readWritten(page)).toEqual(ids);
   const before = await readState(page, (state) => state.trace?.id ?? "");
   await server.stop();
+  // A page that has all it shows asks nothing by itself.
+  await page.getByTestId("timeline").locator("[data-position]").first().click();
   await waitForState(page, (state) => state.connection === "lost");
   await restart();
   await page.waitForFunction((id) => window.glassformer.store.getState().trace?.id !== id, before, {

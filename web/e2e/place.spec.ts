@@ -1,7 +1,7 @@
 import type { Page } from "playwright-core";
 import { afterEach, describe, expect, test } from "vitest";
 import type { Cell } from "../src/layout/Cell";
-import { readState, waitForFullPicture } from "./drive.ts";
+import { readState, readStats, waitForFullPicture, waitForRest } from "./drive.ts";
 import { sharePage } from "./sharePage.ts";
 
 const NEAR = { address: "attn_probs.2", index: [1, 12, 4] };
@@ -44,17 +44,6 @@ async function zoomTo(page: Page, cell: Cell, widthPx: number): Promise<Point> {
     await waitForRest(page);
   }
   throw new Error("the wheel did not bring the cell near");
-}
-
-/** Two frames in which nothing moves. */
-function waitForRest(page: Page): Promise<void> {
-  return page.evaluate(async () => {
-    const frames = () => window.glassformer.scene.stats().frames;
-    for (let before = -1; before !== frames(); ) {
-      before = frames();
-      await new Promise((resolve) => setTimeout(resolve, 700));
-    }
-  });
 }
 
 /** The sum of a pixel's red, green and blue that the dark room stays under. */
@@ -177,22 +166,16 @@ describe("on a wide page", () => {
     expect(await litShare(page, after)).toBeGreaterThan(0.2);
   });
 
-  test("a click from afar leaves the whole picture where it is, and closing brings it back", async () => {
+  test("a click from afar chooses no cell of a card, and leaves the whole picture where it is", async () => {
     const { page } = opened();
     const cell = { address: "resid_post.2", index: [3, 60] };
     const first = await placesOf(page, OTHERS);
     const at = await placeOf(page, cell);
     await page.mouse.click(at.x, at.y);
     await waitForRest(page);
-    expect(await readState(page, (state) => state.selection?.address)).toBe(cell.address);
+    expect(await readState(page, (state) => state.selection)).toBeNull();
     const after = await placesOf(page, OTHERS);
     for (const [index, place] of after.entries())
-      expect(distance(place, first[index] as Point)).toBeLessThan(1);
-    await page.keyboard.press("Escape");
-    await page.evaluate(() => window.glassformer.store.setState({ selection: null }));
-    await waitForRest(page);
-    const again = await placesOf(page, OTHERS);
-    for (const [index, place] of again.entries())
       expect(distance(place, first[index] as Point)).toBeLessThan(1);
   });
 
@@ -211,7 +194,10 @@ describe("on a wide page", () => {
       { width: 1100, height: 700 },
       { width: 1600, height: 1000 },
     ]) {
+      const { frames } = await readStats(page);
       await page.setViewportSize(size);
+      // A canvas of another size is empty until something is drawn on it.
+      await page.waitForFunction((before) => window.glassformer.scene.stats().frames > before, frames);
       await waitForRest(page);
       const place = await placeOf(page, NEAR);
       const right = (await page.locator("[data-inset=right]").boundingBox())?.x ?? 0;

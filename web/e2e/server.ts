@@ -21,6 +21,7 @@ declare module "vitest" {
 export interface RunningServer {
   url: string;
   port: number;
+  pid: number;
   /** Milliseconds from starting the process until it could serve the default model. */
   readyMs: number;
   stop(): Promise<void>;
@@ -52,7 +53,13 @@ export async function startServer(
     await stopProcess(child);
     throw new Error(`${(error as Error).message}\n${log}`);
   }
-  return { url, port, readyMs: performance.now() - startedAt, stop: () => stopProcess(child) };
+  return {
+    url,
+    port,
+    pid: child.pid ?? 0,
+    readyMs: performance.now() - startedAt,
+    stop: () => stopProcess(child),
+  };
 }
 
 /** Vitest's global setup: every spec file gets the address through `inject("serverUrl")`. */

@@ -37,6 +37,47 @@ describe.each([
   });
 });
 
+describe("with panels beside the scene", () => {
+  const opened = sharePage({ reducedMotion: true });
+
+  test("no panel lies over another, in large type too, however narrow the window", async () => {
+    const { page } = opened();
+    for (const large of [false, true]) {
+      await page.evaluate((large) => window.glassformer.store.setState({ large }), large);
+      for (const width of [1400, 1150, 1130, 1000, 910, 800, 765]) {
+        await page.setViewportSize({ width, height: 700 });
+        expect(await findOverlaps(page), `${width}, ${large ? "large" : "usual"} type`).toEqual([]);
+      }
+    }
+  });
+});
+
+/** The panels that lie over each other, by pairs. */
+function findOverlaps(page: Page): Promise<string[]> {
+  return page.evaluate(async () => {
+    await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
+    const panels = [".column-left > *", ".toolbar", ".how", ".foot > .reading", ".strip > *"].flatMap(
+      (selector) =>
+        [...document.querySelectorAll(selector)].map((element) => ({
+          name: `${selector} ${element.className}`,
+          box: element.getBoundingClientRect(),
+        })),
+    );
+    return panels.flatMap(({ name, box }, at) =>
+      panels
+        .slice(at + 1)
+        .filter(
+          ({ box: other }) =>
+            box.width > 0 &&
+            other.width > 0 &&
+            Math.min(box.right, other.right) - Math.max(box.left, other.left) > 0.5 &&
+            Math.min(box.bottom, other.bottom) - Math.max(box.top, other.top) > 0.5,
+        )
+        .map((other) => `${name} and ${other.name}`),
+    );
+  });
+}
+
 /** The height in pixels of the window's largest free rectangle that spans the scene's width: between what lies over it. */
 function measureScene(page: Page): Promise<number> {
   return page.evaluate(() => {

@@ -51,7 +51,8 @@ async function delayDistributions(page: Page, delayMs: number): Promise<() => Pr
     await new Promise((resolve) => setTimeout(resolve, delayMs));
     await route.fulfill({ response });
   });
-  return () => page.unroute(pattern);
+  // One that still waits is given up by Playwright, which answers it in its place.
+  return () => page.unrouteAll({ behavior: "ignoreErrors" });
 }
 
 /** The rows as they would be shown for a position: what the server says, told apart by its numbers. */

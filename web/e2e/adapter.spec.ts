@@ -1,0 +1,60 @@
+import { execFileSync } from "node:child_process";
+import { mkdtempSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Browser } from "playwright-core";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { launchBrowser, openPage } from "./browser.ts";
+import { readState, waitForRecording, waitForState } from "./drive.ts";
+import { python, type RunningServer, repository, startServer } from "./server.ts";
+
+const MAKE_ADAPTER = `
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from adapters import make_adapter
+from glassformer.bundled import MODELS
+make_adapter(MODELS["tales"].folder, Path(sys.argv[2]), base_model_name_or_path="tales", size=0.3)
+`;
+
+let browser: Browser;
+let server: RunningServer;
+
+beforeAll(async () => {
+  browser = await launchBrowser();
+  const models = mkdtempSync(join(tmpdir(), "glassformer-models-"));
+  execFileSync(python, ["-W", "ignore", "-c", MAKE_ADAPTER, `${repository}tests`, join(models, "mood")], {
+    cwd: repository,
+  });
+  server = await startServer(["--model-dir", models]);
+});
+
+afterAll(async () => {
+  await browser.close();
+  await server.stop();
+});
+
+test("an adapter is switched on and off over the same text, and its A and B stand at the matrix they change", async () => {
+  const { page, complaints, close } = await openPage(browser, server.url, { reducedMotion: true });
+  await waitForRecording(page);
+  const before = await readState(page, (state) => state.trace?.tokens.map((token) => token.id));
+  const choice = (id: string) => page.locator(`[data-testid=adapter-choice][data-model-id="${id}"]`);
+  expect(await choice("tales").getAttribute("aria-pressed")).toBe("true");
+  await choice("tales+mood").click();
+  await waitForState(page, (state) => state.anatomy?.model_id === "tales+mood" && state.opening === null);
+  await waitForRecording(page);
+  const after = await readState(page, (state) => ({
+    tokens: state.trace?.tokens.map((token) => token.id),
+    model: state.trace?.model_id,
+    roles: state.anatomy?.blocks[0]?.weights.map((weight) => weight.role),
+  }));
+  expect(after.model).toBe("tales+mood");
+  expect(after.tokens).toEqual(before);
+  expect(after.roles).toContain("lora_a");
+  await page.waitForURL((url) => url.searchParams.get("model") === "tales+mood");
+  expect(await choice("tales+mood").getAttribute("aria-pressed")).toBe("true");
+  await choice("tales").click();
+  await waitForState(page, (state) => state.trace?.model_id === "tales");
+  expect(complaints).toEqual([]);
+  await close();
+});

@@ -1,0 +1,79 @@
+import type { Browser, Page } from "playwright-core";
+import type { AppState } from "../src/state/AppState";
+import { openPage } from "./browser.ts";
+import { readState, waitForFullPicture, waitForRest } from "./drive.ts";
+import { median, probeFrames } from "./frameProbe.ts";
+
+const MOVES = 9;
+
+/** Medians over moves: until the picture is that of the other decision, and how many frames that took. */
+interface Moved {
+  ms: number;
+  frames: number;
+}
+
+/** What moving the far view takes to another position and to another word, none of which has been looked at before. */
+export async function measureMoved(
+  browser: Browser,
+  url: string,
+  query: string,
+): Promise<{ position: Moved; word: Moved }> {
+  const path = `/llm/?${query}`;
+  const opened = await openPage(browser, url, { path, reducedMotion: true, prepare: probeFrames });
+  const { page } = opened;
+  await waitForFullPicture(page);
+  const positions = await readState(page, (state) => state.trace?.positions ?? 0);
+  const places = Array.from({ length: MOVES }, (_, at) => positions - 2 - at);
+  const position = await moveThrough(
+    page,
+    places.map((place) => ({ position: place, versus: "mean" as const })),
+  );
+  const words = await readState(page, (state) =>
+    (state.distribution.value?.candidates ?? []).map(({ token }) => token.id),
+  );
+  const others = words.slice(1, 1 + MOVES);
+  const word = await moveThrough(
+    page,
+    others.map((id) => ({ position: places.at(-1) ?? 0, versus: id })),
+  );
+  await opened.close();
+  return { position, word };
+}
+
+async function moveThrough(
+  page: Page,
+  decisions: Required<Pick<AppState, "position" | "versus">>[],
+): Promise<Moved> {
+  const moves: Moved[] = [];
+  for (const decision of decisions) {
+    await waitForRest(page);
+    moves.push(await page.evaluate(move, decision));
+  }
+  return { ms: median(moves.map(({ ms }) => ms)), frames: median(moves.map(({ frames }) => frames)) };
+}
+
+/** In the page: a frame counts once its pixels are there. */
+async function move(decision: Pick<AppState, "position" | "versus">): Promise<Moved> {
+  const { store } = window.glassformer;
+  const countFrames = () => window.frameProbe?.costs.frames ?? 0;
+  const [startedMs, first] = [performance.now(), countFrames()];
+  store.setState(decision);
+  const isThere = () => {
+    const { reading } = store.getState();
+    const { value } = reading;
+    return (
+      reading.status === "ready" && value?.position === decision.position && value.versus === decision.versus
+    );
+  };
+  await new Promise<void>((resolve) => {
+    if (isThere()) return resolve();
+    const leave = store.subscribe(() => {
+      if (!isThere()) return;
+      leave();
+      resolve();
+    });
+  });
+  for (const told = countFrames(); countFrames() === told; )
+    await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
+  return { ms: performance.now() - startedMs, frames: countFrames() - first };
+}
