@@ -15,7 +15,6 @@ import platform
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -25,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from lib.server import serving
-from lib.shape import save_shape
+from lib.shape import model_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -167,16 +166,12 @@ def main() -> None:
     parser.add_argument("--no-browser", action="store_true", help="leave out what the page draws")
     options = parser.parse_args()
     with ExitStack() as stack:
-        folder = options.model
-        if folder is None:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "llama-134m"
-            save_shape(folder)
-        folder = folder.resolve()
+        folder = stack.enter_context(model_folder(options.model))
         servers = {}
         for side, fixed in SIDES.items():
             # One after the other: a server that loads beside another would measure its ways in its noise.
             started = serving(folder.parent, folder.name, GLASSFORMER_FIXED_THREADS=fixed)
-            servers[side] = Server(stack.enter_context(started), folder.name)
+            servers[side] = Server(stack.enter_context(started).url, folder.name)
         found = measure(servers, options.rounds, watches=not options.no_browser)
     text, is_met = write_page(found, folder.name, options.rounds)
     results = ROOT / "bench" / "results"

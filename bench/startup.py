@@ -69,8 +69,8 @@ def measure_startup() -> dict[str, float]:
 def measure_loading(folder: Path) -> tuple[float, float]:
     """Seconds from the POST of a load until there is text, and until everything has been checked."""
     with (
-        serving(folder.parent, "sorter") as url,
-        httpx.Client(base_url=url, timeout=TIMEOUT_SECS) as client,
+        serving(folder.parent, "sorter") as served,
+        httpx.Client(base_url=served.url, timeout=TIMEOUT_SECS) as client,
     ):
         started = time.perf_counter()
         client.post(f"/api/models/{folder.name}/load").raise_for_status()

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -17,9 +18,22 @@ ROOT = Path(__file__).resolve().parents[2]
 READY_SECS = 600.0
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A server that runs."""
+
+    url: str
+    pid: int
+
+    def read_processor_secs(self) -> float:
+        """Its user and system time so far (proc(5)); Linux alone has it there."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text(encoding="utf-8").rpartition(") ")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 @contextmanager
-def serving(models: Path, default_model: str, **environment: str) -> Iterator[str]:
-    """The address of a server of the models of a folder, once the default one has been loaded.
+def serving(models: Path, default_model: str, **environment: str) -> Iterator[Served]:
+    """A server of the models of a folder, once the default one has been loaded.
 
     Raises RuntimeError where that never happens.
     """
@@ -40,7 +54,7 @@ def serving(models: Path, default_model: str, **environment: str) -> Iterator[st
             if time.monotonic() > until_secs or process.poll() is not None:
                 raise RuntimeError("the server did not become ready")
             time.sleep(0.1)
-        yield url
+        yield Served(url, process.pid)
     finally:
         process.terminate()
         process.wait(30)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,3 +45,15 @@ def save_shape(folder: Path) -> None:
     """The random model on disk, stored in 16 bits as most are."""
     make_model(torch.bfloat16).save_pretrained(folder)
     make_tokenizer().save_pretrained(folder)
+
+
+@contextmanager
+def model_folder(given: Path | None) -> Iterator[Path]:
+    """The folder of a model to measure: the one given, else the random shape's, which is gone afterwards."""
+    if given is not None:
+        yield given.resolve()
+        return
+    with tempfile.TemporaryDirectory() as room:
+        folder = Path(room).resolve() / "llama-134m"
+        save_shape(folder)
+        yield folder
