@@ -47,6 +47,7 @@ test("another word is written in a token's place and the text goes on; both bran
   expect(branch.slice(0, 7)).toEqual(first.slice(0, 7));
   expect(branch[7]).toBe(other);
   expect(branch.length).toBeGreaterThan(9);
+  await page.waitForFunction(() => location.search.includes("forced="));
   // The answer began where it did, though some of it was given this time.
   expect(
     await page
@@ -108,4 +109,25 @@ test("a recording that the server gave up is shown as far as the page holds it, 
   const told = complaints.splice(0);
   expect(told.filter((each) => !each.startsWith("404: "))).toEqual([]);
   expect(told.length).toBeGreaterThan(0);
+});
+
+test("what was gone back to stays there while more is written, and what makes room for it is not asked for", async () => {
+  const { page, complaints } = opened();
+  await page.evaluate(() => window.glassformer.scene.fit());
+  const makeOne = () => make(page, () => page.getByTestId("run").click());
+  for (let made = 0; made < 8; made += 1) await makeOne();
+  const oldest = await readState(page, (state) => state.kept[0]?.trace.id ?? "");
+  await page.getByTestId("kept-toggle").click();
+  await page.getByTestId("kept-list").getByRole("button").first().click();
+  await waitForState(page, (state) => state.activity === "idle");
+  expect(await readTraceId(page)).toBe(oldest);
+  await makeOne();
+  await waitForFullPicture(page);
+  const held = await readState(page, ({ kept, trace }) => [...kept.map((each) => each.trace.id), trace?.id]);
+  expect(held).toHaveLength(8);
+  expect(held).toContain(oldest);
+  // Those that are given up are deleted a little later.
+  await page.waitForTimeout(3_000);
+  for (const id of held) expect((await fetch(`${inject("serverUrl")}/api/traces/${id}`)).status).toBe(200);
+  expect(complaints).toEqual([]);
 });

@@ -7,7 +7,7 @@ import type { Sampling, Step, TraceState } from "../protocol/schema.generated";
 import type { AppState, Made } from "../state/AppState";
 import { givenMessages, messagesToSend } from "../state/conversation";
 import { type AppStore, DEFAULT_SAMPLING } from "../state/createAppStore";
-import { keepShown, MOST_KEPT } from "../state/keepShown";
+import { keepBesides, keepShown } from "../state/keepShown";
 import { addSteps, mergeTrace } from "../state/mergeTrace";
 import { GIVEN_TEXT, type Recipe } from "../state/Recipe";
 import { answerStart, isEnded, linkedTokens, textEnd } from "../state/selectors";
@@ -102,12 +102,11 @@ export function createRecorder(store: AppStore, onLost: () => void): Recorder {
       }
       stopWatching();
       steps.flush();
-      releaseOwn(MOST_KEPT - 1);
       ownTraceIds.push(trace.id);
       store.setState((state) => ({
         connection: "online",
         activity: (request.max_new_tokens ?? 0) > 0 ? "generating" : "recording",
-        kept: keepShown(state),
+        kept: keepBesides(state),
         trace,
         steps: {},
         ...told,
@@ -115,6 +114,7 @@ export function createRecorder(store: AppStore, onLost: () => void): Recorder {
         position: null,
         hover: null,
       }));
+      release();
       follow(trace.id);
     } catch (error) {
       if (thisAttempt !== attempt) return;
@@ -129,11 +129,12 @@ export function createRecorder(store: AppStore, onLost: () => void): Recorder {
     store.setState({ activity: "idle" });
   }
 
-  /** Deletes this page's recordings but for the newest `count`. */
-  function releaseOwn(count: number): void {
-    const gone = ownTraceIds.slice(0, Math.max(0, ownTraceIds.length - count));
-    ownTraceIds = ownTraceIds.slice(gone.length);
-    for (const traceId of gone) void discard(traceId);
+  /** Deletes those of this page's recordings that it neither shows nor keeps. */
+  function release(): void {
+    const { trace, kept } = store.getState();
+    const held = new Set([trace?.id, ...kept.map((each) => each.trace.id)]);
+    discardSoon(ownTraceIds.filter((traceId) => !held.has(traceId)));
+    ownTraceIds = ownTraceIds.filter((traceId) => held.has(traceId));
   }
 
   function follow(traceId: string): void {
@@ -175,7 +176,7 @@ export function createRecorder(store: AppStore, onLost: () => void): Recorder {
       store.setState({
         connection: "online",
         activity: isEnded(trace) ? "idle" : "generating",
-        kept: keepShown(store.getState()),
+        kept: keepBesides(store.getState()),
         trace,
         prompt,
         chatting: Boolean(trace.messages),
@@ -198,6 +199,7 @@ export function createRecorder(store: AppStore, onLost: () => void): Recorder {
         position: null,
         hover: null,
       });
+      release();
       follow(trace.id);
     },
     async again() {
@@ -265,6 +267,7 @@ export function createRecorder(store: AppStore, onLost: () => void): Recorder {
       } catch (error) {
         const message = describeFailure(store, error);
         if (store.getState().connection === "lost" || message === null) return;
+        ownTraceIds = ownTraceIds.filter((own) => own !== traceId);
         store.setState(({ trace }) => (trace?.id === traceId ? { forgotten: true } : {}));
       }
     },
@@ -288,10 +291,8 @@ export function createRecorder(store: AppStore, onLost: () => void): Recorder {
     leave,
     abandon() {
       leave();
-      const gone = ownTraceIds;
+      discardSoon(ownTraceIds);
       ownTraceIds = [];
-      // What was asked of it until now is answered first.
-      setTimeout(() => gone.forEach((traceId) => void discard(traceId)), ABANDONED_MS);
     },
     forget() {
       leave();
@@ -325,6 +326,11 @@ function settings(count: number, { sampling, given }: Pick<Made, "sampling" | "g
     max_new_tokens: count,
     sampling: { ...sampling, seed, forced_token_ids: given.forced },
   };
+}
+
+/** Deletes recordings that the page has left, once what was asked of them until now is answered. */
+function discardSoon(traceIds: readonly string[]): void {
+  setTimeout(() => traceIds.forEach((traceId) => void discard(traceId)), ABANDONED_MS);
 }
 
 async function discard(traceId: string): Promise<void> {
