@@ -12,7 +12,5 @@ export default defineConfig({
     // Software rendering on two cores: a frame can take a second, the first one several.
     testTimeout: 120_000,
     hookTimeout: 120_000,
-    // What fails and then does not is reported as retried: a browser and a server share the cores with whatever else runs.
-    retry: 2,
   },
 });
