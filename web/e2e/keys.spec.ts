@@ -68,6 +68,21 @@ describe("on a page that is there", () => {
     expect(await readView(page)).toEqual(before);
   });
 
+  test("Escape closes what a button opened, also where the browser gave that button no focus", async () => {
+    const { page } = opened();
+    for (const button of ["model-picker", "save-toggle"]) {
+      await page.evaluate((id) => {
+        (document.activeElement as HTMLElement | null)?.blur();
+        document.querySelector<HTMLElement>(`[data-testid=${id}]`)?.click();
+      }, button);
+      const face = page.getByTestId(button);
+      expect(await face.getAttribute("aria-expanded"), button).toBe("true");
+      await page.keyboard.press("Escape");
+      expect(await face.getAttribute("aria-expanded"), button).toBe("false");
+      expect(await face.evaluate((each) => each === document.activeElement), button).toBe(true);
+    }
+  });
+
   test("keys are not the page's while a letter is composed, nor behind a dialog", async () => {
     const { page } = opened();
     const before = await readView(page);

@@ -1,4 +1,4 @@
-import { type FormEvent, useEffect, useId, useRef, useState } from "react";
+import { type FormEvent, useId, useState } from "react";
 import { useTranslation } from "react-i18next";
 import type { ModelSummary } from "../protocol/schema.generated";
 import { useApp, useAppStore, useCommands } from "./AppContext";
@@ -6,40 +6,19 @@ import { formatBytes, formatLarge } from "./formatNumber";
 import { Icon } from "./Icon";
 import { LoadProgressBar } from "./LoadProgressBar";
 import { ShapeList } from "./ShapeList";
+import { usePopover } from "./usePopover";
 
 /** The model on screen, and a way to any other. */
 export function ModelPicker() {
   const { t } = useTranslation();
-  const [open, setOpen] = useState(false);
+  const { open, setOpen, rootRef } = usePopover();
   const popoverId = useId();
-  const rootRef = useRef<HTMLDivElement>(null);
-  const buttonRef = useRef<HTMLButtonElement>(null);
   const anatomy = useApp((state) => state.anatomy);
   const opening = useApp((state) => state.opening);
 
-  useEffect(() => {
-    if (!open) return;
-    const closeOutside = (event: PointerEvent) => {
-      if (!rootRef.current?.contains(event.target as Node)) setOpen(false);
-    };
-    document.addEventListener("pointerdown", closeOutside);
-    return () => document.removeEventListener("pointerdown", closeOutside);
-  }, [open]);
-
   return (
-    // biome-ignore lint/a11y/noStaticElementInteractions: Escape closes the popover wherever the focus is in it
-    <div
-      className="model-picker"
-      ref={rootRef}
-      onKeyDown={(event) => {
-        if (event.key !== "Escape" || !open) return;
-        event.stopPropagation();
-        setOpen(false);
-        buttonRef.current?.focus();
-      }}
-    >
+    <div className="model-picker" ref={rootRef}>
       <button
-        ref={buttonRef}
         type="button"
         className="button model-button"
         data-testid="model-picker"

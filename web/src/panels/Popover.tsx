@@ -1,4 +1,5 @@
-import { type ReactNode, useEffect, useRef, useState } from "react";
+import type { ReactNode } from "react";
+import { usePopover } from "./usePopover";
 
 interface PopoverProps {
   className: string;
@@ -13,35 +14,9 @@ interface PopoverProps {
 
 /** A button that opens something small beside it; a click elsewhere, Escape or leaving it closes it. */
 export function Popover({ className, label, hint, testId, face, children }: PopoverProps) {
-  const ref = useRef<HTMLDivElement>(null);
-  const [open, setOpen] = useState(false);
-  useEffect(() => {
-    if (!open) return;
-    const leave = (event: Event) => {
-      if (!ref.current?.contains(event.target as Node)) setOpen(false);
-    };
-    document.addEventListener("pointerdown", leave);
-    document.addEventListener("focusin", leave);
-    return () => {
-      document.removeEventListener("pointerdown", leave);
-      document.removeEventListener("focusin", leave);
-    };
-  }, [open]);
-  const close = () => {
-    setOpen(false);
-    ref.current?.querySelector("button")?.focus();
-  };
+  const { open, setOpen, close, rootRef } = usePopover();
   return (
-    // biome-ignore lint/a11y/noStaticElementInteractions: Escape closes it from wherever in it the focus is
-    <div
-      ref={ref}
-      className={className}
-      onKeyDown={(event) => {
-        if (event.key !== "Escape" || !open) return;
-        event.preventDefault();
-        close();
-      }}
-    >
+    <div ref={rootRef} className={className}>
       <button
         type="button"
         className="icon-button"
