@@ -117,7 +117,24 @@ def lay_over(model: Any, changes: Mapping[str, Change], replaced: Mapping[str, T
         if isinstance(own[holder], Changed):
             base = own[holder].__dict__["base"] = copy_leaf(own[holder].__dict__["base"])
             base._parameters[which] = own[holder]._parameters[which]
+    put_inside(own)
     return replace_modules(model, own)
+
+
+def put_inside(own: dict[str, nn.Module]) -> None:
+    """Put modules that have a place in another of these into it; what lies between is copied, the innermost first."""
+    for name in sorted(own, key=lambda name: -name.count(".")):
+        steps = name.split(".")
+        around = [".".join(steps[:depth]) for depth in range(len(steps)) if name]
+        holder = next((each for each in reversed(around) if each in own), None)
+        if holder is None:
+            continue
+        place = own[holder]
+        *between, last = name.removeprefix(holder).strip(".").split(".")
+        for step in between:
+            inner = place._modules[step] = copy_leaf(place.get_submodule(step))
+            place = inner
+        place._modules[last] = own[name]
 
 
 def replace_modules(model: Any, own: Mapping[str, nn.Module]) -> Any:

@@ -19,6 +19,17 @@ from glassformer.loading.load import load_model
 from glassformer.loading.loaded import LoadedModel
 from glassformer.registry.registry import Registry
 
+# Attention with a parameter of its own beside the linear maps.
+SINKS = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "intermediate_size": 16,
+    "num_local_experts": 4,
+    "num_experts_per_tok": 2,
+}
 IDS = torch.tensor([[5, 9, 41, 7, 3, 12]])
 
 
@@ -27,6 +38,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("models").resolve()
     make_model(root / "llama", "llama")
     make_model(root / "gpt2", "gpt2")
+    make_model(root / "gpt_oss", "gpt_oss", **SINKS)
     return root
 
 
@@ -69,6 +81,10 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "a bias in B": ("llama", {"target_modules": ["q_proj"], "lora_bias": True}),
     "modules saved whole": ("llama", {"target_modules": ["q_proj"], "modules_to_save": ["lm_head"]}),
     "a saved norm": ("llama", {"target_modules": ["q_proj"], "modules_to_save": ["input_layernorm"]}),
+    "a module saved whole, with what it holds": (
+        "gpt_oss",
+        {"target_modules": r".*layers\.0\.self_attn\.q_proj", "modules_to_save": ["layers.1.self_attn"]},
+    ),
     "Conv1D": ("gpt2", {"target_modules": ["c_attn", "c_fc", "c_proj"], "fan_in_fan_out": True}),
     "all biases": ("gpt2", {"target_modules": ["c_attn"], "bias": "all", "fan_in_fan_out": True}),
     "biases of what it changes": (
