@@ -184,7 +184,7 @@ def measure(name: str, method: str, parts: Mapping[str, StoredTensor], settings:
         fits = fits and d_in % max(1, groups) == 0
     if not fits:
         raise misfit(name, f"numbers of {list(words)}, zeros of {list(zeros)} and scales of {list(scales)}")
-    less_one = method == "gptq" and settings.get("checkpoint_format") != "gptq_v2"
+    less_one = method == "gptq" and str(settings.get("checkpoint_format")).lower() != "gptq_v2"
     return Packed(name, method, bits, (d_out, d_in), dtype, names, less_one, group)
 
 

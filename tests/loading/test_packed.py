@@ -168,13 +168,13 @@ def compare(folder: Path, model: Any) -> Any:
 @pytest.mark.parametrize("bits", [2, 4, 8])
 @pytest.mark.parametrize(
     ("kind", "is_shuffled", "has_index"),
-    [("gptq", False, True), ("gptq", True, True), ("gptq_v2", True, True), (None, False, False)],
+    [("gptq", False, True), ("gptq", True, True), ("GPTQ_V2", True, True), (None, False, False)],
 )
 def test_gptq(tmp_path: Path, bits: int, kind: str | None, is_shuffled: bool, has_index: bool) -> None:
     settings = {"quant_method": "gptq", "bits": bits, "group_size": GROUP, "desc_act": is_shuffled}
     if kind:
         settings["checkpoint_format"] = kind
-    more = {"bits": bits, "is_first": kind != "gptq_v2", "is_shuffled": is_shuffled, "has_index": has_index}
+    more = {"bits": bits, "is_first": kind != "GPTQ_V2", "is_shuffled": is_shuffled, "has_index": has_index}
     model = write(tmp_path / "tiny", pack_gptq, {"quantization_config": settings}, **more)
     assert compare(tmp_path / "tiny", model).quantize == "gptq"
 
