@@ -16,6 +16,7 @@ import glassformer as gf
 from glassformer.errors import GlassformerError, ModelRefused
 from glassformer.files.catalog import ModelSource
 from glassformer.loading.form.recognise import open_form
+from glassformer.loading.gguf.config import make_stand_in
 from glassformer.loading.load import load_form, load_model
 from glassformer.loading.loaded import LoadedModel
 from glassformer.loading.options import LoadOptions
@@ -111,6 +112,15 @@ def test_memory_is_known_before_a_weight_is_read(tmp_path: Path) -> None:
     path = write_gguf(tmp_path / "tiny.gguf", make_causal("llama"), kind=Kind.Q4_1)
     plan = plan_form(LoadOptions(device="cpu"), open_form(path))
     assert plan.needed_bytes == load(path).bytes > 4 * path.stat().st_size - 100_000
+
+
+def test_a_wide_layout_of_tensors_makes_nothing_longer_but_the_file(tmp_path: Path) -> None:
+    """The writer of the library aligns as `general.alignment` says; what stands in for the file does not."""
+    model = make_causal("llama")
+    path = write_gguf(tmp_path / "tiny.gguf", model, metadata={"general.alignment": 2**20})
+    assert path.stat().st_size > 2**20
+    assert len(make_stand_in(open_form(path).header)) < 2**16
+    assert load(path).model.config.hidden_size == model.config.hidden_size
 
 
 def test_how_far_it_is_is_told_while_weights_are_unpacked(tmp_path: Path) -> None:
