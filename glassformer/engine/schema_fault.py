@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +16,10 @@ from llguidance import LLMatcher
 
 from glassformer.conversation.json_schema import BY_NAME, LISTS, SINGLE, prepare_schema
 
-# Searching a fault compiles parts of the schema, some milliseconds each.
+# Searching a fault compiles parts of the schema, each with all definitions: some milliseconds, or a second where they
+# are large. Then the part is named that was found by then.
 MOST_TRIED = 400
+MOST_SECS = 1.0
 UNKNOWN_KEYS = re.compile(r'Unimplemented keys: \["([^"]+)"')
 
 
@@ -29,7 +32,7 @@ class SchemaFault:
 
 
 def find_schema_fault(schema: dict[str, Any]) -> SchemaFault | None:
-    """The innermost part of a schema that cannot be held; None where all of it can."""
+    """The innermost part of a schema that cannot be held, or one around it where many are large; None if all can be."""
     root = prepare_schema(schema)
     message = validate(root)
     if message is None:
@@ -37,15 +40,18 @@ def find_schema_fault(schema: dict[str, Any]) -> SchemaFault | None:
     path: tuple[str, ...] = ()
     part, tried = root, 0
     definitions = {key: root[key] for key in ("$defs", "definitions") if key in root}
-    while tried < MOST_TRIED:
+    ends_at = time.monotonic() + MOST_SECS
+    is_found = True
+    while is_found:
+        is_found = False
         for keys, child in list_parts(part):
             tried += 1
-            inner = validate({**definitions, **child} if isinstance(child, dict) else child)
-            if inner is not None and tried <= MOST_TRIED:
-                path, part, message = (*path, *keys), child, inner
+            if tried > MOST_TRIED or time.monotonic() > ends_at:
                 break
-        else:
-            break
+            inner = validate({**definitions, **child} if isinstance(child, dict) else child)
+            if inner is not None:
+                path, part, message, is_found = (*path, *keys), child, inner, True
+                break
     unknown = UNKNOWN_KEYS.search(message)
     if unknown and isinstance(part, dict) and unknown[1] in part:
         return SchemaFault((*path, unknown[1]), f"{unknown[1]} is not supported")

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from test_constraint import draw_text
 
 from glassformer.conversation.json_schema import prepare_schema
+from glassformer.engine import schema_fault
 from glassformer.engine.constraint import make_matcher
 from glassformer.engine.schema_fault import SchemaFault, find_schema_fault
 from glassformer.errors import BadValue
@@ -179,3 +180,25 @@ def test_a_large_schema(llama: LoadedModel) -> None:
     found = find_schema_fault(schema)
     assert found is not None
     assert found.path == ("properties", "part_41", "properties", "odd", "uniqueItems")
+
+
+def test_a_search_that_takes_too_long_names_what_it_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each part is compiled with all definitions, which for large ones takes a second."""
+    compiled: list[object] = []
+
+    def watch(schema: object) -> str | None:
+        compiled.append(schema)
+        clock[0] += 0.4
+        return validate(schema)
+
+    clock = [0.0]
+    validate = schema_fault.validate
+    monkeypatch.setattr(schema_fault, "validate", watch)
+    monkeypatch.setattr(schema_fault.time, "monotonic", lambda: clock[0])
+    odd = {"type": "array", "uniqueItems": True}
+    inner = {f"part_{at}": {"type": "string"} for at in range(300)} | {"odd": odd}
+    found = find_schema_fault({"properties": {"outer": {"type": "object", "properties": inner}}})
+    assert found is not None
+    assert found.path == ("properties", "outer")
+    assert "uniqueItems" in found.reason
+    assert len(compiled) < 6

@@ -44,7 +44,7 @@ OTHERS = {
     "nomic-bert": "an encoder, which fills in masked words",
 }
 STRING_TYPE, COUNT_TYPE = 8, 10
-# What a tensor of the stand-in takes: one number, aligned.
+# What a tensor of the stand-in takes: one number, aligned as it is where a file says nothing.
 STAND_IN_BYTES = 32
 
 
@@ -120,8 +120,8 @@ def read_with_library(header: GgufHeader) -> Any:
 def make_stand_in(header: GgufHeader) -> bytes:
     """A GGUF with the metadata of `header` but for its long lists, and each tensor as one zero.
 
-    A vocabulary's length is said where the file itself leaves it to the list. However the file lays its tensors out, the
-    stand-in does it as usual: one that aligns them to a terabyte would be as long.
+    A vocabulary's length is said where the file itself leaves it to the list. However far apart the file lays its
+    tensors, the stand-in lays them as usual.
     """
     entries = [
         span
