@@ -51,8 +51,11 @@ VARIANTS = {
     "monteclora_config": "it is drawn at random (MonteCLoRA)",
     "kasa_config": "it scales its ranks (KaSA)",
 }
-# Patterns in which it takes for ever to find out that they do not match have one of these.
-REPEATED_GROUP = re.compile(r"\)[*+?{]")
+# What a pattern repeats or leaves out: a group, a class of letters or one letter. Each multiplies how long it may take
+# to find out that a name does not match; numbers of blocks, which are short, do not.
+REPEATED = re.compile(r"(\\.|\[[^\]]*\]|[^\\(])[*+?{]")
+MOST_REPEATED = 2
+MOST_PATTERN_CHARACTERS = 500
 # Ways to begin that take something out of the base's own weights, which then are not those of the base any more.
 CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
 
@@ -186,11 +189,13 @@ def read_patterns(raw: Mapping[str, Any], key: str) -> dict[str, float]:
     if not isinstance(table, dict):
         raise ModelRefused(f"The adapter's {key} is not a table.")
     try:
-        if any(REPEATED_GROUP.search(pattern) for pattern in table):
-            raise ModelRefused(
-                f"The adapter's {key} holds a pattern that repeats a group, which is not tried here."
-            )
         for pattern in table:
+            repeated = [part for part in REPEATED.findall(pattern) if part != r"\d"]
+            if ")" in repeated or len(repeated) > MOST_REPEATED or len(pattern) > MOST_PATTERN_CHARACTERS:
+                raise ModelRefused(
+                    f"The adapter's {key} holds a pattern that repeats a group or more than {MOST_REPEATED} parts, or is "
+                    f"longer than {MOST_PATTERN_CHARACTERS} characters, which is not tried here."
+                )
             re.compile(pattern)
     except re.error:
         raise ModelRefused(f"The adapter's {key} holds a pattern that cannot be read.") from None

@@ -74,7 +74,7 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
         "llama",
         {
             "target_modules": ["q_proj", "up_proj"],
-            "rank_pattern": {"q_proj": 2, r"layers\.1\.mlp\.up_proj": 6},
+            "rank_pattern": {"q_proj": 2, r".*layers\.(?:1|\d\d+)\.mlp\..*up_proj": 6},
             "alpha_pattern": {"up_proj": 32},
         },
     ),
@@ -212,6 +212,9 @@ REFUSALS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "another rank": (say(r=2), "says rank 2 .* have 4"),
     "no alpha": (say(lora_alpha="much"), "lora_alpha is not a positive number"),
     "an endless pattern": (say(alpha_pattern={"(a+)+b": 2}), "repeats a group"),
+    "a pattern of many parts": (say(alpha_pattern={".*.*.*.*.*.*.*x": 2}), "more than 2 parts"),
+    "a pattern of many letters": (say(rank_pattern={"a?" * 30 + "a" * 30: 2}), "more than 2 parts"),
+    "a long pattern": (say(rank_pattern={"a" * 501: 2}), "longer than 500 characters"),
     "code": (say(auto_map={"A": "x"}), "code of its own"),
     "damaged weights": (damage, "damaged or cut off"),
     "half a change": (
