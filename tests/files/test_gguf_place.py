@@ -68,8 +68,7 @@ def test_ollamas_store(file: Path, tmp_path: Path) -> None:
         assert list_ids(root) == ["ollama/tiny:1b", "ollama/somebody/tiny:latest"]
     loaded = Registry(Catalog([store]), device="cpu").load("ollama/tiny:1b").result()
     assert loaded.model_id == "ollama/tiny:1b"
-    assert loaded.model.generation_config.temperature == 0.25
-    assert loaded.model.generation_config.repetition_penalty == 1.1
+    assert loaded.usual_sampling == {"temperature": 0.25, "repetition_penalty": 1.1}
     assert "Its chat template is Ollama's own" in loaded.note
 
 

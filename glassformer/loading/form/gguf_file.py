@@ -22,6 +22,7 @@ from glassformer.loading.gguf.config import is_quick, read_gguf_config, refuse_u
 from glassformer.loading.gguf.tokenizer import describe_cutting, read_gguf_tokenizer
 from glassformer.loading.gguf.weights import IN_CONFIG, read_state, refuse_types
 from glassformer.loading.plan import Plan
+from glassformer.loading.usual_sampling import OF_SAMPLING
 
 # Ollama's names of what transformers calls otherwise.
 OLLAMA_SETTINGS = {
@@ -136,6 +137,9 @@ def set_defaults(model: PreTrainedModel, settings: dict[str, Any]) -> None:
         value = settings.get(theirs)
         if isinstance(value, int | float) and not isinstance(value, bool) and defaults is not None:
             setattr(defaults, ours, value)
+            # Ollama draws whatever it is told of drawing; transformers only where it is told to draw.
+            if ours in OF_SAMPLING:
+                defaults.do_sample = True
 
 
 def has_template(header: GgufHeader) -> bool:
