@@ -193,8 +193,8 @@ def read_patterns(raw: Mapping[str, Any], key: str) -> dict[str, float]:
             repeated = [part for part in REPEATED.findall(pattern) if part != r"\d"]
             if ")" in repeated or len(repeated) > MOST_REPEATED or len(pattern) > MOST_PATTERN_CHARACTERS:
                 raise ModelRefused(
-                    f"The adapter's {key} holds a pattern that repeats a group or more than {MOST_REPEATED} parts, or is "
-                    f"longer than {MOST_PATTERN_CHARACTERS} characters, which is not tried here."
+                    f"The adapter's {key} holds a pattern that repeats a group or more than {MOST_REPEATED} parts, "
+                    f"or is longer than {MOST_PATTERN_CHARACTERS} characters, which is not tried here."
                 )
             re.compile(pattern)
     except re.error:
