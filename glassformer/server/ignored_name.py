@@ -13,7 +13,7 @@ log = structlog.get_logger(__name__)
 HEADER = "X-Glassformer-Ignored"
 # More are counted, not told: a header has to stay short.
 MOST_TOLD = 20
-# Names remembered as logged; a client that sends ever new ones must not fill the memory.
+# Names remembered as logged, and logged at all: a client that sends ever new ones must fill neither memory nor log.
 MOST_REMEMBERED = 1000
 TELLABLE = re.compile(r"[\w.$-]{1,64}", re.ASCII)
 
@@ -27,11 +27,12 @@ def ignored_header(names: Iterable[str]) -> Mapping[str, str]:
     if not tellable:
         return {}
     with _lock:
-        new = [name for name in dict.fromkeys(tellable) if name not in _logged]
-        if len(_logged) < MOST_REMEMBERED:
-            _logged.update(new)
+        new = [name for name in dict.fromkeys(tellable) if name not in _logged][:MOST_TOLD]
+        if len(_logged) + len(new) > MOST_REMEMBERED:
+            new = []
+        _logged.update(new)
     if new:
-        log.info("a request has fields that mean nothing here; they are ignored", fields=new[:MOST_TOLD])
+        log.info("a request has fields that mean nothing here; they are ignored", fields=new)
     told = tellable[:MOST_TOLD]
     if len(tellable) > MOST_TOLD:
         told.append(f"and {len(tellable) - MOST_TOLD} more")

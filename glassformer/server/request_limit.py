@@ -15,6 +15,10 @@ from glassformer.settings import Settings
 
 # A body of up to so many times its limit is read to its end, and forgotten, before it is refused.
 DRAINED = 4
+# Reading JSON takes time for each value, most for lists and tables, and nobody else is served meanwhile.
+MOST_CONTAINERS = 20_000
+MOST_VALUES = 400_000
+MOST_NAMES = 60_000
 
 
 class SizeLimit:
@@ -50,6 +54,7 @@ class SizeLimit:
             return
         if has_left:
             return
+        check_structure(body)
         pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
         async def replay() -> Message:
@@ -82,6 +87,23 @@ class SizeLimit:
 
     def too_large(self) -> TooLarge:
         return TooLarge(f"The request's body is larger than {self.settings.max_body_bytes} bytes.")
+
+
+def check_structure(body: bytes) -> None:
+    """Raise TooLarge for JSON of more values than are read at once. What stands in strings is no value."""
+    if is_simple(body):
+        return
+    plain = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    if not is_simple(b"".join(plain.split(b'"')[::2])):
+        raise TooLarge(
+            f"The request's body holds more than {MOST_CONTAINERS} lists and objects, {MOST_NAMES} names or "
+            f"{MOST_VALUES} values."
+        )
+
+
+def is_simple(text: bytes) -> bool:
+    containers = text.count(b"[") + text.count(b"{")
+    return containers <= MOST_CONTAINERS and text.count(b":") <= MOST_NAMES and text.count(b",") < MOST_VALUES
 
 
 class RateLimit:

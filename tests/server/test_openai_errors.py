@@ -193,7 +193,7 @@ def test_lone_surrogates(client: httpx.Client, name: str) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{", b"null", b"[]", b'"text"', b"\xff\xfe", b"[" * 100_000, b'{"\\ud800": 1}', b'{"tools": NaN}'],
+    [b"", b"{", b"null", b"[]", b'"text"', b"\xff\xfe", b"[" * 15_000, b'{"\\ud800": 1}', b'{"tools": NaN}'],
     ids=lambda content: repr(content[:12]),
 )
 def test_bodies_that_are_no_request(client: httpx.Client, content: bytes) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
 from glassformer.protocol.checked_text import check_text
+from glassformer.protocol.message import QuickToRefuse
 from glassformer.server.openai.field_name import TEXT_ONLY
 from glassformer.server.text_field import Text
 
@@ -16,7 +17,7 @@ TEXT_PARTS = {"text": "text", "refusal": "refusal", "input_text": "text", "outpu
 MOST_CALLS = 128
 
 
-class Part(BaseModel):
+class Part(QuickToRefuse):
     """Base of what stands inside a request; unknown names are ignored there, as answers are sent back whole."""
 
     model_config = ConfigDict(extra="ignore", allow_inf_nan=False, protected_namespaces=())

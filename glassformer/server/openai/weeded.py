@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
-    BaseModel,
     ConfigDict,
     ModelWrapValidatorHandler,
     PrivateAttr,
@@ -17,11 +16,12 @@ from pydantic import (
     model_validator,
 )
 
+from glassformer.protocol.message import QuickToRefuse
 from glassformer.server.openai.field_name import weed
 from glassformer.server.text_field import Text
 
 
-class Weeded(BaseModel):
+class Weeded(QuickToRefuse):
     """Base of the surface's requests. `null` is as good as left out."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, protected_namespaces=())

@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 from starlette.responses import Response
 
 from glassformer.importing import import_torch
+from glassformer.protocol.message import QuickToRefuse
 from glassformer.protocol.messages import Sampling
 from glassformer.server.error_answer import json_response, parse_body
 from glassformer.server.framing import TextFramer
@@ -35,7 +36,7 @@ def read_seed(value: object) -> object:
 CONTROL_TOKENS = "whether the names of control tokens in the prompt are such, or text"
 
 
-class ClassicRequest(BaseModel):
+class ClassicRequest(QuickToRefuse):
     """Base of the surface's requests: unknown fields are ignored, as old front ends send them all everywhere."""
 
     model_config = ConfigDict(extra="ignore", allow_inf_nan=False, protected_namespaces=())
