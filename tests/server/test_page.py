@@ -63,6 +63,9 @@ def test_the_page_names_its_files_as_seen_from_where_it_is(
         ("gzip", "gzip", b"gzip"),
         ("identity", None, b"plain"),
         ("br;q=0", None, b"plain"),
+        ("br; q=0.000, gzip;q=0.5", "gzip", b"gzip"),
+        ("br ; Q=0, *", "gzip", b"gzip"),
+        ("br;q=none", None, b"plain"),
     ],
 )
 def test_hashed_files_are_kept(

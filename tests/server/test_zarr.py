@@ -101,6 +101,20 @@ def test_a_reader_that_has_a_key_is_told_so(client: httpx.Client, recording: Any
         assert client.get(f"{base}/{key}", headers={"If-None-Match": '"other"'}).content == answer.content
 
 
+@pytest.mark.parametrize(
+    ("accepted", "coding"),
+    [("gzip", "gzip"), ("br, gzip;q=0.1", "gzip"), ("gzip;q=0", None), ("br, gzip; q=0.0", None)],
+)
+def test_a_document_is_packed_for_who_takes_it(
+    client: httpx.Client, recording: Any, accepted: str, coding: str | None
+) -> None:
+    answer = client.get(
+        f"/api/traces/{recording['id']}/zarr/zarr.json", headers={"Accept-Encoding": accepted}
+    )
+    assert answer.headers.get("Content-Encoding") == coding
+    assert answer.json()["node_type"] == "group"
+
+
 def test_keys_are_answered_one_by_one(running: Running, client: httpx.Client) -> None:
     """Asking for the metadata computes nothing, and a chunk of one block leaves the others alone."""
     state = client.post("/api/traces", json={"model_id": "llama", "prompt": PROMPT}).json()

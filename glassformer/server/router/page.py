@@ -11,6 +11,7 @@ from pathlib import Path
 from fastapi import APIRouter, Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 
+from glassformer.server.coding import accepts_coding
 from glassformer.server.error_answer import json_response
 from glassformer.server.services import ServicesOf
 
@@ -77,12 +78,9 @@ def serve(file: Path, accepted: str) -> Response:
     is_hashed = file.is_relative_to(PAGE.resolve() / HASHED)
     headers = {"Cache-Control": IMMUTABLE if is_hashed else "no-cache", "Vary": "Accept-Encoding"}
     media_type = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
-    wanted = {
-        part.split(";")[0].strip() for part in accepted.split(",") if "q=0" not in part.replace("q=0.", "")
-    }
     for encoding, suffix in ENCODINGS.items():
         compressed = file.with_name(file.name + suffix)
-        if encoding in wanted and compressed.is_file():
+        if accepts_coding(accepted, encoding) and compressed.is_file():
             return FileResponse(
                 compressed, headers={**headers, "Content-Encoding": encoding}, media_type=media_type
             )

@@ -9,6 +9,7 @@ from anyio import to_thread
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from glassformer.server.coding import accepts_coding
 from glassformer.server.router.traces import find_feed
 from glassformer.server.services import ServicesOf
 
@@ -63,12 +64,8 @@ async def answer(request: Request, reply: ZarrReply, *, is_packable: bool) -> Re
     if etag in known or "*" in known:
         return Response(status_code=304, headers=headers)
     body = reply.body
-    if is_packable and len(body) >= SMALLEST_PACKED_BYTES and accepts_gzip(request):
+    accepted = request.headers.get("accept-encoding", "")
+    if is_packable and len(body) >= SMALLEST_PACKED_BYTES and accepts_coding(accepted, "gzip"):
         body = await to_thread.run_sync(lambda: gzip.compress(reply.body, PACK_LEVEL, mtime=0))
         headers["Content-Encoding"] = "gzip"
     return Response(body, headers=headers, media_type=reply.media_type)
-
-
-def accepts_gzip(request: Request) -> bool:
-    codings = [part.split(";")[0].strip() for part in request.headers.get("accept-encoding", "").split(",")]
-    return "gzip" in codings
