@@ -29,6 +29,7 @@ from glassformer.loading.loaded import LoadedModel
 log = logging.getLogger(__name__)
 
 Found = list[Tensor | Exception | None]
+Mixture = tuple[list[ref[LoadedModel]], Any]
 # How long those are waited for who were in the last forward: a share of what that took, and at most so long.
 WAIT_SHARE, MOST_WAIT_SECS = 0.3, 0.03
 # Rows of each model that are tried when models are mixed.
@@ -87,10 +88,9 @@ class Company:
         # Those who were in the last forward, by their ids, and what it took.
         self._last: set[int] = set()
         self._secs = 0.0
-        # The models that were mixed last, and what computes for them; None where that cannot be. Held weakly: nothing
-        # here keeps a model in memory that is unloaded.
-        self._known: list[ref[LoadedModel]] = []
-        self._mixed: Any = None
+        # The models that were mixed last, and what computes for them; None where that cannot be. Held weakly, and what
+        # computes for them goes with the first of them: nothing here keeps a model in memory that is unloaded.
+        self._mixture: Mixture = ([], None)
 
     def run(self, job: Job) -> Found:
         """What a job wants, computed by this thread for all who wait, or by another for it."""
@@ -127,30 +127,38 @@ class Company:
             self._changed.wait(left_secs)
 
     def _compute(self, jobs: list[Job]) -> None:
-        mixed = self._find_mixed([job.forward.loaded for job in jobs]) if len(jobs) > 1 else None
+        known, mixed = (
+            self._find_mixture([job.forward.loaded for job in jobs]) if len(jobs) > 1 else ([], None)
+        )
         if mixed is not None:
             try:
-                compute_mixed(mixed, [one() for one in self._known], jobs)
+                compute_mixed(mixed, [one() for one in known], jobs)
                 return
             except NotMixable:
-                self._mixed = None
+                self._mixture = (known, None)
             except Exception as exc:
                 # One of them may be at fault, or all together too large: each alone shows which.
                 log.warning("a forward of %d models failed (%s)", len(jobs), type(exc).__name__)
         for job in jobs:
             job.run_alone()
 
-    def _find_mixed(self, wanted: list[LoadedModel]) -> Any:
-        """A model that computes rows of all of `wanted`, made when it is first asked for; None where none can be."""
-        known = [one() for one in self._known]
+    def _find_mixture(self, wanted: list[LoadedModel]) -> Mixture:
+        """What computes rows of all of `wanted`, made when it is first asked for."""
+        before = self._mixture
+        known = [one() for one in before[0]]
         if all(any(each is one for one in known) for each in wanted):
-            return self._mixed
+            return before
         base = wanted[0].base or wanted[0]
         # With those before: who takes turns does not have it made anew each time.
         kept = [one for one in known if one is not None and all(one is not each for each in wanted)]
         models = [*wanted, *kept][: max(len(wanted), MOST_MIXED)]
-        self._known, self._mixed = [ref(one) for one in models], make_mixed(base, models)
-        return self._mixed
+        found = self._mixture = ([ref(one, self._drop_mixture) for one in models], make_mixed(base, models))
+        return found
+
+    def _drop_mixture(self, gone: ref[LoadedModel]) -> None:
+        """Hold nothing of a model that is gone; those that are left are mixed anew when they next ask."""
+        if any(gone is one for one in self._mixture[0]):
+            self._mixture = ([], None)
 
 
 # Models that a mixed one is made for at most, beside those that want it now.

@@ -145,3 +145,39 @@ def test_nobody_is_kept_in_memory(tmp_path: Path) -> None:
     gc.collect()
     assert [each() for each in gone] == [None] * 4
     assert weights() is None
+
+
+def test_weights_of_an_adapter_go_with_it_while_the_others_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(company, "WAIT_SHARE", 1e9)
+    monkeypatch.setattr(company, "MOST_WAIT_SECS", 2.0)
+    made: list[weakref.ref[Any]] = []
+    make = company.make_mixed
+
+    def note(base: LoadedModel, models: Any) -> Any:
+        mixed = make(base, models)
+        made.append(weakref.ref(mixed))
+        return mixed
+
+    monkeypatch.setattr(company, "make_mixed", note)
+    make_model(tmp_path / "base", "llama")
+    for name in NAMES:
+        make_adapter(tmp_path / "base", tmp_path / name, seed=len(name))
+    models = open_all(tmp_path.resolve())
+    engines = [Engine(loaded, max_running=2, max_waiting=2) for loaded in models]
+    written = write([(engine, [5, 9]) for engine in engines])
+    assert made
+    gone = models.pop()
+    weights = weakref.ref(next(one for name, one in gone.model.named_modules() if name.endswith("lora_A")))
+    engine = engines.pop()
+    engine.close()
+    engine.join(10)
+    del gone, engine
+    gc.collect()
+    assert weights() is None
+    assert [each() for each in made] == [None] * len(made)
+    assert write([(engine, [5, 9]) for engine in engines]) == written[:-1]
+    for engine in engines:
+        engine.close()
+        engine.join(10)
