@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from adapters import make_adapter
 from gguf_files import Kind, make_causal, make_store, write_gguf
 from tiny import make_model
 from typer.testing import CliRunner
@@ -102,3 +103,53 @@ def test_the_doctor_names_what_is_wrong(home: Path) -> None:
     done = run("doctor", "cut.gguf", "--quick", "--device", "cpu", "--model-dir", str(home / "root"))
     assert done.exit_code == 1
     assert "cut off" in done.stderr
+
+
+@pytest.fixture
+def adapters(home: Path) -> dict[str, tuple[bool | None, str]]:
+    """Adapters by name, each with whether it opens and why not; the base of most lies in a root of its own."""
+    base, root = home / "elsewhere" / "base", home / "root"
+    make_model(base, "llama")
+    make_adapter(base, root / "sound")
+    make_adapter(base, root / "turned", peft_type="OFT")
+    make_adapter(base, root / "bare")
+    (root / "bare" / "adapter_model.safetensors").unlink()
+    make_adapter(base, root / "alone", base_model_name_or_path="nobody/nothing")
+    make_model(home / "elsewhere" / "broken", "llama")
+    (home / "elsewhere" / "broken" / "config.json").write_text('{"model_type": "llama", "kernel_config": 1}')
+    make_adapter(base, root / "astray", base_model_name_or_path="/any/broken")
+    return {
+        "base+sound": (True, ""),
+        "base+turned": (False, "turns a matrix"),
+        "base+bare": (False, "has no adapter_model.safetensors"),
+        "nobody/nothing+alone": (None, "base 'nobody/nothing' is not on this machine"),
+        "broken+astray": (False, "base 'broken' cannot be loaded: The model's config.json names code"),
+    }
+
+
+def test_list_server_and_doctor_agree_about_adapters(
+    home: Path, adapters: dict[str, tuple[bool | None, str]]
+) -> None:
+    import_torch()
+    dirs = [home / "elsewhere", home / "root"]
+    given = [part for place in dirs for part in ("--model-dir", str(place))]
+    rows = {row["model_id"]: row for row in json.loads(run("models", "--json", *given).stdout)}
+    registry = Registry(open_catalog(Settings(model_dirs=dirs)), device="cpu")
+    offered = {one.model_id: one for _ in range(5) for one in registry.summaries()}
+    for name, (opens, reason) in adapters.items():
+        row, one = rows[name], offered[name]
+        assert row["opens"] == one.opens == opens, name
+        assert row["reason"] == one.reason
+        assert reason in one.reason
+        for key in ("form", "family", "stored_bytes", "needed_bytes", "fits"):
+            assert row[key] == getattr(one, key), (name, key)
+        if opens is None:
+            continue  # the doctor goes on to ask the hub
+        told = run("doctor", name, "--quick", "--device", "cpu", *given)
+        assert told.exit_code == (0 if opens else 1), told.output
+        assert reason in (told.stdout if opens else told.stderr)
+    sound = run("doctor", "sound", "--quick", "--device", "cpu", *given).stdout
+    for line in ("Files: adapter of ", " over 'base'", "It fits", "Tokenizer: ", "Picture: 2 blocks"):
+        assert line in sound
+    assert rows["base+sound"]["form"] == "adapter"
+    assert rows["base+sound"]["family"] == "llama"

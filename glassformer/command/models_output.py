@@ -12,7 +12,7 @@ from rich.text import Text
 
 from glassformer.files.catalog import Catalog, ModelSource
 from glassformer.files.size import format_bytes
-from glassformer.files.stock import take_stock
+from glassformer.files.stock import take_stock_of
 from glassformer.importing import import_torch
 from glassformer.loading.options import LoadOptions
 from glassformer.settings import Settings
@@ -21,16 +21,16 @@ from glassformer.settings import Settings
 def list_here(catalog: Catalog, settings: Settings) -> list[dict[str, Any]]:
     """A row for each model: its id, where it lies, its form and sizes, whether it opens and fits, else why not."""
     import_torch()
-    from glassformer.loading.survey import survey_place
+    from glassformer.loading.survey import survey_source
 
     options = LoadOptions(device=settings.device, dtype=settings.dtype, quantize=settings.quantize)
     rows = []
     for source in catalog.list():
         place = catalog.find_here(source)
-        if place is None:
+        if place is None and source.base is None:
             continue
-        stock = take_stock(place)
-        survey = survey_place(place, (source.base or source).root, options, settings.model_bytes)
+        stock = take_stock_of(source, place)
+        survey = survey_source(source, place, options, settings.model_bytes)
         rows.append(
             {
                 "model_id": source.model_id,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from glassformer.errors import GlassformerError
 from glassformer.files.adapter import WEIGHTS, is_adapter
@@ -11,10 +13,10 @@ from glassformer.files.gguf import read_gguf
 from glassformer.files.gguf_place import is_gguf
 from glassformer.files.ollama import is_manifest, read_manifest
 from glassformer.files.safety import read_json_object
+from glassformer.files.state import Kept, read_state
 
-# Descriptions of places that were looked at, while the files there are as they were then.
-_known: dict[Path, tuple[int, Stock]] = {}
-MOST_KNOWN = 1000
+if TYPE_CHECKING:
+    from glassformer.files.catalog import ModelSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,20 +28,28 @@ class Stock:
     family: str | None = None
 
 
+_kept: Kept[Stock] = Kept()
+
+
 def take_stock(place: Path) -> Stock:
     """What lies in a folder or file. Reads a few kilobytes, of a GGUF its header, once for as long as it stays so."""
-    try:
-        changed_ns = place.stat().st_mtime_ns
-    except OSError:
+    state = read_state(place)
+    if state is None:
         return Stock()
-    known = _known.get(place)
-    if known is not None and known[0] == changed_ns:
-        return known[1]
-    found = _look(place)
-    while len(_known) >= MOST_KNOWN:
-        _known.pop(next(iter(_known)), None)
-    _known[place] = (changed_ns, found)
+    found = _kept.find(place, state)
+    if found is None:
+        found = _look(place)
+        _kept.keep(place, state, found)
     return found
+
+
+def take_stock_of(source: ModelSource, place: Path | None) -> Stock:
+    """What lies here of a source whose files are in `place`: of an adapter its own, and its base's family there."""
+    own = source.folder or place
+    stock = Stock() if own is None else take_stock(own)
+    if source.base is None or place is None:
+        return stock
+    return dataclasses.replace(stock, family=take_stock(place).family)
 
 
 def _look(place: Path) -> Stock:

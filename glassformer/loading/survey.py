@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from glassformer.errors import GlassformerError
+from glassformer.files.adapter import check_adapter
+from glassformer.files.catalog import ModelSource
 from glassformer.files.size import format_bytes
 from glassformer.loading.form.recognise import open_form
 from glassformer.loading.memory import measure_room
@@ -15,12 +17,41 @@ from glassformer.loading.room import WEIGHT_SHARE, plan_form
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What was found: `reason` says why it does not open or fit; `needed_bytes` is None where it does not open."""
+    """What was found: `reason` says why it does not open or fit; `needed_bytes` is None where it does not open.
 
-    opens: bool
+    `opens` is None for an adapter whose base is not here to be asked.
+    """
+
+    opens: bool | None
     fits: bool | None = None
     needed_bytes: int | None = None
     reason: str = ""
+
+
+def survey_source(
+    source: ModelSource, place: Path | None, options: LoadOptions | None = None, budget_bytes: int = 0
+) -> Survey:
+    """As `survey_place`, of a source whose weights, of an adapter its base's, are in `place`.
+
+    An adapter opens where its base does and it is one that can be laid over a base.
+    """
+    base = source.base
+    if base is None:
+        assert place is not None
+        return survey_place(place, source.root, options, budget_bytes)
+    assert source.folder is not None
+    try:
+        check_adapter(source.folder, source.root)
+    except GlassformerError as error:
+        return Survey(opens=False, reason=error.message)
+    if place is None:
+        return Survey(opens=None, reason=f"The adapter's base {base.model_id!r} is not on this machine.")
+    found = survey_place(place, base.root, options, budget_bytes)
+    if found.opens:
+        return found
+    return Survey(
+        opens=False, reason=f"The adapter's base {base.model_id!r} cannot be loaded: {found.reason}"
+    )
 
 
 def survey_place(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from glassformer.errors import GlassformerError, ModelFailed, ModelRefused
 from glassformer.files.catalog import ModelSource
-from glassformer.files.stock import Stock, take_stock
+from glassformer.files.stock import Stock
 from glassformer.loading.options import LoadOptions
 from glassformer.protocol.messages import LoadProgress, ModelSummary
 from glassformer.registry import sample
@@ -88,10 +88,15 @@ def forget(entries: dict[str, Entry], most: int) -> None:
 
 
 def summarise(
-    source: ModelSource, entry: Entry | None, *, survey: Survey | None, is_tried: bool, is_pinned: bool
+    source: ModelSource,
+    entry: Entry | None,
+    *,
+    stock: Stock,
+    survey: Survey | None,
+    is_tried: bool,
+    is_pinned: bool,
 ) -> ModelSummary:
     """What a client is told of a model; `is_tried` says that another way of loading it is being tried."""
-    stock = take_stock(source.folder) if source.folder is not None else Stock()
     loaded = entry.loaded if entry else None
     error = entry.error if entry else None
     status: Literal["available", "loading", "ready", "failed"] = "available"
@@ -106,7 +111,7 @@ def summarise(
         source=source.kind,
         base=source.base.model_id if source.base else None,
         status=status,
-        family=loaded.config.model_type if loaded else find_family(source),
+        family=loaded.config.model_type if loaded else stock.family,
         store=source.store,
         form=stock.form,
         stored_bytes=stock.stored_bytes,
@@ -126,13 +131,6 @@ def summarise(
         conversation=list(sample.CONVERSATION) if loaded and loaded.chats and not source.prompts else [],
         error=error.message if error else entry.refusal if entry else None,
     )
-
-
-def find_family(source: ModelSource) -> str | None:
-    """The family that a source's files on this machine name; of an adapter its base's."""
-    if source.base is not None:
-        return find_family(source.base)
-    return take_stock(source.folder).family if source.folder is not None else None
 
 
 def blame_options(options: LoadOptions, error: ModelFailed) -> GlassformerError:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from glassformer.errors import GlassformerError, InUse, ModelFailed, NoRoom
 from glassformer.files.catalog import Catalog, ModelSource
 from glassformer.files.size import describe_download
+from glassformer.files.stock import take_stock_of
 from glassformer.importing import import_torch
 from glassformer.loading.memory import Room, measure_room
 from glassformer.loading.options import LoadOptions
@@ -490,11 +491,12 @@ class Registry:
 
     def _summarise(self, source: ModelSource, entry: Entry | None, until_secs: float) -> ModelSummary:
         is_in = entry is not None and entry.loaded is not None
-        place = None if is_in else self.catalog.find_here(source)
+        place = self.catalog.find_here(source)
         return summarise(
             source,
             entry,
-            survey=self._surveys.find(place, (source.base or source).root, until_secs),
+            stock=take_stock_of(source, place),
+            survey=None if is_in else self._surveys.find(source, place, until_secs),
             is_tried=source.model_id in self._trials,
             is_pinned=source.model_id in self._pinned,
         )

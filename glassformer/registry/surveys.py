@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from glassformer.files.state import Kept, read_state
 from glassformer.importing import is_imported
 from glassformer.loading.options import LoadOptions
 
 if TYPE_CHECKING:
+    from glassformer.files.catalog import ModelSource
     from glassformer.loading.survey import Survey
 
-MOST_KEPT = 1000
 # What one list of models may wait for those that are new to it; the rest are looked at for the next.
 PATIENCE_SECS = 0.5
 
@@ -24,33 +24,27 @@ class Surveys:
     def __init__(self, options: LoadOptions, budget_bytes: int) -> None:
         self.options = options
         self.budget_bytes = budget_bytes
-        self._kept: dict[Path, tuple[int, Survey]] = {}
-        self._lock = threading.Lock()
+        self._kept: Kept[Survey] = Kept()
 
     def begin(self) -> float:
         """Until when a list may wait."""
         return time.monotonic() + PATIENCE_SECS
 
-    def find(self, place: Path | None, root: Path | None, until_secs: float) -> Survey | None:
-        """What is known of the model in `place`; None where that is still to be found out."""
-        try:
-            changed_ns = place.stat().st_mtime_ns if place is not None else 0
-        except OSError:
+    def find(self, source: ModelSource, place: Path | None, until_secs: float) -> Survey | None:
+        """What is known of a model whose weights are in `place`; None where that is still to be found out."""
+        places = [
+            one for one in (place, source.folder if source.base is not None else None) if one is not None
+        ]
+        state = tuple(map(read_state, places))
+        if not places or None in state:
             return None
-        if place is None:
-            return None
-        with self._lock:
-            changed, found = self._kept.get(place, (0, None))
-        if found is not None and changed == changed_ns:
-            return found
+        key = (*places, (source.base or source).root, source.root)
+        found = self._kept.find(key, state)
         # Reading a config takes the library, which takes seconds to come in.
-        if not is_imported() or time.monotonic() > until_secs:
-            return None
-        from glassformer.loading.survey import survey_place
+        if found is not None or not is_imported() or time.monotonic() > until_secs:
+            return found
+        from glassformer.loading.survey import survey_source
 
-        found = survey_place(place, root, self.options, self.budget_bytes)
-        with self._lock:
-            while len(self._kept) >= MOST_KEPT:
-                del self._kept[next(iter(self._kept))]
-            self._kept[place] = (changed_ns, found)
+        found = survey_source(source, place, self.options, self.budget_bytes)
+        self._kept.keep(key, state, found)
         return found
