@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -47,8 +46,6 @@ class Entry:
     # Why it could not be replaced by itself loaded in another way, the last time that was tried.
     refusal: str | None = None
     aftercare: Aftercare | None = None
-    # What is kept for it as long as it is there: an adapter's base.
-    lease: ExitStack = field(default_factory=ExitStack)
 
     def count(self, who: Literal["leases", "lookers"], change: int) -> None:
         """One more or less of those who need it, now."""
@@ -67,24 +64,20 @@ class Entry:
         return exc if isinstance(exc, GlassformerError) else None
 
 
-def choose_idle(entries: Iterable[Entry], kind: str, *, kept: Collection[str]) -> Entry | None:
-    """The model on a kind of device that is longest unused, if one may go; those of the ids `kept` may not.
-
-    One that somebody looks at goes after all others.
-    """
-    idle = [
-        entry
-        for entry in entries
-        if entry.loaded and entry.kind == kind and not entry.leases and entry.source.model_id not in kept
-    ]
-    return min(idle, key=lambda entry: (entry.lookers > 0, entry.used_at_secs), default=None)
-
-
 def forget(entries: dict[str, Entry], most: int) -> None:
     """Keep no more than the latest `most` of those that failed."""
     failed = [model_id for model_id, entry in entries.items() if entry.error is not None]
     for model_id in failed[: max(0, len(failed) - most)]:
         del entries[model_id]
+
+
+def list_offered(sources: list[ModelSource], entries: dict[str, Entry]) -> list[ModelSource]:
+    """What there is, and whatever else was asked for and is there; a mistyped name that failed is nobody's offer."""
+    offered = {source.model_id: source for source in sources}
+    for model_id, entry in entries.items():
+        if entry.error is None:
+            offered.setdefault(model_id, entry.source)
+    return [*offered.values()]
 
 
 def summarise(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from glassformer.errors import ModelFailed, ModelRefused, UnknownModel
@@ -21,26 +20,13 @@ if TYPE_CHECKING:
 class Loader(Protocol):
     """What an adapter needs of the registry that it is in."""
 
-    def load(self, model_id: str, options: LoadOptions | None = None) -> Future[LoadedModel]:
-        """A model, being loaded if need be."""
-
-    def listen(self, model_id: str, listener: Listener) -> Callable[[], None]:
-        """Hear how far a model is; gives a function that ends that."""
-
-    def use(self, loaded: LoadedModel) -> AbstractContextManager[None]:
-        """Keep a model in memory meanwhile."""
+    def listen(
+        self, model_id: str, listener: Listener, options: LoadOptions | None = None
+    ) -> tuple[Future[LoadedModel], Callable[[], None]]:
+        """A model, being loaded if need be, and how far it is; gives a function that ends the telling."""
 
     def report(self, entry: Entry, stage: Any, **more: Any) -> None:
         """Tell how far one is."""
-
-
-def list_over(entries: dict[str, Entry], base_id: str) -> list[Entry]:
-    """The adapters that are over a model, in memory or on their way there."""
-    return [
-        entry
-        for entry in entries.values()
-        if entry.source.base is not None and entry.source.base.model_id == base_id and entry.error is None
-    ]
 
 
 def choose_options(entries: dict[str, Entry], source: ModelSource, usual: LoadOptions) -> LoadOptions:
@@ -50,7 +36,7 @@ def choose_options(entries: dict[str, Entry], source: ModelSource, usual: LoadOp
 
 
 def hold_base(registry: Loader, entry: Entry) -> LoadedModel | None:
-    """The base of an adapter, loaded if need be and kept until the adapter goes; None for a whole model.
+    """The base of an adapter, loaded if need be; None for a whole model. It stays as long as the adapter is listed.
 
     Waits for it, so it is called by who keeps nobody else from loading. Raises what its loading raises.
     """
@@ -63,13 +49,11 @@ def hold_base(registry: Loader, entry: Entry) -> LoadedModel | None:
             registry.report(entry, progress.stage, **progress.model_dump(exclude={"model_id", "stage"}))
 
     try:
-        future = registry.load(source.model_id, entry.options)
-        stop = registry.listen(source.model_id, pass_on)
+        future, stop = registry.listen(source.model_id, pass_on, entry.options)
         try:
             base = future.result()
         finally:
             stop()
-        entry.lease.enter_context(registry.use(base))
     except UnknownModel as exc:
         name = entry.source.model_id
         raise UnknownModel(

@@ -32,8 +32,9 @@ from glassformer.loading.room import (
     refuse_too_large,
 )
 from glassformer.protocol.messages import LoadProgress, ModelSummary
-from glassformer.registry.entry import Entry, Listener, blame_options, choose_idle, forget, summarise
-from glassformer.registry.over import choose_options, hold_base, list_over, load_over
+from glassformer.registry.entry import Entry, Listener, blame_options, forget, list_offered, summarise
+from glassformer.registry.idle import is_used, refuse_to_unload, take_idle, take_out
+from glassformer.registry.over import choose_options, hold_base, load_over
 from glassformer.registry.surveys import Surveys
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ class Registry:
         """Load a model that is there in another way, beside it. With the lock held. Raises InUse."""
         if not known.future.done() or known.source.model_id in self._trials:
             raise InUse("The model is being loaded.", field="model_id")
-        if known.leases:
+        if is_used(self._entries, known, pinned=self._pinned):
             raise InUse("Something that is running uses the model.", field="model_id")
         trial = self._start(known.source, options or self.options, replaces=known)
         self._trials[known.source.model_id] = trial
@@ -156,12 +157,16 @@ class Registry:
             entry.future.set_result(loaded)
             self._entries[source.model_id] = entry
 
-    def listen(self, model_id: str, listener: Listener) -> Callable[[], None]:
-        """Call `listener` with the progress so far and every later one; gives a function that ends that.
+    def listen(
+        self, model_id: str, listener: Listener, options: LoadOptions | None = None
+    ) -> tuple[Future[LoadedModel], Callable[[], None]]:
+        """`load`, and call `listener` with the progress so far and every later one; gives a function that ends that.
 
-        Starts loading if need be. A model that is being loaded in another way tells of that. Raises as `load`.
+        Asked for once: one that has failed when it is listened to is not tried again. A model that is being loaded in
+        another way tells of that. Raises as `load`.
         """
-        entry = self._enter(model_id)
+        entry = self._enter(model_id, options)
+        future = entry.future
         with self._lock:
             entry = self._trials.get(entry.source.model_id, entry)
             entry.listeners.append(listener)
@@ -172,7 +177,7 @@ class Registry:
                 if listener in entry.listeners:
                     entry.listeners.remove(listener)
 
-        return stop
+        return future, stop
 
     def _start(self, source: ModelSource, options: LoadOptions, replaces: Entry | None = None) -> Entry:
         pending = [*self._entries.values(), *self._trials.values()]
@@ -210,8 +215,9 @@ class Registry:
         while True:
             with self._lock:
                 is_there = former is not None and self._entries.get(model_id) is former
-                if former is None or not is_there or not former.leases:
+                if former is None or not is_there or not is_used(self._entries, former, pinned=self._pinned):
                     self._trials.pop(model_id, None)
+                    going = take_out(self._entries, former) if former is not None and is_there else []
                     self._entries[model_id] = entry
                     entry.used_at_secs = time.monotonic()
                     entry.bytes = loaded.bytes
@@ -223,8 +229,8 @@ class Registry:
             if time.monotonic() > patient_until_secs:
                 raise InUse("Something that is running uses the model.", field="model_id")
             time.sleep(0.05)
-        if former is not None and is_there:
-            self._let_go(former)
+        for each in going:
+            self._let_go(each)
 
     def _look_after(self, entry: Entry, loaded: LoadedModel) -> None:
         from glassformer.registry.prepare import Aftercare, quicken_steps
@@ -294,7 +300,6 @@ class Registry:
         log.warning("loading %s failed: %s", entry.source.model_id, error.message)
         with self._lock:
             entry.bytes = 0
-            entry.lease.close()
             entry.future.set_exception(error)
             if entry.replaces is not None:
                 self._keep_former(entry, entry.replaces, error)
@@ -345,28 +350,29 @@ class Registry:
                 if plan.needed_bytes <= min(left, room.free_bytes):
                     entry.kind, entry.bytes = room.kind, plan.needed_bytes
                     return plan
-                victim = self._take_idle(room.kind) or self._take_replaced(entry)
-            if victim is None:
+                kept = self._pinned | self._trials.keys()
+                going = take_idle(self._entries, room.kind, kept=kept) or self._take_replaced(entry)
+            if not going:
                 raise describe_no_room(plan.needed_bytes, left, room, is_held=held > 0)
-            self._let_go(victim)
+            for each in going:
+                self._let_go(each)
 
-    def _take_idle(self, kind: str) -> Entry | None:
-        """Take out the model on a kind of device that is longest unused, if one may go. With the lock held."""
-        victim = choose_idle(self._entries.values(), kind, kept=self._pinned | self._trials.keys())
-        return None if victim is None else self._entries.pop(victim.source.model_id)
-
-    def _take_replaced(self, entry: Entry) -> Entry | None:
+    def _take_replaced(self, entry: Entry) -> list[Entry]:
         """Take out the model that `entry` is to replace, where there is no room for both. With the lock held."""
         former, model_id = entry.replaces, entry.source.model_id
-        if former is None or self._entries.get(model_id) is not former or former.leases:
-            return None
+        if (
+            former is None
+            or self._entries.get(model_id) is not former
+            or is_used(self._entries, former, pinned=self._pinned)
+        ):
+            return []
+        going = take_out(self._entries, former)
         self._entries[model_id] = entry
-        return former
+        return going
 
     def _let_go(self, entry: Entry) -> None:
         """Give the memory of a model back that is no longer listed. Without the lock."""
         loaded, model_id, kind = entry.loaded, entry.source.model_id, entry.kind
-        entry.lease.close()
         if loaded is not None and self.on_unload is not None:
             self.on_unload(loaded)
         if entry.aftercare is not None:
@@ -414,27 +420,22 @@ class Registry:
                 entry.count(who, -1)
 
     def unload(self, model_id: str) -> None:
-        """Give the model's memory back; nothing happens where it is not loaded.
+        """Give the model's memory back, and that of adapters over it; nothing happens where it is not loaded.
 
-        Raises InUse while something uses it, it is being loaded or it is pinned, BadValue or UnknownModel as `load`.
+        Raises InUse, and leaves all as it was, while something uses it or an adapter over it, one of them is being
+        loaded or is pinned; BadValue or UnknownModel as `load`.
         """
         with self._lock:
             is_known = model_id in self._entries
         canonical = model_id if is_known else self.catalog.find(model_id).model_id
-        for over in list_over(dict(self._entries), canonical):
-            self.unload(over.source.model_id)
         with self._lock:
             entry = self._entries.get(canonical)
             if entry is None:
                 return
-            if not entry.future.done() or canonical in self._trials:
-                raise InUse("The model is being loaded.", field="model_id")
-            if entry.leases:
-                raise InUse("Something that is running uses the model.", field="model_id")
-            if canonical in self._pinned:
-                raise InUse("The model is pinned; unpin it before unloading it.", field="model_id")
-            del self._entries[canonical]
-        self._let_go(entry)
+            refuse_to_unload(self._entries, entry, trials=self._trials, pinned=self._pinned)
+            going = take_out(self._entries, entry)
+        for each in going:
+            self._let_go(each)
 
     def pin(self, model_id: str, *, pinned: bool = True) -> None:
         """Keep the model from being unloaded, once it is there; or no longer. Raises BadValue or UnknownModel."""
@@ -468,16 +469,13 @@ class Registry:
 
     def summaries(self) -> list[ModelSummary]:
         """Bundled models, folders, and whatever else was asked for."""
-        offered = {source.model_id: source for source in self.catalog.list()}
+        sources = self.catalog.list()
         with self._lock:
             entries = dict(self._entries)
-        for model_id, entry in entries.items():
-            # A mistyped hub id that failed is nobody's offer.
-            if entry.error is None or model_id in offered:
-                offered.setdefault(model_id, entry.source)
         until_secs = self._surveys.begin()
         return [
-            self._summarise(source, entries.get(source.model_id), until_secs) for source in offered.values()
+            self._summarise(source, entries.get(source.model_id), until_secs)
+            for source in list_offered(sources, entries)
         ]
 
     def summary(self, model_id: str) -> ModelSummary:

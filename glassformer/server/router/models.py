@@ -51,9 +51,6 @@ async def load_model(model_id: str, services: ServicesOf, body: LoadRequest | No
     """
     body = body or LoadRequest()
     options = find_options(body, services.settings)
-    future = await services.quick(services.registry.load, model_id, options)
-    if body.pinned is not None:
-        await services.quick(services.registry.pin, model_id, pinned=body.pinned)
     found = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -62,8 +59,10 @@ async def load_model(model_id: str, services: ServicesOf, body: LoadRequest | No
         if is_found or progress.stage in {"ready", "failed"}:
             loop.call_soon_threadsafe(found.set)
 
-    stop = await services.quick(services.registry.listen, model_id, notice)
+    future, stop = await services.quick(services.registry.listen, model_id, notice, options)
     try:
+        if body.pinned is not None:
+            await services.quick(services.registry.pin, model_id, pinned=body.pinned)
         async with asyncio.timeout(LOOK_UP_SECS if options is None else TRY_SECS):
             await found.wait()
     except TimeoutError:
@@ -114,7 +113,8 @@ async def follow_load(model_id: str, services: ServicesOf) -> EventStream:
 
     async with AsyncExitStack() as stack:
         stack.enter_context(services.connection())
-        stack.callback(await services.quick(services.registry.listen, model_id, pass_on))
+        _, stop = await services.quick(services.registry.listen, model_id, pass_on)
+        stack.callback(stop)
         return EventStream(services, events(), stack.pop_all())
 
 
