@@ -43,7 +43,9 @@ def test_many_ask_and_it_loads_once(registry: Registry) -> None:
     assert len(found) == 20
     assert len({id(loaded) for loaded in found}) == 1
     stages = [progress.stage for progress in seen]
-    assert list(dict.fromkeys(stages)) == ["queued", "reading", "checking", "ready"]
+    # Whoever listens while it begins may come a moment after its turn did.
+    in_order = list(dict.fromkeys(stages))
+    assert in_order in (["queued", "reading", "checking", "ready"], ["reading", "checking", "ready"])
     assert stages.count("ready") == 1
     for stage in ("reading", "checking"):
         shares = [step.fraction for step in seen if step.stage == stage and step.fraction is not None]
