@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import pytest
 import torch
-from openai import AsyncOpenAI, DefaultAsyncHttpxClient, OpenAI
+from openai import AsyncOpenAI, BadRequestError, DefaultAsyncHttpxClient, OpenAI
 from pydantic import BaseModel
 from serving import Running, serving
 from talking import TALKER, TURNS, connect, make_talker
@@ -420,6 +420,16 @@ def test_the_four_forms_of_a_prompt(official: OpenAI, reference: Reference) -> N
     assert several.usage.prompt_tokens == sum(map(len, ids))
     last = complete(official, prompt=texts[2], temperature=1, seed=2).choices[0].text
     assert several.choices[5].text == last
+
+
+def test_more_log_probabilities_than_an_answer_holds_are_refused_in_numbers(official: OpenAI) -> None:
+    """A body of 0.7 MB asked for 112 MB, which held everybody up for half a minute while it was built."""
+    asked = {"prompt": [[5] * 100] * 60, "echo": True, "max_tokens": 0}
+    with pytest.raises(BadRequestError, match=r"126000 log probabilities; at most 100000") as refused:
+        complete(official, **asked, logprobs=20)
+    assert refused.value.param == "logprobs"
+    told = complete(official, **asked, logprobs=5).choices
+    assert [len(choice.logprobs.tokens) for choice in told] == [100] * 60
 
 
 def test_echo(official: OpenAI) -> None:

@@ -5,6 +5,7 @@ Only `data:` lines: the official clients fail on named events.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 import uuid
@@ -218,10 +219,11 @@ class Answer:
             more, shown = self.choices[index].add(token)
             said[index] += more
             tokens[index] += shown
-        found = [
-            {"index": choice.index, **self.shape.whole(choice, said[i], tokens[i])}
-            for i, choice in enumerate(self.choices)
-        ]
+        found = []
+        for i, choice in enumerate(self.choices):
+            # Thousands of tokens with the likeliest in place of each take a while to be told.
+            whole = await asyncio.to_thread(self.shape.whole, choice, said[i], tokens[i])
+            found.append({"index": choice.index, **whole})
         return {**self.head(self.shape.whole_object), "choices": found, "usage": self.usage()}
 
     async def stream(self, *, has_usage: bool) -> AsyncIterator[str]:

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Request = TalkRequest | CompletionRequest
 
+# Log probabilities in one answer: some megabytes of it.
+MOST_TOLD = 100_000
+
 
 async def start(body: Request, services: Services, stack: AsyncExitStack) -> Writing:
     """Load, tokenize and queue; leaving `stack` ends all of it within one step. Raises whatever is refused."""
@@ -41,6 +44,7 @@ async def start(body: Request, services: Services, stack: AsyncExitStack) -> Wri
     for ids in prompts:
         check_request(services, loaded, ids, field=body.prompt_field)
     check_ids(body, loaded)
+    check_told(body, prompts)
     texts = None if body.wanted_logprobs is None else await services.quick(lambda: loaded.texts)
     choices: list[Choice] = []
     streams: list[AsyncIterator[DecodedToken]] = []
@@ -110,6 +114,21 @@ def check_ids(body: Request, loaded: LoadedModel) -> None:
             loaded.check_ids(ids, field=name)
 
 
+def check_told(body: Request, prompts: Sequence[Sequence[int]]) -> None:
+    """Refuse an answer of more log probabilities than can be told in one piece. Raises BadValue."""
+    if body.wanted_logprobs is None:
+        return
+    echoed = sum(map(len, prompts)) if isinstance(body, CompletionRequest) and body.echo else 0
+    written = 0 if body.stream else (body.limit[1] or 0) * len(prompts)
+    numbers = body.n * (echoed + written) * (1 + body.wanted_logprobs)
+    if numbers > MOST_TOLD:
+        raise BadValue(
+            f"The answer would hold {numbers} log probabilities; at most {MOST_TOLD} are told. "
+            "Send fewer prompts at once, or ask for fewer beside each token.",
+            field="logprobs",
+        )
+
+
 @contextmanager
 def naming_constraint(body: Request) -> Iterator[None]:
     """A constraint that cannot be used is told by the name of the parameter that asked for it."""
@@ -168,14 +187,19 @@ async def score_prompt(services: Services, loaded: LoadedModel, ids: list[int], 
     async with generate(services, loaded, GenerationRequest(ids, max_new_tokens=0), watcher=scoring) as read:
         async for _ in read:
             pass
-    scores = scoring.read()
-    detokenizer = Detokenizer(loaded.decode)
-    found, offset = [], 0
-    for pos, token_id in enumerate(ids):
-        score = scores[pos - 1] if pos else None
-        found.append(Scored(token_id, offset, score.logprob if score else None, score.top if score else ()))
-        offset += len(detokenizer.add(token_id))
-    return found
+
+    def read_scores() -> list[Scored]:
+        scores = scoring.read()
+        detokenizer = Detokenizer(loaded.decode)
+        found, offset = [], 0
+        for pos, token_id in enumerate(ids):
+            score = scores[pos - 1] if pos else None
+            top = score.top if score else ()
+            found.append(Scored(token_id, offset, score.logprob if score else None, top))
+            offset += len(detokenizer.add(token_id))
+        return found
+
+    return await services.quick(read_scores)
 
 
 def align(body: Request, loaded: LoadedModel, ids: list[int], shown: int) -> Alignment | None:
