@@ -90,6 +90,29 @@ test("once forgotten, what is under way is ended and read again with all the res
   expect(arrived).toEqual(["a", "a", "b"]);
 });
 
+test("asked again after it was abandoned, only the second answer arrives, however late the first one is", async () => {
+  const reads: ((value: string) => void)[] = [];
+  const arrived: string[] = [];
+  const failed: string[] = [];
+  const queue = new MatrixQueue<string>({
+    onResult: (_key, value) => arrived.push(value),
+    onFailure: (key) => failed.push(key),
+  });
+  // As one that is answered from what is on its way already: it cannot be ended.
+  const job = { key: "a", read: () => new Promise<string>((resolve) => reads.push(resolve)) };
+  const settle = () => new Promise((resolve) => setTimeout(resolve));
+  queue.want([job]);
+  queue.abandon();
+  queue.want([job]);
+  expect(reads).toHaveLength(2);
+  reads[0]?.("of the recording before");
+  await settle();
+  expect([arrived, queue.waiting]).toEqual([[], 1]);
+  reads[1]?.("of this recording");
+  await settle();
+  expect([arrived, failed, queue.waiting]).toEqual([["of this recording"], [], 0]);
+});
+
 test("what came after it had failed is not read again by a later retry", async () => {
   let reads = 0;
   const job = {
