@@ -2,8 +2,9 @@ import { execFileSync } from "node:child_process";
 import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Browser } from "playwright-core";
+import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import type { AppState } from "../src/state/AppState";
 import { launchBrowser, openPage } from "./browser.ts";
 import { readState, waitForRecording, waitForState } from "./drive.ts";
 import { python, type RunningServer, repository, startServer } from "./server.ts";
@@ -55,6 +56,52 @@ test("an adapter is switched on and off over the same text, and its A and B stan
   expect(await choice("tales+mood").getAttribute("aria-pressed")).toBe("true");
   await choice("tales").click();
   await waitForState(page, (state) => state.trace?.model_id === "tales");
+  expect(complaints).toEqual([]);
+  await close();
+});
+
+/** What was given to the model, however that was said. */
+const readGiven = (page: Page) =>
+  readState(page, ({ trace, prompt, made }: AppState) => ({
+    model: trace?.model_id,
+    ids: trace?.tokens.slice(0, trace.prompt_count).map((token) => token.id),
+    written: (trace?.tokens.length ?? 0) > (trace?.prompt_count ?? 0),
+    changes: trace?.interventions,
+    messages: made?.given.messages ?? trace?.messages,
+    box: prompt,
+  }));
+
+async function record(request: object): Promise<string> {
+  const body = JSON.stringify({ model_id: "tales", ...request });
+  const headers = { "Content-Type": "application/json" };
+  const made = await fetch(`${server.url}/api/traces`, { method: "POST", body, headers });
+  return ((await made.json()) as { id: string }).id;
+}
+
+test.each([
+  ["a text, with another one in the prompt box since", null],
+  [
+    "tokens that no text has, with an intervention",
+    {
+      token_ids: [5, 5, 6, 7, 7],
+      max_new_tokens: 4,
+      interventions: [{ address: "z.1", operation: "scale", value: 0.5, index: { head: [0] } }],
+    },
+  ],
+  [
+    "a conversation of somebody else",
+    { messages: [{ role: "user", content: "Zoe has a key. Who has the key?" }], max_new_tokens: 4 },
+  ],
+])("with an adapter the same is given to the model: %s", async (_what, linked) => {
+  const path = linked ? `/llm/?trace=${await record(linked)}` : "/llm/?model=tales&prompt=Mia+has+a+ball.";
+  const { page, complaints, close } = await openPage(browser, server.url, { path, reducedMotion: true });
+  await waitForRecording(page);
+  await page.getByTestId("prompt").fill("Not sent yet.");
+  const before = await readGiven(page);
+  await page.locator('[data-testid=adapter-choice][data-model-id="tales+mood"]').click();
+  await waitForState(page, (state) => state.trace?.model_id === "tales+mood");
+  await waitForRecording(page);
+  expect(await readGiven(page)).toEqual({ ...before, model: "tales+mood" });
   expect(complaints).toEqual([]);
   await close();
 });

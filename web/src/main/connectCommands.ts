@@ -42,26 +42,24 @@ export function connectCommands(store: AppStore, connected: ConnectedScene, ofTh
   /** What stood in the prompt box for each model: a prompt for one rarely suits another. */
   const drafts = new Map<string, Pick<AppState, "prompt" | "chatting">>();
 
-  /** `isLinked`: a link says what is run, so no sample is put into the prompt box. */
-  async function openModel(modelId: string, isLinked = false): Promise<boolean> {
-    const previous = store.getState().anatomy?.model_id;
-    const opened = await opener.open(modelId);
-    if (!opened) return false;
-    if (previous === modelId) return true;
+  /** As `ModelOpener.open`. `isLinked`: it is said elsewhere what is run, so no sample is put into the prompt box. */
+  async function openModel(modelId: string, isLinked = false): Promise<AppState | null> {
+    const before = await opener.open(modelId);
+    const previous = before?.anatomy?.model_id;
+    if (!before || previous === modelId) return before;
     const state = store.getState();
     const { prompt, chatting } = state;
     if (previous !== undefined) drafts.set(previous, { prompt, chatting });
-    if (isLinked || (previous === undefined && prompt !== "")) return true;
+    if (isLinked || (previous === undefined && prompt !== "")) return before;
     store.setState(drafts.get(modelId) ?? sampleOf(state));
-    return true;
+    return before;
   }
 
-  /** What was made of the text on screen is made with the other model: they differ in the adapter alone. */
+  /** What was on screen is made again with the other model, token for token: they differ in the adapter alone. */
   async function switchAdapter(modelId: string): Promise<void> {
-    const { trace, made, drawnSeed } = store.getState();
-    if (!(await openModel(modelId, true))) return;
-    if (trace && made) await recorder.make(made, drawnSeed);
-    else await recorder.run();
+    const before = await openModel(modelId, true);
+    if (before?.trace) await recorder.again(before);
+    else if (before) await recorder.run();
   }
 
   /** Runs what a model was opened with. */

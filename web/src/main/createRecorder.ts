@@ -22,8 +22,8 @@ export interface Recorder {
   make(made: Made, seed: number | null): Promise<void>;
   /** Shows a recording that somebody else made, and follows it; it is not the page's to delete. */
   show(trace: TraceState): void;
-  /** Makes the recording on screen once more. */
-  again(): Promise<void>;
+  /** Makes the recording on screen once more, or the one that was `before` another model took its place. */
+  again(before?: AppState): Promise<void>;
   /** Follows the recording on screen again, after the server was out of reach. */
   resume(trace: TraceState): void;
   /** As `Commands.writeOn`. */
@@ -182,8 +182,8 @@ export function createRecorder(store: AppStore, onLost: () => void): Recorder {
         chatting: Boolean(trace.messages),
         beginsAnew: false,
         tracePrompt: prompt,
-        // The page takes up what it has a control for. The seed stays free, so that the next text is another one.
-        sampling: { ...DEFAULT_SAMPLING, ...filterSettings(made) },
+        // The seed stays free, so that the next text is another one.
+        sampling: ofThePage(made, null),
         drawnSeed: made.seed ?? null,
         made: null,
         linkedTraceId: trace.id,
@@ -202,25 +202,21 @@ export function createRecorder(store: AppStore, onLost: () => void): Recorder {
       release();
       follow(trace.id);
     },
-    async again() {
-      const { trace, tracePrompt, drawnSeed, made, activity } = store.getState();
-      if (!trace || activity !== "idle") return;
-      // By token ids, since a text need not give the same ids again, and with the same interventions.
-      const ids = trace.tokens.map((token) => token.id);
-      const sampling = made?.sampling ?? trace.sampling ?? DEFAULT_SAMPLING;
-      const asked = made && (drawnSeed === null ? 0 : made.maxNewTokens);
+    async again(before) {
+      const { anatomy, activity } = store.getState();
+      const shown = before ?? store.getState();
+      const { trace, tracePrompt } = shown;
+      if (!trace || !anatomy || activity !== "idle") return;
+      const { made, seed } = shown.made ? { made: shown.made, seed: shown.drawnSeed } : madeOf(trace);
       await make(
         {
-          model_id: trace.model_id,
-          token_ids: ids.slice(0, trace.prompt_count),
-          interventions: trace.interventions ?? [],
-          ...settings(
-            asked ?? ids.length - trace.prompt_count,
-            { sampling, given: made?.given ?? GIVEN_TEXT },
-            drawnSeed,
-          ),
+          model_id: anatomy.model_id,
+          // By token ids, since a text need not give the same ids again, and with the same interventions.
+          token_ids: promptIds(trace),
+          interventions: made.given.interventions,
+          ...settings(seed === null ? 0 : made.maxNewTokens, made, seed),
         },
-        { tracePrompt, drawnSeed, made, linkedTraceId: null },
+        { tracePrompt, drawnSeed: seed, made, linkedTraceId: null },
       );
     },
     async writeOn({ position, forced, count } = {}) {
@@ -252,7 +248,7 @@ export function createRecorder(store: AppStore, onLost: () => void): Recorder {
       store.setState({
         kept: keepShown(store.getState()),
         ...kept,
-        ...(made ? { sampling: made.sampling } : {}),
+        ...(made ? { sampling: ofThePage(made.sampling, made.sampling.seed) } : {}),
         prompt: tracePrompt ?? "",
         beginsAnew: false,
         forgotten: false,
@@ -303,6 +299,31 @@ export function createRecorder(store: AppStore, onLost: () => void): Recorder {
       }));
     },
   };
+}
+
+function promptIds({ tokens, prompt_count }: TraceState): number[] {
+  return tokens.slice(0, prompt_count).map((token) => token.id);
+}
+
+/** How a recording that somebody else made is made again: what it was given, and as many tokens as it wrote. */
+function madeOf(trace: TraceState): { made: Made; seed: number | null } {
+  const { tokens, prompt_count, messages = null, interventions = [] } = trace;
+  const sampling = trace.sampling ?? DEFAULT_SAMPLING;
+  const maxNewTokens = tokens.length - prompt_count;
+  const forced = sampling.forced_token_ids ?? [];
+  return {
+    made: {
+      maxNewTokens,
+      sampling: { ...sampling, seed: null },
+      given: { ...GIVEN_TEXT, tokenIds: promptIds(trace), messages, forced, interventions },
+    },
+    seed: maxNewTokens > 0 ? newSeed(sampling) : null,
+  };
+}
+
+/** Of how tokens were drawn, what the page has a control for. */
+function ofThePage(sampling: Sampling, seed: Sampling["seed"]): Sampling {
+  return { ...DEFAULT_SAMPLING, ...filterSettings(sampling), seed };
 }
 
 function newSeed({ seed }: Sampling): number {

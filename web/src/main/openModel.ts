@@ -2,6 +2,7 @@ import i18next from "i18next";
 import { RefusedError, UnreachableError } from "../data/fetchFromServer";
 import { fetchAnatomy, fetchModels, startLoad } from "../data/serverApi";
 import { watchLoad } from "../data/serverEvents";
+import type { AppState } from "../state/AppState";
 import { type AppStore, NOTHING_RECORDED } from "../state/createAppStore";
 import { describeFailure } from "./describeFailure";
 import { createCheckFollower } from "./followChecks";
@@ -9,8 +10,8 @@ import { createCheckFollower } from "./followChecks";
 const NOTHING_TO_CHECK = { model_id: "", checked: 0, parts: 0 };
 
 export interface ModelOpener {
-  /** Resolves to true once the model is on screen, false if it failed or another took its place. */
-  open(modelId: string): Promise<boolean>;
+  /** Resolves to what was there just before the model came on screen; null if it failed or another took its place. */
+  open(modelId: string): Promise<AppState | null>;
   /** What is shown next is no model that is loaded here. */
   leave(): void;
 }
@@ -23,7 +24,7 @@ export function createModelOpener(store: AppStore, onReplace: () => void): Model
   const followChecks = createCheckFollower(store);
   let current: AbortController | null = null;
 
-  async function open(modelId: string): Promise<boolean> {
+  async function open(modelId: string): Promise<AppState | null> {
     current?.abort();
     const controller = new AbortController();
     current = controller;
@@ -34,6 +35,7 @@ export function createModelOpener(store: AppStore, onReplace: () => void): Model
       await followLoad(store, modelId, signal);
       // Whether it chats, and what to open it with, is known once it is loaded.
       const [anatomy] = await Promise.all([fetchAnatomy(modelId, signal), refreshModels(store)]);
+      const before = store.getState();
       onReplace();
       store.setState({
         connection: "online",
@@ -43,15 +45,15 @@ export function createModelOpener(store: AppStore, onReplace: () => void): Model
         ...NOTHING_RECORDED,
       });
       followChecks(anatomy);
-      return true;
+      return before;
     } catch (error) {
-      if (signal.aborted) return false;
+      if (signal.aborted) return null;
       const message = describeFailure(store, error) ?? "";
       // What is not known at all has no config either.
       const isUnknown = error instanceof RefusedError && (error.status === 404 || error.status === 401);
       const hasShape = !isUnknown && !(error instanceof UnreachableError);
       store.setState({ opening: null, modelFailure: { modelId, message, hasShape } });
-      return false;
+      return null;
     }
   }
 
