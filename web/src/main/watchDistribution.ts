@@ -1,4 +1,3 @@
-import { SerialRequest } from "../data/SerialRequest";
 import type { Source } from "../data/Source";
 import type { AppState } from "../state/AppState";
 import type { AppStore } from "../state/createAppStore";
@@ -22,49 +21,71 @@ function questionOf(state: AppState) {
   ] as const;
 }
 
+/** What is being asked. */
+interface Asked {
+  traceId: string;
+  /** Somebody waits for it; else it only follows a text that is being written. */
+  isAwaited: boolean;
+  controller: AbortController;
+}
+
 /**
- * Keeps the next-token distribution of the shown position up to date, also while a slider moves. While a text is
- * written it follows at a pace that costs next to nothing.
+ * Keeps the next-token distribution of the shown position up to date, also while a slider moves: one question at a time,
+ * and of those that come meanwhile only the newest. While a text is written it follows at a pace that costs next to nothing.
  */
 export function watchDistribution(store: AppStore, source: Source): void {
-  const serial = new SerialRequest();
   const pace = new LivePace();
+  let current: Asked | null = null;
   let timer: ReturnType<typeof setTimeout> | undefined;
+  let { sampling: lastSampling } = store.getState();
 
   /** Asks now; while a text is written, of its newest token when the next question is due. */
   function ask(): void {
     clearTimeout(timer);
     timer = undefined;
-    const waitMs = isSettled(store.getState()) ? 0 : pace.waitMs;
-    if (waitMs === 0) serial.run(refresh);
+    const state = store.getState();
+    const isAwaited = isSettled(state) || state.position !== null || state.sampling !== lastSampling;
+    if (current && current.traceId === state.trace?.id && (current.isAwaited || !isAwaited)) return;
+    current?.controller.abort();
+    current = null;
+    const waitMs = isAwaited ? 0 : pace.waitMs;
+    if (waitMs === 0) void refresh(isAwaited);
     else timer = setTimeout(ask, waitMs);
   }
 
-  async function refresh(): Promise<void> {
+  async function refresh(isAwaited: boolean): Promise<void> {
     const state = store.getState();
     const { trace, sampling } = state;
     const position = shownPosition(state);
     const after = position === null ? null : trace?.tokens[position];
     if (!trace || position === null || !after) return;
     const asked = questionOf(state);
+    const own: Asked = { traceId: trace.id, isAwaited, controller: new AbortController() };
+    const { signal } = own.controller;
+    current = own;
+    lastSampling = sampling;
     const answered = pace.begin();
     const isStillAsked = () => questionOf(store.getState()).every((part, at) => part === asked[at]);
     try {
-      const found = await source.readDistribution(trace.id, position, sampling);
-      if (store.getState().trace?.id !== trace.id) return;
+      const found = await source.readDistribution(trace.id, position, sampling, signal);
+      if (signal.aborted) return;
       const value = { ...found, traceId: trace.id, after };
       store.setState({ distribution: { status: isStillAsked() ? "ready" : "loading", value, error: null } });
     } catch (error) {
+      if (signal.aborted) return;
       const message = describeFailure(store, error);
-      if (!isStillAsked()) return;
-      store.setState({ distribution: { status: "failed", value: null, error: message } });
+      if (isStillAsked()) store.setState({ distribution: { status: "failed", value: null, error: message } });
     } finally {
       answered();
+      if (current === own) {
+        current = null;
+        if (!isStillAsked()) ask();
+      }
     }
   }
 
   whenBack(store, () => {
-    if (store.getState().distribution.status === "failed") serial.run(refresh);
+    if (store.getState().distribution.status === "failed") ask();
   });
   // The last token of a text does not wait.
   watchState(
