@@ -3,29 +3,12 @@ import type { Anatomy } from "../protocol/schema.generated";
 import { layoutModel } from "./layoutModel";
 import { cellOnMosaic, cellRect, type Mosaic, pointOnMosaic, tileRect } from "./Mosaic";
 import { fractionsAt } from "./pickCell";
-import { sampleAnatomy, TALES } from "./sampleAnatomy";
+import { sampleAnatomy, sampleRouted, TALES } from "./sampleAnatomy";
 import { SAMPLE_TEXTS } from "./sampleTexts";
 import { add, length, scale, subtract } from "./Vec3";
 
 function mosaicOf(anatomy: Anatomy, kind: Mosaic["kind"]): Mosaic | undefined {
   return layoutModel(anatomy, 8, SAMPLE_TEXTS).blocks[1]?.far.mosaics.find((each) => each.kind === kind);
-}
-
-/** The sample with so many experts in its second block. */
-function routed(experts: number): Anatomy {
-  const anatomy = sampleAnatomy(TALES);
-  const block = anatomy.blocks[1];
-  const last = block?.sites.find(({ point }) => point === "mlp_out");
-  if (!block || !last) throw new Error("the sample has that site");
-  const point = "expert_weights" as typeof last.point;
-  block.sites.push({
-    ...last,
-    point,
-    address: "expert_weights.1",
-    axes: ["pos", "expert"],
-    shape: [null, experts],
-  });
-  return anatomy;
 }
 
 test("the tiles of heads stand in the cells that they have from afar, and leave a frame of them", () => {
@@ -49,7 +32,7 @@ test("the tiles of heads stand in the cells that they have from afar, and leave 
 test.each(["heads", "experts"] as const)(
   "a place on a tile of %s is the cell that is drawn there",
   (kind) => {
-    const mosaic = mosaicOf(routed(128), kind);
+    const mosaic = mosaicOf(sampleRouted(128), kind);
     if (!mosaic) throw new Error("there is a mosaic");
     for (const tile of [0, 3, mosaic.count - 1]) {
       const rect = tileRect(mosaic, tile);
@@ -67,7 +50,7 @@ test.each(["heads", "experts"] as const)(
 
 test("all experts have a tile on the wing, side by side in rows", () => {
   for (const experts of [4, 8, 128]) {
-    const anatomy = routed(experts);
+    const anatomy = sampleRouted(experts);
     const mosaic = mosaicOf(anatomy, "experts");
     const wing = layoutModel(anatomy, 8, SAMPLE_TEXTS).blocks[1]?.far.mlp;
     if (!mosaic || !wing) throw new Error("there is a mosaic");

@@ -183,3 +183,20 @@ export function sampleAnatomy(sizes: SampleSizes): Anatomy {
     ],
   };
 }
+
+/** The sample with so many experts in its second block. */
+export function sampleRouted(experts: number, sizes = TALES): Anatomy {
+  const anatomy = sampleAnatomy(sizes);
+  const block = anatomy.blocks[1];
+  const last = block?.sites.find(({ point }) => point === "mlp_out");
+  if (!block || !last) throw new Error("the sample has that site");
+  const point = "expert_weights" as typeof last.point;
+  block.sites.push({
+    ...last,
+    point,
+    address: "expert_weights.1",
+    axes: ["pos", "expert"],
+    shape: [null, experts],
+  });
+  return anatomy;
+}

@@ -6,12 +6,14 @@ import { Instances } from "./Instances";
 import { mosaicFragment, mosaicVertex } from "./mosaicShader";
 import { paint, showValues } from "./paint";
 import type { Palette } from "./palette";
+import type { Sheet } from "./Sheet";
 import { unitQuad } from "./unitQuad";
 import type { ValueStore } from "./ValueStore";
 import type { NearSpan } from "./visiblePlates";
 
 const NAMES = ["aCorner", "aRight", "aDown", "aGrid", "aPlace", "aScale", "aTurn"];
-const STATE = { shown: 0, coming: 1, failed: 2 };
+/** What stands where a part of a mosaic is not held. */
+const BARE = { empty: 0, coming: 1, failed: 2, unchecked: 3 };
 
 /** All mosaics in view in one instanced draw: one instance for all heads of a block, one for all its experts. */
 export class MosaicMesh {
@@ -98,9 +100,8 @@ export class MosaicMesh {
   private writeOne(data: Float32Array, at: number, mosaic: Mosaic, number: number, store: ValueStore): void {
     const { kind, name, count, order } = mosaic;
     const heads = kind === "heads" ? store.leadsOf(name, count) : null;
-    const sheet = kind === "experts" ? store.sheet(name, 0) : undefined;
+    const sheet = kind === "experts" ? expertSheet(name, store) : undefined;
     const held = heads ?? (sheet?.area ? { at: sheet.area.at, columns: sheet.rows, rows: 1 } : null);
-    const missing = store.whyMissing(name, 0) === "failed" ? STATE.failed : STATE.coming;
     const limit = held ? (store.rangeOf(name)?.limit ?? 0) : 0;
     data.set(mosaic.corner, at);
     data[at + 3] = number;
@@ -123,7 +124,22 @@ export class MosaicMesh {
     data[at + 23] = count;
     data[at + 24] = order[0];
     data[at + 25] = order[1];
-    data[at + 26] = held ? STATE.shown : missing;
+    data[at + 26] = BARE[bareOf(mosaic, store)];
     data[at + 27] = kind === "experts" ? 1 : 0;
   }
+}
+
+/** The shares of experts, if they are held as they are: a pool of several tells nothing of each. */
+function expertSheet(name: string, store: ValueStore): Sheet | undefined {
+  const sheet = store.sheet(name, 0);
+  return sheet?.base.columns === 0 ? sheet : undefined;
+}
+
+/** Why parts of a mosaic that are not held are not: it is said that they come only if they were asked for. */
+export function bareOf({ kind, name, count, unchecked }: Mosaic, store: ValueStore): keyof typeof BARE {
+  if (unchecked) return "unchecked";
+  const leads = kind === "heads" ? Array.from({ length: count }, (_, lead) => lead) : [0];
+  const missing = leads.filter((lead) => !store.sheet(name, lead));
+  const why = new Set(missing.map((lead) => store.whyMissing(name, lead)));
+  return why.has("failed") ? "failed" : why.has("coming") ? "coming" : "empty";
 }

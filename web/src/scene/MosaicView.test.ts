@@ -2,30 +2,30 @@ import { expect, test } from "vitest";
 import { FIELD_OF_VIEW, type View } from "../layout/Camera";
 import { floorOf } from "../layout/floorOf";
 import { layoutModel } from "../layout/layoutModel";
-import { sampleAnatomy, TALES } from "../layout/sampleAnatomy";
+import { sampleAnatomy, sampleRouted, TALES } from "../layout/sampleAnatomy";
 import { SAMPLE_TEXTS } from "../layout/sampleTexts";
 import { MosaicView } from "./MosaicView";
 import { detailedBlocks, nearSpan } from "./visiblePlates";
+import type { Wanted } from "./Wanted";
 
 const NONE = { left: 0, right: 0, top: 0, bottom: 0 };
 const layout = layoutModel(sampleAnatomy({ ...TALES, blocks: 30 }), 40, SAMPLE_TEXTS);
 
 /** From where a block is so many pixels high. */
-function look(heightPx: number) {
-  const distance = (floorOf(layout) * 450) / Math.tan(FIELD_OF_VIEW / 2) / heightPx;
-  const target = layout.blocks[20]?.far.heads[3]?.corner ?? [0, 0, 0];
+function look(heightPx: number, at = layout, target = at.blocks[20]?.far.heads[3]?.corner ?? [0, 0, 0]) {
+  const distance = (floorOf(at) * 450) / Math.tan(FIELD_OF_VIEW / 2) / heightPx;
   const view: View = {
     pose: { target, yaw: 0, pitch: 0, distance },
     width: 1400,
     height: 900,
     offset: { x: 0, y: 0 },
   };
-  const span = nearSpan(layout, view, NONE);
+  const span = nearSpan(at, view, NONE);
   const mosaics = new MosaicView();
-  mosaics.update(layout, view, span);
+  mosaics.update(at, view, span);
   return {
     mosaics,
-    near: detailedBlocks(layout, view, span),
+    near: detailedBlocks(at, view, span),
     names: mosaics.wanted([], true).map(({ name }) => name),
   };
 }
@@ -50,4 +50,18 @@ test("once its matrices are drawn, a block has no mosaic, and what they ask for 
   const wanted = mosaics.wanted([known], true).filter(({ name }) => name === "attn_probs.20");
   expect(wanted).toEqual([known]);
   expect(mosaics.wanted([], false)).toEqual([]);
+});
+
+test("experts are read as they are, also where a plate near by would do with pools of them", () => {
+  const routed = layoutModel(sampleRouted(64, { ...TALES, blocks: 30 }), 40, SAMPLE_TEXTS);
+  const { mosaics } = look(62, routed, routed.blocks[1]?.far.mosaics[1]?.corner);
+  const pooled = {
+    name: "expert_weights.1",
+    kind: "site" as const,
+    level: 2,
+    shown: { rows: 2, columns: 2 },
+  };
+  const own = (near: Wanted[]) => mosaics.wanted(near, true).filter(({ name }) => name === pooled.name);
+  expect(own([])).toEqual([{ name: pooled.name, kind: "site", level: 0 }]);
+  expect(own([pooled])).toEqual([{ name: pooled.name, kind: "site", level: 0 }]);
 });

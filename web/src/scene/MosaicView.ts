@@ -63,18 +63,19 @@ export class MosaicView {
   wanted(near: readonly Wanted[], hasValues: boolean): Wanted[] {
     const { view } = this;
     if (!view || !hasValues) return [...near];
+    // Experts are told apart only as they are, also where a plate near by would do with pools of them.
+    const exact = new Set(this.mosaics.filter(isReadExactly).map(({ name }) => name));
     const known = new Set(near.map(({ name }) => name));
+    const rest = this.mosaics.filter(({ name, kind }) => kind === "heads" && !known.has(name));
     return [
-      ...near,
-      ...this.mosaics.flatMap((mosaic): Wanted[] => {
-        if (known.has(mosaic.name)) return [];
-        const { name, columns, rows, count, kind } = mosaic;
-        if (kind === "experts")
-          return columns * count > EXPERT_CELLS ? [] : [{ name, kind: "site", level: 0 }];
+      ...near.filter(({ name }) => !exact.has(name)),
+      ...rest.map((mosaic): Wanted => {
+        const { name, columns, rows, count } = mosaic;
         const { width, height } = this.tileSize(mosaic);
         const level = wantedLevel(columns, rows, width, height, count);
-        return [{ name, kind: "site", level, shown: { rows: level, columns: level } }];
+        return { name, kind: "site", level, shown: { rows: level, columns: level } };
       }),
+      ...[...exact].map((name): Wanted => ({ name, kind: "site", level: 0 })),
     ];
   }
 
@@ -108,6 +109,10 @@ export class MosaicView {
   private middleOf({ corner, right, down }: Mosaic): { x: number; y: number; depth: number } | null {
     return this.view && project(this.view, add(corner, scale(add(right, down), 0.5)));
   }
+}
+
+function isReadExactly({ kind, columns, count }: Mosaic): boolean {
+  return kind === "experts" && columns * count <= EXPERT_CELLS;
 }
 
 function focalOf(view: View): number {

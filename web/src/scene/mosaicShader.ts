@@ -8,7 +8,7 @@ in vec4 aDown;    // xyz, cells of a tile down
 in vec4 aGrid;    // tiles across and down, share of its room that a tile fills across and down
 in vec4 aPlace;   // first entry (or first number of the list of heads), entries in a row, levels of columns and rows
 in vec4 aScale;   // recorded columns and rows of a tile, 1 / limit, how many tiles
-in vec4 aTurn;    // order start and end, state, experts
+in vec4 aTurn;    // order start and end, what stands where nothing is held (MosaicMesh.ts), experts
 uniform vec3 uNear;   // a block's height times the focal length; from and to pixels
 uniform vec2 uSpan;   // from and to pixels where it appears
 out vec2 vUv;
@@ -61,34 +61,36 @@ void main() {
   if (cover <= 0.0 || tile >= vScale.w || vFade.x <= 0.0) discard;
 
   bool isExpert = vTurn.w > 0.5;
+  bool isHeld = vScale.x > 0.0;
   vec2 counts = vCounts.xy;
   vec2 cell = clamp(at, vec2(0.0), vec2(0.9999)) * counts;
   vec2 cellsPerPixel = counts / tilePx;
   vec4 states = vec4(0.0);
   vec4 sum = vec4(0.0);
-  if (vTurn.z > 0.5) {
-    states.w = 1.0;
-  } else if (isExpert && tilePx.y > NUMBER_PX && at.y < NUMBER_SHARE) {
+  if (isExpert && tilePx.y > NUMBER_PX && at.y < NUMBER_SHARE) {
     // Here stands its number.
-  } else if (isExpert) {
+  } else if (isExpert && isHeld) {
     // A column of the matrix: its tokens run across.
     Sheet sheet = Sheet(int(vPlace.x), int(vPlace.y), ivec2(vPlace.zw), true, false);
     vec2 amounts = amountsUnder(sheet, vec2(cell.x, tile + 0.5), vec2(cellsPerPixel.x, 0.0), vScale.xy, vScale.z, states);
     sum = colorOf(1.0, max(amounts.x, amounts.y), 0.0);
-  } else {
+  } else if (isHeld) {
     Sheet sheet = sheetOf(int(tile));
-    if (sheet.at < 0) states.w = 1.0;
-    else sum = colorOf(1.0, amountsUnder(sheet, cell, cellsPerPixel, vScale.xy, vScale.z, states).x, 0.0);
+    isHeld = sheet.at >= 0;
+    if (isHeld) sum = colorOf(1.0, amountsUnder(sheet, cell, cellsPerPixel, vScale.xy, vScale.z, states).x, 0.0);
   }
+  if (!isHeld && vTurn.z > 0.5 && vTurn.z < 2.5) states.w = 1.0;
   float lit = smoothstep(0.0, 0.01, uPass - mix(vTurn.x, vTurn.y, 0.5));
   sum *= mix(0.05, 1.0, lit);
 
   // The glass of a tile hides the light of its part's cell, of which a frame is left.
   vec4 color = sum + vec4(mix(uBackdrop, uGlass, 0.25 * uTint), 0.94) * (1.0 - sum.a);
   color.a = max(color.a, 0.94);
+  // What has not been checked yet is an outline.
+  if (!isHeld && vTurn.z > 2.5) color *= 0.15;
   color = withStates(color, states, vTurn.z > 1.5, uEdge, uSelection);
   // Beyond what is recorded there are dots, so that nobody takes it for zero.
-  if (vTurn.z < 0.5 && !isExpert && (cell.x >= vScale.x || cell.y >= vScale.y)) {
+  if (isHeld && !isExpert && (cell.x >= vScale.x || cell.y >= vScale.y)) {
     vec2 dots = step(4.0, mod(gl_FragCoord.xy, 6.0));
     color.rgb += uEdge * (uGlow * 2.0 - 1.0) * dots.x * dots.y * 0.10;
   }
