@@ -7,6 +7,28 @@ import { sharePage } from "./sharePage.ts";
 describe("on a page that is there", () => {
   const opened = sharePage({ reducedMotion: true });
 
+  test("in the outline Enter shows a site and its heads, and again shows it and leaves them open", async () => {
+    const { page } = opened();
+    await page.getByTestId("theme-toggle").focus();
+    await page.keyboard.press("o");
+    const row = (node: string) => page.locator(`[data-testid=outline] [data-node="${node}"]`);
+    await row("attn_probs.0").focus();
+    await row("attn_probs.0").click({ position: { x: 60, y: 8 } });
+    await row("attn_probs.0:1").click();
+    expect(await row("attn_probs.0:1").getAttribute("aria-selected")).toBe("true");
+    await page.keyboard.press("ArrowLeft");
+    for (const _ of ["once", "and again"]) {
+      await page.keyboard.press("Enter");
+      expect(await row("attn_probs.0").getAttribute("aria-expanded")).toBe("true");
+      expect(await row("attn_probs.0:0").getAttribute("aria-selected")).toBe("true");
+    }
+    await row("attn_probs.0").locator(".icon").click();
+    expect(await row("attn_probs.0").getAttribute("aria-expanded")).toBe("false");
+    expect(await row("attn_probs.0").getAttribute("aria-selected")).toBe("true");
+    await page.evaluate(() => window.glassformer.store.setState({ selection: null }));
+    await page.getByTestId("outline-toggle").click();
+  });
+
   test("O opens the outline and goes into it; closing it leads back", async () => {
     const { page } = opened();
     await page.getByTestId("theme-toggle").focus();

@@ -3,7 +3,14 @@ import { useTranslation } from "react-i18next";
 import { shownPosition } from "../state/selectors";
 import { useApp, useAppStore, useCommands } from "./AppContext";
 import { Icon } from "./Icon";
-import { buildOutline, type OutlineNode, type OutlineRow, visibleRows } from "./outlineNodes";
+import {
+  buildOutline,
+  isShowable,
+  type OutlineNode,
+  type OutlineRow,
+  shownRow,
+  visibleRows,
+} from "./outlineNodes";
 import { chooseTold, useReadingOutline } from "./reading/useReadingOutline";
 import { useReturnFocus } from "./useReturnFocus";
 
@@ -34,7 +41,7 @@ export function OutlinePanel() {
 export function OutlineTree() {
   const { t } = useTranslation();
   const anatomy = useApp((state) => state.anatomy);
-  const selected = useApp((state) => state.selection?.address ?? null);
+  const selection = useApp((state) => state.selection);
   const parts = useMemo(() => anatomy && buildOutline(anatomy), [anatomy]);
   const told = useReadingOutline();
   const root = parts && told ? { ...parts, children: [...parts.children, told] } : parts;
@@ -46,16 +53,17 @@ export function OutlineTree() {
   const treeRef = useRef<HTMLDivElement>(null);
   const choose = useChoose();
   useReturnFocus();
+  const rows = root ? visibleRows(root, open) : [];
+  const selected = shownRow(rows, selection)?.node.id;
   useLayoutEffect(() => {
     // The inspector that opens takes half of the height.
-    if (selected === null) return;
+    if (selected === undefined) return;
     const row = treeRef.current?.querySelector(`[data-node="${CSS.escape(selected)}"]`);
     row?.scrollIntoView({ block: "nearest" });
   }, [selected]);
   if (isBeside) return <p className="hint">{t("shape.outline")}</p>;
   if (!root) return <p className="hint">{t("outline.empty")}</p>;
 
-  const rows = visibleRows(root, open);
   const setExpanded = (id: string, expanded: boolean) => {
     const next = new Set(open);
     if (expanded) next.add(id);
@@ -67,11 +75,12 @@ export function OutlineTree() {
     setFocused(row.node.id);
     treeRef.current?.querySelector<HTMLElement>(`[data-node="${CSS.escape(row.node.id)}"]`)?.focus();
   };
+  const toggle = ({ id }: OutlineNode) => setExpanded(id, !open.has(id));
   const activate = (node: OutlineNode) => {
-    // A site with heads shows them, and opens itself.
-    if (node.kind === "site") choose(node);
-    if (node.children.length > 0) setExpanded(node.id, !open.has(node.id));
-    else choose(node);
+    if (!isShowable(node)) return toggle(node);
+    choose(node);
+    // Its heads are shown with it; the arrow keys and the chevron put them away.
+    if (node.children.length > 0) setExpanded(node.id, true);
   };
 
   const onKeyDown = (event: KeyboardEvent) => {
@@ -114,6 +123,10 @@ export function OutlineTree() {
             setFocused(row.node.id);
             activate(row.node);
           }}
+          onToggle={() => {
+            setFocused(row.node.id);
+            toggle(row.node);
+          }}
         />
       ))}
     </div>
@@ -126,9 +139,10 @@ interface RowProps {
   selected: boolean;
   tabStop: boolean;
   onActivate: () => void;
+  onToggle: () => void;
 }
 
-function Row({ row, expanded, selected, tabStop, onActivate }: RowProps) {
+function Row({ row, expanded, selected, tabStop, onActivate, onToggle }: RowProps) {
   const { node, depth, position, siblings } = row;
   const isGroup = node.children.length > 0;
   return (
@@ -146,7 +160,7 @@ function Row({ row, expanded, selected, tabStop, onActivate }: RowProps) {
       aria-selected={selected}
       tabIndex={tabStop ? 0 : -1}
       style={{ "--depth": depth - 1 } as React.CSSProperties}
-      onClick={onActivate}
+      onClick={({ target }) => (isGroup && (target as Element).closest(".icon") ? onToggle() : onActivate())}
     >
       {isGroup ? <Icon name="chevron" /> : <span className="outline-dot" />}
       <NodeLabel node={node} />

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { tinyAnatomy } from "../state/tinyAnatomy";
-import { buildOutline, visibleRows } from "./outlineNodes";
+import { buildOutline, shownRow, visibleRows } from "./outlineNodes";
 
 test("the outline lists every site and weight in order of computation", () => {
   const everything = visibleRows(
@@ -44,4 +44,16 @@ test("a site of many heads lists each of them, unless it is refused", () => {
   expect(heads.every(({ node, parent }) => node.label === "attn_probs.0" && parent === "attn_probs.0")).toBe(
     true,
   );
+});
+
+test("what is shown is selected: a head where its row is visible, else its site", () => {
+  const outline = buildOutline(tinyAnatomy);
+  const head = { address: "attn_probs.0", index: [1, 2, 0] };
+  const selected = (open: string[], cell: typeof head | null) =>
+    shownRow(visibleRows(outline, new Set(open)), cell)?.node.id;
+  expect(selected(["model", "block.0", "attn_probs.0"], head)).toBe("attn_probs.0:1");
+  expect(selected(["model", "block.0"], head)).toBe("attn_probs.0");
+  expect(selected(["model"], head)).toBeUndefined();
+  expect(selected(["model", "before"], { address: "embeddings", index: [0, 3] })).toBe("embeddings");
+  expect(selected(["model", "block.0"], null)).toBeUndefined();
 });

@@ -1,3 +1,4 @@
+import type { Cell } from "../layout/Cell";
 import { hasLeads } from "../layout/leads";
 import type { Anatomy, Site, Weight } from "../protocol/schema.generated";
 
@@ -104,4 +105,16 @@ export function visibleRows(root: OutlineNode, open: ReadonlySet<string>): Outli
   };
   visit(root, null, 1, 1, 1);
   return rows;
+}
+
+/** The row of what the inspector shows: that of its own matrix where it is visible, else that of the tensor. */
+export function shownRow(rows: readonly OutlineRow[], cell: Cell | null): OutlineRow | undefined {
+  if (!cell) return undefined;
+  const own = rows.filter(({ node }) => isShowable(node) && node.label === cell.address);
+  return own.find(({ node }) => node.lead?.index === cell.index[0]) ?? own.find(({ node }) => !node.lead);
+}
+
+/** Whether a row stands for something that can be looked at, not only for what is in it. */
+export function isShowable({ kind }: OutlineNode): boolean {
+  return kind === "site" || kind === "lead" || kind === "weight" || kind === "told";
 }
