@@ -41,7 +41,17 @@ test("an adapter is switched on and off over the same text, and its A and B stan
   const before = await readState(page, (state) => state.trace?.tokens.map((token) => token.id));
   const choice = (id: string) => page.locator(`[data-testid=adapter-choice][data-model-id="${id}"]`);
   expect(await choice("tales").getAttribute("aria-pressed")).toBe("true");
+  // While it is opened the switch says why it waits, and keeps the focus of who pressed it.
+  await page.route("**/load", async (route) => {
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
+    await route.continue();
+  });
   await choice("tales+mood").click();
+  await waitForState(page, (state) => state.opening !== null);
+  expect(await choice("tales+mood").getAttribute("aria-disabled")).toBe("true");
+  expect(await choice("tales").getAttribute("title")).toMatch(/still being opened/);
+  await choice("tales").click();
+  await choice("tales+mood").focus();
   await waitForState(page, (state) => state.anatomy?.model_id === "tales+mood" && state.opening === null);
   await waitForRecording(page);
   const after = await readState(page, (state) => ({
@@ -49,6 +59,7 @@ test("an adapter is switched on and off over the same text, and its A and B stan
     model: state.trace?.model_id,
     roles: state.anatomy?.blocks[0]?.weights.map((weight) => weight.role),
   }));
+  expect(await choice("tales+mood").evaluate((element) => element === document.activeElement)).toBe(true);
   expect(after.model).toBe("tales+mood");
   expect(after.tokens).toEqual(before);
   expect(after.roles).toContain("lora_a");

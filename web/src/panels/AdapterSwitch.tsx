@@ -15,6 +15,7 @@ export function AdapterSwitch() {
   }));
   const choices = adaptersOf({ models, anatomy, origin, shapes });
   const current = anatomy?.model_id;
+  const why = opening === null ? null : t("prompt.whyNot.opening");
   if (choices.length === 0) return null;
   return (
     <div className="adapter-row">
@@ -29,9 +30,10 @@ export function AdapterSwitch() {
             data-testid="adapter-choice"
             data-model-id={modelId}
             aria-pressed={modelId === current}
-            disabled={opening !== null}
-            title={name === null ? t("adapter.offHint") : t("adapter.onHint", { name })}
-            onClick={() => modelId !== current && commands.switchAdapter(modelId)}
+            // One that is disabled would lose the focus, and could not say why.
+            aria-disabled={why !== null}
+            title={why ?? (name === null ? t("adapter.offHint") : t("adapter.onHint", { name }))}
+            onClick={() => why === null && modelId !== current && commands.switchAdapter(modelId)}
           >
             {name ?? t("adapter.off")}
           </button>
