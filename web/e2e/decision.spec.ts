@@ -137,3 +137,32 @@ test("another position moves the reading over", async () => {
   const reading = await ask<Reading>(page, "reading", { versus: "mean" });
   expect(await sentence(page)).toContain(reading.token.text.trim());
 });
+
+test("what is switched off moves neither the panel nor the picture, at any width", async () => {
+  const { page } = opened();
+  const before = page.viewportSize();
+  for (const size of [
+    { width: 1400, height: 900 },
+    { width: 1000, height: 700 },
+    { width: 390, height: 844 },
+  ]) {
+    await page.setViewportSize(size);
+    await page.evaluate(() => window.glassformer.store.setState({ off: [], versus: "mean", ride: null }));
+    await waitForEffects(page);
+    const box = () => page.getByTestId("reading").boundingBox();
+    const steady = await box();
+    for (const count of [1, 3]) {
+      await page.evaluate((count) => {
+        const off = ["token.3", "head.0.0", "mlp.1"].slice(0, count);
+        window.glassformer.store.setState(({ reading }) => ({
+          off,
+          position: reading.value?.position ?? null,
+        }));
+      }, count);
+      await waitForState(page, (state) => state.without.status === "ready");
+      expect(await box()).toEqual(steady);
+    }
+  }
+  await page.evaluate(() => window.glassformer.store.setState({ off: [] }));
+  if (before) await page.setViewportSize(before);
+});

@@ -221,6 +221,18 @@ test("parts are off together, for one decision", async () => {
   expect(state()).toMatchObject({ off: [], without: { status: "empty", value: null } });
 });
 
+test("once the model has read its text anew, the decision without parts is asked for anew", async () => {
+  store.setState({ trace });
+  await readAll();
+  store.setState(toggleOff(state(), "head.24.4"));
+  await until(() => state().without.status === "ready");
+  asked = [];
+  store.setState({ trace: { ...trace, rewritten: 1 } });
+  expect(state().without).toMatchObject({ status: "loading", value: { parts: ["head.24.4"] } });
+  await until(() => state().without.status === "ready");
+  expect(asked).toContain("without?pos=18&part=head.24.4");
+});
+
 test("another text takes the reading of the last one away, one that goes on keeps it", async () => {
   store.setState({ trace });
   await readAll();

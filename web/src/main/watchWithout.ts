@@ -48,7 +48,14 @@ export function watchWithout(store: AppStore, source: Source): void {
   });
   watchState(
     store,
-    (state) => [state.off, state.trace?.id, state.position, isSettled(state), state.anatomy?.model_id],
+    (state) => [
+      state.off,
+      state.trace?.id,
+      state.trace?.rewritten,
+      state.position,
+      isSettled(state),
+      state.anatomy?.model_id,
+    ],
     () => void refresh(),
   );
 }

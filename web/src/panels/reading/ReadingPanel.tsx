@@ -41,9 +41,11 @@ export function ReadingPanel() {
 function Sentence() {
   const { t } = useTranslation();
   const telling = useTelling();
-  const { reading, effects, without, settled } = useApp((state) => ({
+  const { reading, effects, without, loading, settled } = useApp((state) => ({
     reading: state.reading,
-    without: state.off.length > 0 && state.without.status === "ready" ? state.without.value : null,
+    // The answer before stays until the next is there, as the reading does.
+    without: state.off.length > 0 ? state.without.value : null,
+    loading: state.reading.status === "loading" || state.without.status === "loading",
     effects: state.effects,
     settled: isSettled(state),
   }));
@@ -62,11 +64,11 @@ function Sentence() {
       <p
         className="reading-line"
         data-testid="reading-sentence"
-        data-loading={reading.status === "loading"}
+        data-loading={loading}
         // A sentence that is still growing, or follows a text that is being written, is not read out at every change.
         aria-live={settled ? "polite" : "off"}
         aria-atomic="true"
-        aria-busy={testing || reading.status === "loading"}
+        aria-busy={testing || loading}
       >
         {(without ? sayWithout(without, what, telling) : sayDecision(what, telling)).map((clause, at) => (
           // biome-ignore lint/suspicious/noArrayIndexKey: a clause is its place in the sentence
