@@ -48,13 +48,15 @@ export class ExportedSource implements Source {
 
   async readAnatomy(): Promise<Anatomy> {
     const anatomy = await this.#readOnce<Anatomy>("anatomy.json");
-    if (!Array.isArray(anatomy.blocks)) throw new MissingError("anatomy.json is not an anatomy");
+    if (!Array.isArray(anatomy.blocks))
+      throw new MissingError(i18next.t("files.noAnatomy", { file: "anatomy.json" }));
     return anatomy;
   }
 
   async readRecording(): Promise<ExportedRecording> {
     const found = await this.#readOnce<ExportedRecording>("recording.json");
-    if (!Array.isArray(found.recording?.tokens)) throw new MissingError("recording.json is not a recording");
+    if (!Array.isArray(found.recording?.tokens))
+      throw new MissingError(i18next.t("files.noRecording", { file: "recording.json" }));
     this.#weights = found.weights;
     return found;
   }
@@ -104,7 +106,7 @@ export class ExportedSource implements Source {
     ]);
     const sites = [...anatomy.before, ...anatomy.blocks.flatMap((block) => block.sites), ...anatomy.after];
     const site = sites.find((each) => each.address === cell.address);
-    if (!site) throw new Error(`There is no site ${cell.address}.`);
+    if (!site) throw new Error(i18next.t("files.noSite", { address: cell.address }));
     const { positions, model_id: modelId, id: traceId } = recording;
     const waiting = signal ?? new AbortController().signal;
     const read = async (store: StoreAddress, name: string, selection: Selection) => {
@@ -167,7 +169,7 @@ export class ExportedSource implements Source {
       return (await response.json()) as T;
     } catch (error) {
       if (isAbort(error)) throw error;
-      throw new MissingError(`${path} is cut off or damaged`, { cause: error });
+      throw new MissingError(i18next.t("files.damaged", { file: path }), { cause: error });
     }
   }
 
@@ -177,10 +179,10 @@ export class ExportedSource implements Source {
       response = await this.#files.fetch(target, signal);
     } catch (error) {
       if (isAbort(error)) throw error;
-      throw new MissingError(`${this.#nameOf(target)} cannot be read`, { cause: error });
+      throw new MissingError(i18next.t("files.unreadable", { file: this.#nameOf(target) }), { cause: error });
     }
     if (response.ok) return response;
-    throw new MissingError(`${this.#nameOf(target)} is missing`);
+    throw new MissingError(i18next.t("files.missing", { file: this.#nameOf(target) }));
   }
 
   #nameOf(target: URL | Request): string {

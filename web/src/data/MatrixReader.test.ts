@@ -6,8 +6,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { startWords } from "../panels/words/startWords";
 import { MatrixReader } from "./MatrixReader";
 import type { StoreSource } from "./Source";
+
+beforeAll(() => startWords("en"));
 
 const python =
   process.env.GLASSFORMER_PYTHON ?? fileURLToPath(new URL("../../../.venv/bin/python", import.meta.url));

@@ -1,3 +1,4 @@
+import i18next from "i18next";
 import * as zarr from "zarrita";
 import type { Cell } from "../layout/Cell";
 import { hasLeads } from "../layout/leads";
@@ -217,7 +218,7 @@ export class MatrixReader {
     runs: readonly (readonly [start: number, stop: number])[],
     signal: AbortSignal,
   ): Promise<Rows[]> {
-    if (!this.#batch) throw new MissingError("rows cannot be asked for one by one");
+    if (!this.#batch) throw new MissingError(i18next.t("files.noRows"));
     const { traceId, positions } = store;
     const rowCells = Math.ceil(cellsOf(site.shape, 0) / Math.max(1, positions));
     const most = Math.max(1, Math.floor(MOST_CELLS / rowCells));
@@ -295,7 +296,7 @@ export class MatrixReader {
     const group = await zarr.open.v3(root.resolve(name), { kind: "group", signal });
     if (Number(group.attrs.first_level ?? 0) > 0) return null;
     const array = await zarr.open.v3(group.resolve("0"), { kind: "array", signal });
-    if (!array.is("float32")) throw new TypeError(`${name} is not stored as float32`);
+    if (!array.is("float32")) throw new TypeError(i18next.t("files.notFloats", { file: name }));
     chunks.expect(array.path, array.chunks);
     const slices = selection.map((at) =>
       at !== null && typeof at === "object" ? zarr.slice(at.start, at.stop) : at,
@@ -358,7 +359,7 @@ export class MatrixReader {
     const last = Number(group.attrs.levels ?? 1) - 1;
     const level = Math.max(Math.min(address.level, last), Number(group.attrs.first_level ?? 0));
     const array = await zarr.open.v3(group.resolve(String(level)), { kind: "array", signal });
-    if (!array.is("float32")) throw new TypeError(`${address.name} is not stored as float32`);
+    if (!array.is("float32")) throw new TypeError(i18next.t("files.notFloats", { file: address.name }));
     chunks.expect(array.path, array.chunks);
     const { lead, part } = address;
     const chunk = await zarr.get(array, selectionOf(array.shape, lead, part), { signal });
@@ -436,7 +437,7 @@ async function openStore(source: StoreSource, store: StoreAddress): Promise<Open
     return { group: await zarr.open.v3(listed, { kind: "group" }), chunks };
   } catch (error) {
     if (error instanceof SyntaxError || zarr.isZarritaError(error))
-      throw new MissingError("zarr.json is cut off or damaged", { cause: error });
+      throw new MissingError(i18next.t("files.damaged", { file: "zarr.json" }), { cause: error });
     throw error;
   }
 }
@@ -466,7 +467,7 @@ class WholeChunks implements zarr.AsyncReadable {
     const found = await this.#inner.get(key, options);
     const expected = this.#bytes.get(key.split("/c/")[0] ?? "");
     const isWhole = found !== undefined && (expected === undefined || found.byteLength === expected);
-    if (!isWhole) throw new MissingError(`${key.slice(1)} is missing or cut off`);
+    if (!isWhole) throw new MissingError(i18next.t("files.cutOff", { file: key.slice(1) }));
     return found;
   }
 }

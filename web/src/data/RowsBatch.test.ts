@@ -1,7 +1,10 @@
-import { expect, test } from "vitest";
+import { beforeAll, expect, test } from "vitest";
+import { startWords } from "../panels/words/startWords";
 import type { LiveFrame } from "../protocol/LiveFrame";
 import { RowsBatch } from "./RowsBatch";
 import type { RowsReference } from "./Source";
+
+beforeAll(() => startWords("en"));
 
 const PLACE = { traceId: "t", start: 3, stop: 5, level: 0 };
 

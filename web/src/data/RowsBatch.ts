@@ -1,3 +1,4 @@
+import i18next from "i18next";
 import type { FrameRows, LiveFrame } from "../protocol/LiveFrame";
 import { RefusedError } from "./fetchFromServer";
 import type { RowsReference } from "./Source";
@@ -77,7 +78,7 @@ export class RowsBatch {
       for (const { address, resolve, reject } of all) {
         const array = found.get(address);
         if (array) resolve(array);
-        else reject(new Error(`The server left ${address} out.`));
+        else reject(new Error(i18next.t("files.leftOut", { address })));
       }
     } catch (error) {
       const addresses = new Set(all.map(({ address }) => address));

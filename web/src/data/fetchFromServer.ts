@@ -1,3 +1,4 @@
+import i18next from "i18next";
 import { authorized } from "./apiKey";
 import { serverAddress } from "./serverAddress";
 
@@ -56,7 +57,7 @@ export async function fetchFromServer(
     return await fetch(target, { ...init, headers: authorized(given) });
   } catch (error) {
     if (isAbort(error)) throw error;
-    throw new UnreachableError("the server cannot be reached", { cause: error });
+    throw new UnreachableError(i18next.t("connection.unreachable"), { cause: error });
   }
 }
 
@@ -71,10 +72,12 @@ const GATEWAY_STATUSES = new Set([502, 503, 504]);
 export async function readRefusal(response: Response): Promise<RefusedError | UnreachableError> {
   const detail = (await response.json().catch(() => null)) as { error?: unknown; field?: unknown } | null;
   if (detail === null && GATEWAY_STATUSES.has(response.status)) {
-    return new UnreachableError("the server cannot be reached");
+    return new UnreachableError(i18next.t("connection.unreachable"));
   }
   const message =
-    typeof detail?.error === "string" ? detail.error : `The server answered ${response.status}.`;
+    typeof detail?.error === "string"
+      ? detail.error
+      : i18next.t("connection.answered", { status: response.status });
   if (response.status === 401) return new UnauthorizedError(message);
   return new RefusedError(message, response.status, typeof detail?.field === "string" ? detail.field : null);
 }

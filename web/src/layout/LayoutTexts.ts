@@ -10,6 +10,8 @@ export interface LayoutTexts {
   experts(name: string, shown: number, count: number): string;
   /** Why these cannot be shown. */
   because(what: string, reason: string): string;
+  /** The reason where none is told. */
+  readonly unexplained: string;
   stream(width: number): Title;
   /** What mixes positions, and in how many blocks: by attention, and by something else; null where nothing does. */
   mixing(of: { heads: number; attends: number; mixes: number }): Title | null;

@@ -44,10 +44,12 @@ const SCORES_BRIGHTNESS = 0.4;
 export class PlateMaker {
   readonly columns: number;
   readonly order: Order;
+  private readonly unexplained: string;
 
-  constructor(columns: number, order: Order) {
+  constructor(columns: number, order: Order, unexplained: string) {
     this.columns = columns;
     this.order = order;
+    this.unexplained = unexplained;
   }
 
   /** `pos` and `key` run across, everything else down, unless flipped. */
@@ -75,7 +77,7 @@ export class PlateMaker {
       rows: tokensAcross ? before : last,
       paint: site.scale ?? "diverging",
       order: this.order.get(site.address) ?? [0, 0],
-      refused: site.check.status === "refused" ? (site.check.reason ?? "its equation does not hold") : null,
+      refused: site.check.status === "refused" ? (site.check.reason ?? this.unexplained) : null,
       unchecked: site.check.status === "unchecked" || site.check.status === "shape",
       inputs: inputsOf(site.equation),
     });

@@ -32,7 +32,7 @@ export function layoutModel(
 ): Layout {
   const columns = columnsFor(tokenCount);
   const metrics = chooseMetrics(anatomy, columns, format);
-  const maker = new PlateMaker(columns, orderOf(anatomy));
+  const maker = new PlateMaker(columns, orderOf(anatomy), texts.unexplained);
   const aliases = aliasesOf(anatomy);
   const isDrawn = (site: Site) => !aliases.has(site.address);
   const count = anatomy.blocks.length;

@@ -7,6 +7,7 @@ export const SAMPLE_TEXTS: LayoutTexts = {
   head: (address, head) => `${address} · head ${head}`,
   experts: (name, shown, count) => `${name} · ${shown} of ${count}`,
   because: (what, reason) => `${what}: ${reason}`,
+  unexplained: "unexplained",
   stream: (width) => ({ full: `stream, ${width}`, short: "stream" }),
   mixing: (of) => ({ full: `mixing ${JSON.stringify(of)}`, short: "mixing" }),
   mlps: (of) => ({ full: `mlps ${JSON.stringify(of)}`, short: "mlps" }),

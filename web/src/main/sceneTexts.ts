@@ -15,6 +15,9 @@ export const sceneTexts: SceneTexts = {
   head: (address, head) => i18next.t("scene.names.head", { address, head }),
   experts: (name, shown, count) => i18next.t("scene.names.experts", { name, shown, count }),
   because: (what, reason) => i18next.t("scene.names.because", { what, reason }),
+  get unexplained() {
+    return i18next.t("part.equationFails");
+  },
   stream: (width) => titleOf("stream", { width: formatCount(width) }),
   mixing({ heads, attends, mixes }) {
     if (attends > 0 && mixes > 0) return titleOf("attentionAndMixer", { heads, attends, mixes });

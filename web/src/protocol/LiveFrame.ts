@@ -1,3 +1,4 @@
+import i18next from "i18next";
 import type { FrameHeader } from "./schema.generated";
 
 /** Rows `start` to `stop` of one address, decoded from a live frame. */
@@ -21,7 +22,7 @@ const FLOAT_BYTES = 4;
 export function decodeFrame(buffer: ArrayBuffer): LiveFrame {
   const headerBytes = new DataView(buffer).getUint32(0, true);
   const payloadStart = LENGTH_BYTES + headerBytes;
-  if (payloadStart > buffer.byteLength) throw new RangeError("the frame ends inside its header");
+  if (payloadStart > buffer.byteLength) throw new RangeError(i18next.t("files.frameCutOff"));
   const header = JSON.parse(
     new TextDecoder().decode(new Uint8Array(buffer, LENGTH_BYTES, headerBytes)),
   ) as FrameHeader;
@@ -39,7 +40,7 @@ export function decodeFrame(buffer: ArrayBuffer): LiveFrame {
 /** Float32Array reads in the machine's own byte order; every browser in use is little-endian, as the wire is. */
 function readFloats(buffer: ArrayBuffer, byteOffset: number, count: number): Float32Array {
   if (byteOffset + count * FLOAT_BYTES > buffer.byteLength)
-    throw new RangeError("the frame ends inside an array");
+    throw new RangeError(i18next.t("files.frameCutOff"));
   if (byteOffset % FLOAT_BYTES === 0) return new Float32Array(buffer, byteOffset, count);
   return new Float32Array(buffer.slice(byteOffset, byteOffset + count * FLOAT_BYTES));
 }

@@ -1,3 +1,4 @@
+import i18next from "i18next";
 import type { Cell } from "../layout/Cell";
 import { isShape } from "../layout/expandShape";
 import { sitesOf } from "../layout/inputsOf";
@@ -70,7 +71,7 @@ export function axisNames({ anatomy }: AppState, name: string): readonly string[
 /** Why a site's values may not be shown; null for what may be. */
 export function whyRefused(anatomy: Anatomy | null, address: string): string | null {
   const check = findSite(anatomy, address)?.check;
-  return check?.status === "refused" ? (check.reason ?? "its equation does not hold") : null;
+  return check?.status === "refused" ? (check.reason ?? i18next.t("part.equationFails")) : null;
 }
 
 interface AnatomyIndex {
