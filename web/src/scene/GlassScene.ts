@@ -130,7 +130,7 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
     const before = world.layout;
     // A narrow window has another layout, so nothing that was moved or clicked in the last one counts.
     if (world.layout && world.isForeign(rig.width)) rig.moved = clicked = false;
-    world.place(anatomy, tokens, rig.width, (text) => atlas.measure(text), options.texts);
+    world.place(anatomy, tokens, rig.width, (text, face) => atlas.measure(text, face), options.texts);
     if (world.layout !== before) drawables = NOTHING;
     if (world.layout) rig.setLimits(world.layout.bounds);
     frame({ flies: true });

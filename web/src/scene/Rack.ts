@@ -9,7 +9,7 @@ import type { Palette } from "./palette";
 import type { RankedLine } from "./readableLines";
 import type { Slab } from "./Slab";
 import type { TextLine } from "./TextLine";
-import { tileText } from "./tileText";
+import { tileFace, tileText } from "./tileText";
 
 /** With more tokens than this only the thread of the lit token is drawn, since all would hide what is behind. */
 const THREADS_MAX = 160;
@@ -72,18 +72,19 @@ export function buildRack(
       order: (pos / tokens.length) * SLIDE_SHARE,
     });
     const { size } = place;
+    const set = tileFace(token);
     if (isOff) parts.slabs.push(strikeOf(place, palette));
     parts.lines.push({
       // Where not all can be read, those that are needed stay, and the one that is read.
       rank: 1 - Math.abs(need) - (pos === reading.position || pos === lit ? 1 : 0),
       text: tileText(token.text),
-      face: token.special ? "mono" : "sans",
+      face: set.face,
       at: [x + place.width / 2, y - place.height * 0.5 - size * 0.32, 0.5],
       color: token.special ? palette.quietText : palette.text,
       alpha: isOff ? OFF_ALPHA : 1,
       align: "center",
-      right: [token.special ? size * 0.8 : size, 0, 0],
-      up: [0, token.special ? size * 0.8 : size, 0],
+      right: [size * set.size, 0, 0],
+      up: [0, size * set.size, 0],
     });
     if (onItsWay || (tokens.length > THREADS_MAX && pos !== lit)) return;
     const column = columnAt(layout, pos);

@@ -5,7 +5,7 @@ import { layoutShapes } from "../layout/layoutShapes";
 import { type Format, formatOf } from "../layout/Metrics";
 import type { ShapeView } from "../layout/ShapeView";
 import type { Anatomy, Token } from "../protocol/schema.generated";
-import { tileText } from "./tileText";
+import { tileFace, tileText } from "./tileText";
 
 /** Where everything stands: made anew for another model, another format or more columns, and for nothing else. */
 export class World {
@@ -26,7 +26,7 @@ export class World {
     anatomy: Anatomy | null,
     tokens: readonly Token[],
     windowWidth: number,
-    measure: (text: string) => number,
+    measure: (text: string, face: "mono" | "sans") => number,
     texts: LayoutTexts,
   ): void {
     const isKept =
@@ -40,7 +40,10 @@ export class World {
       this.layout = shape
         ? layoutShapes(shape, texts, format)
         : anatomy && layoutModel(anatomy, tokens.length, texts, format);
-    const ems = tokens.map((each) => measure(tileText(each.text)));
+    const ems = tokens.map((each) => {
+      const { face, size } = tileFace(each);
+      return measure(tileText(each.text), face) * size;
+    });
     this.tiles = this.layout ? tilesOf(this.layout, ems) : [];
   }
 }

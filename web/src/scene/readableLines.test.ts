@@ -36,3 +36,9 @@ test("from where it cannot, what matters most is said in a readable size, and no
     expect(up).toBeUndefined();
   }
 });
+
+test("what is enlarged gives way to what stands there and can be read", () => {
+  const small: RankedLine = { ...line("<|bos|>", 10, 0), right: [5, 0, 0], up: [0, 5, 0] };
+  const shown = readableLines([small, line("Once", 0, 1)], from(1500), atlas);
+  expect(shown.map(({ text }) => text)).toEqual(["Once"]);
+});

@@ -23,7 +23,7 @@ export function readableLines(
   const focal = view.height / 2 / Math.tan(FIELD_OF_VIEW / 2);
   const kept: TextLine[] = [];
   const small: {
-    line: TextLine;
+    line: TextLine | null;
     box: { x: number; y: number; width: number; height: number };
     priority: number;
   }[] = [];
@@ -31,15 +31,29 @@ export function readableLines(
     const at = project(view, line.at);
     if (!at || !line.up || (length(line.up) * focal) / at.depth >= LEAST_PX) {
       kept.push(line);
+      // What stands already has its place before what is enlarged.
+      if (at && line.up) {
+        const px = (length(line.up) * focal) / at.depth;
+        small.push({
+          line: null,
+          box: boxAt(at, atlas.measure(line.text, line.face) * px, px),
+          priority: -1e9,
+        });
+      }
       continue;
     }
     const width = atlas.measure(line.text, line.face) * READABLE_PX;
     const { right: _right, up: _up, ...rest } = line;
     small.push({
       line: { ...rest, sizePx: READABLE_PX, shift: [0, 0], halo: true },
-      box: { x: at.x - width / 2, y: at.y - READABLE_PX * 0.8, width, height: READABLE_PX },
+      box: boxAt(at, width, READABLE_PX),
       priority: line.rank,
     });
   }
-  return [...kept, ...placeLabels(small).map((index) => (small[index] as (typeof small)[number]).line)];
+  return [...kept, ...placeLabels(small).flatMap((index) => small[index]?.line ?? [])];
+}
+
+/** The room of a line that is centred there. */
+function boxAt({ x, y }: { x: number; y: number }, width: number, px: number) {
+  return { x: x - width / 2, y: y - px * 0.8, width, height: px };
 }
