@@ -1,13 +1,15 @@
 import { expect, inject, test } from "vitest";
 import { launchBrowser, openPage } from "./browser.ts";
-import { waitForRecording } from "./drive.ts";
+import { waitForRecording, waitForState } from "./drive.ts";
 
 /** Nothing that is drawn comes from the server: what the scene shows is what is planted. */
 function withholdNumbers(): void {
   const fetchTruly = window.fetch;
   window.fetch = (input, init) => {
     const url = input instanceof Request ? input.url : String(input);
-    return /\/(rows|reading|effects)\b|\/zarr\//.test(url) ? new Promise(() => {}) : fetchTruly(input, init);
+    return /\/(rows|reading|effects|distribution|heads)\b|\/zarr\//.test(url)
+      ? new Promise(() => {})
+      : fetchTruly(input, init);
   };
 }
 
@@ -30,6 +32,7 @@ interface Planted {
 
 /** Plants one cell among zeros in every kind of site and weight, at three levels, and looks which pixels change. */
 async function plantEverywhere(): Promise<Planted> {
+  const QUIET_LOOKS = 12;
   const { scene, store } = window.glassformer;
   const { anatomy, trace } = store.getState();
   const canvas = document.querySelector("canvas");
@@ -89,10 +92,9 @@ async function plantEverywhere(): Promise<Planted> {
     if (!aim) continue;
     scene.focus([aim.address]);
     // Cards give way to matrices, and text is set: until nothing is left to draw.
-    for (let frames = -1; frames !== scene.stats().frames; ) {
+    for (let [frames, quiet] = [-1, 0]; quiet < QUIET_LOOKS; await pause()) {
+      quiet = frames === scene.stats().frames ? quiet + 1 : 0;
       frames = scene.stats().frames;
-      await pause();
-      await pause();
     }
     const shown = [...left].filter((each) => each === aim || isClear(each)).filter((each) => boxOf(each, 0));
     for (const each of shown) left.delete(each);
@@ -213,6 +215,7 @@ test("a planted cell has its colour at its place and nowhere else, in every kind
     });
     await waitForRecording(page);
     await page.waitForFunction(() => window.glassformer.scene.stats().labels > 0);
+    await waitForState(page, ({ anatomy }) => anatomy !== null && anatomy.checked >= anatomy.parts);
     const { found, astray } = await page.evaluate(plantEverywhere);
     expect(Object.entries(astray).filter(([, pixels]) => pixels > 0)).toEqual([]);
     const wrong = found.filter(({ address, how, value, pixels, red, blue }) => {
