@@ -88,7 +88,7 @@ test("a click in the scene opens the cell under the pointer", async () => {
   expect(explained?.recomputed).toBeCloseTo(exact, 3);
 });
 
-/** Clicks on a grid over the canvas until a cell of a site is selected, as someone exploring would. */
+/** Clicks on a grid over the canvas until a cell of a site with a number is selected, as someone exploring would. */
 async function clickUntilSelected(page: Page): Promise<{ address: string; index: number[] }> {
   const box = await page.locator("canvas").first().boundingBox();
   if (!box) throw new Error("no canvas");
@@ -106,7 +106,11 @@ async function clickUntilSelected(page: Page): Promise<{ address: string; index:
       await page.mouse.click(x, y);
       const selection = await readState(page, (state) => state.selection);
       const isSite = await readState(page, (state) => state.explanation.status !== "empty");
-      if (selection && isSite) return { address: selection.address, index: [...selection.index] };
+      if (!selection || !isSite) continue;
+      await waitForState(page, (state) => state.explanation.status === "ready");
+      // A query reads nothing of the keys after it.
+      const isMasked = await readState(page, (state) => state.explanation.value?.value === null);
+      if (!isMasked) return { address: selection.address, index: [...selection.index] };
     }
   }
   throw new Error("no click on the canvas selected a cell");
