@@ -50,7 +50,8 @@ test("an adapter is switched on and off over the same text, and its A and B stan
   await waitForState(page, (state) => state.opening !== null);
   expect(await choice("tales+mood").getAttribute("aria-disabled")).toBe("true");
   expect(await choice("tales").getAttribute("title")).toMatch(/still being opened/);
-  await choice("tales").click();
+  // Forced, since it would else wait until it may be pressed.
+  await choice("tales").click({ force: true });
   await choice("tales+mood").focus();
   await waitForState(page, (state) => state.anatomy?.model_id === "tales+mood" && state.opening === null);
   await waitForRecording(page);
