@@ -179,6 +179,10 @@ def bound_filter(name: str, found: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(found)
     def bounded(*args: Any, **kwargs: Any) -> Any:
         given = args[is_passed:]
+        if name == "join" and given and isinstance(given[0], Iterator):
+            # How much is joined is charged before it is done, so it must be known.
+            given = (list(given[0]), *given[1:])
+            args = (*args[:is_passed], *given)
         work().step()
         check_numbers([*given[1:], *kwargs.values()], allowed=LARGEST_NUMBER)
         if name not in LOOKING:

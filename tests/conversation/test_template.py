@@ -137,6 +137,7 @@ GROWING = (
         GROWING.format(start="'ab'", step="ns.x.replace('a', ns.x)", end=""),
         GROWING.format(start="'ab'", step="[ns.x, ns.x] | join(ns.x)", end=""),
         GROWING.format(start="'ab'", step="ns.x.join([ns.x, ns.x])", end=""),
+        "{{ range(99999) | map('string') | join('x' * 99999) }}",
         GROWING.format(start="['ab']", step="[ns.x, ns.x]", end="| tojson"),
         GROWING.format(start="['ab']", step="[ns.x, ns.x]", end=""),
         GROWING.format(start="2", step="ns.x * ns.x", end=""),
