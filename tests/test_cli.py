@@ -215,6 +215,6 @@ def test_a_shape_is_told_without_weights(tmp_path: Path) -> None:
     message = json.loads(run("shape", str(config), "--json").stdout)
     assert message["anatomy"]["dimensions"]["blocks"] == 2
     config.write_text('{"model_type": "gpt2", "n_layer": 1000000}')
-    check_refusal(run("shape", str(config)), "n_layer is 1000000; a model is drawn up to 512")
+    check_refusal(run("shape", str(config)), "n_layer is 1000000; a model is read up to 512")
     check_refusal(run("shape", "nope"), "There is no shape 'nope'")
     check_refusal(run("shape", "nope.json"), "There is no such file")

@@ -1,6 +1,6 @@
-"""How large a config may say a model is before it is laid out: what is past it is refused by the field's name.
+"""How large a config may say a model is before anything is made of it: what is past it is refused by the field's name.
 
-A model on torch's `meta` device takes no memory for its weights, but each block and each module of it takes some time.
+Without weights a model takes little memory, but each block and each module of it takes some time.
 Knows JSON alone, no torch. The limits are several times what the largest published models have.
 """
 
@@ -39,7 +39,7 @@ def check_numbers(raw: dict[str, Any]) -> None:
     for name, value in list_numbers(raw, depth=0):
         limit = next((limit for pattern, limit in LIMITS if pattern.search(name)), None)
         if limit is not None and value > limit:
-            raise ModelRefused(f"{name} is {value}; a model is drawn up to {limit}.", field=name)
+            raise ModelRefused(f"{name} is {value}; a model is read up to {limit}.", field=name)
 
 
 def list_numbers(value: dict[str, Any], depth: int) -> Iterator[tuple[str, int]]:

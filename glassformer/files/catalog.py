@@ -21,6 +21,7 @@ from glassformer.files import hub_cache, ollama
 from glassformer.files.adapter import is_adapter, last_part, read_base
 from glassformer.files.gguf_place import SUFFIX, find_ggufs, find_only, is_gguf, lies_inside
 from glassformer.files.hub import Hub, OnHeaders, OnProgress
+from glassformer.files.safety import refuse_link_out
 from glassformer.files.store import find_hub_cache, find_stores
 
 if TYPE_CHECKING:
@@ -306,7 +307,10 @@ class Catalog:
         if source.base is not None:
             return self.fetch_config(source.base)
         if source.folder is not None:
-            return source.folder if source.folder.is_file() else source.folder / "config.json"
+            place = source.folder if source.folder.is_file() else source.folder / "config.json"
+            if source.root is not None and not ollama.is_manifest(place):
+                refuse_link_out(place, source.root)
+            return place
         return self.hub.download_config(source.repo, source.revision)
 
 

@@ -12,10 +12,10 @@ from typing import Any
 
 from glassformer.errors import ModelRefused
 from glassformer.files import hub_cache
+from glassformer.files.bound import check_numbers
+from glassformer.files.plain import read_plain, refuse_unfit
 from glassformer.files.pointer import refuse_pointers
 
-# A config is a few kilobytes; a tokenizer_config with thousands of added tokens is a few megabytes.
-LARGEST_JSON_BYTES = 32 * 2**20
 # The one folder inside a model's that transformers reads, too.
 TEMPLATES = "additional_chat_templates"
 READ = frozenset({".json", ".safetensors", ".model", ".tiktoken", ".txt", ".jinja"})
@@ -28,9 +28,7 @@ ATTENTION_KEYS = frozenset(
 def read_json_object(path: Path, name: str) -> dict[str, Any]:
     """The JSON object in `path`. Raises ModelRefused, calling the file `name`."""
     try:
-        if path.stat().st_size > LARGEST_JSON_BYTES:
-            raise ModelRefused(f"The model's {name} is too large to be one.")
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(read_plain(path, name).decode())
     except FileNotFoundError:
         raise ModelRefused(f"The model has no {name}.") from None
     except (OSError, ValueError, RecursionError):
@@ -49,6 +47,7 @@ def check_config(path: Path) -> dict[str, Any]:
     refuse_code({key: item for key, item in config.items() if key != "auto_map"}, "config.json")
     if not isinstance(config.get("model_type"), str):
         raise ModelRefused("The model's config.json does not say which model_type it is.")
+    check_numbers(config)
     return config
 
 
@@ -87,7 +86,9 @@ def check_folder(folder: Path, root: Path | None = None) -> None:
     """
     if root is not None:
         refuse_links_out(folder, root)
-    refuse_pointers(path for path in list_files(folder) if path.suffix in READ)
+    read = [path for path in list_readable(folder) if path.suffix in READ]
+    refuse_unfit(read)
+    refuse_pointers(read)
     check_config(folder / "config.json")
     for name in ("tokenizer_config.json", "generation_config.json"):
         if (folder / name).exists():
@@ -101,16 +102,25 @@ def check_folder(folder: Path, root: Path | None = None) -> None:
 
 def refuse_links_out(folder: Path, root: Path) -> None:
     """Raise ModelRefused where a file that may be read lies, by way of a link, outside `root`."""
-    places = [place.resolve() for place in (root, hub_cache.find_blobs(folder.resolve())) if place]
-    # Of folders inside it, only one is read.
+    for path in list_readable(folder):
+        refuse_link_out(path, root)
+
+
+def refuse_link_out(path: Path, root: Path) -> None:
+    """Raise ModelRefused for a file of a model that lies, by way of a link, outside `root`."""
+    places = (
+        root,
+        hub_cache.find_blobs(path.parent.resolve()),
+        hub_cache.find_blobs(path.parent.parent.resolve()),
+    )
+    if not lies_in(path, [place.resolve() for place in places if place]):
+        raise ModelRefused(f"The model's folder links to a file outside its model directory: {path.name!r}.")
+
+
+def list_readable(folder: Path) -> list[Path]:
+    """What lies in a model's folder; of folders inside it, only one is read. Raises ModelRefused."""
     paths = [path for path in list_files(folder) if path.name == TEMPLATES or not path.is_dir()]
-    if (folder / TEMPLATES).is_dir():
-        paths += list_files(folder / TEMPLATES)
-    for path in paths:
-        if not lies_in(path, places):
-            raise ModelRefused(
-                f"The model's folder links to a file outside its model directory: {path.name!r}."
-            )
+    return paths + (list_files(folder / TEMPLATES) if (folder / TEMPLATES).is_dir() else [])
 
 
 def list_files(folder: Path) -> list[Path]:

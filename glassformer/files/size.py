@@ -23,6 +23,8 @@ BITS = {"F64": 64, "I64": 64, "U64": 64, "C64": 64, "F32": 32, "I32": 32, "U32":
 DTYPE_BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
 # int4 keeps one 32-bit scale for each 64 weights (bitsandbytes' default block).
 INT4_BYTES = 0.5 + 4 / 64
+# What safetensors says of its tensors, before their numbers: a hundred thousand of them take a tenth.
+LARGEST_HEADER_BYTES = 24 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ def read_headers(weights: Iterable[Path]) -> list[StoredTensor]:
     """The tensors in `weights`. Raises ModelRefused for a file that is damaged."""
     found = []
     for path in weights:
+        refuse_long_header(path)
         try:
             with safe_open(path, framework="np") as tensors:
                 for name in tensors.keys():  # noqa: SIM118
@@ -54,6 +57,20 @@ def read_headers(weights: Iterable[Path]) -> list[StoredTensor]:
         except (SafetensorError, OSError) as exc:
             raise ModelRefused("The model's weight files are damaged or cut off.") from exc
     return found
+
+
+def refuse_long_header(path: Path) -> None:
+    """Raise ModelRefused for a safetensors file whose header is longer than any model's."""
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+    except OSError:
+        return  # whoever reads it says so
+    if LARGEST_HEADER_BYTES < length <= path.stat().st_size:
+        raise ModelRefused(
+            f"The model's {path.name[:80]} lists its tensors in {format_bytes(length)}, and at most "
+            f"{format_bytes(LARGEST_HEADER_BYTES)} are read."
+        )
 
 
 def estimate_bytes(

@@ -10,6 +10,7 @@ from glassformer.errors import ModelFailed, ModelRefused, UnknownModel
 from glassformer.importing import import_torch
 from glassformer.protocol.messages import LoadProgress
 from glassformer.registry.entry import Entry, Listener
+from glassformer.vetting.vet import vet_adapter
 
 if TYPE_CHECKING:
     from glassformer.files.catalog import ModelSource
@@ -72,6 +73,7 @@ def load_over(registry: Loader, entry: Entry, base: LoadedModel) -> LoadedModel:
     assert entry.source.folder is not None
     entry.folder = entry.source.folder
     registry.report(entry, "reading")
+    vet_adapter(entry.source.folder)
     loaded = load_adapter(entry.source, entry.source.folder, base)
     entry.kind, entry.bytes = loaded.device.type, loaded.bytes
     return loaded

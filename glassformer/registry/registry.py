@@ -27,7 +27,6 @@ from glassformer.loading.options import LoadOptions
 from glassformer.loading.room import (
     WEIGHT_SHARE,
     describe_no_room,
-    plan_download,
     plan_form,
     refuse_too_large,
 )
@@ -36,6 +35,7 @@ from glassformer.registry.entry import Entry, Listener, blame_options, forget, l
 from glassformer.registry.idle import is_used, refuse_to_unload, take_idle, take_out
 from glassformer.registry.over import choose_options, hold_base, load_over
 from glassformer.registry.surveys import Surveys
+from glassformer.vetting.source import plan_stranger, vet_source
 
 if TYPE_CHECKING:
     from glassformer.loading.form.form import Form
@@ -276,11 +276,11 @@ class Registry:
                 entry, "downloading", **describe_download(done, total)
             ),
             on_headers=lambda config, tensors: self._refuse_too_large(
-                plan_download(entry.options, config, tensors)
+                plan_stranger(entry.options, config, tensors)
             ),
         )
         self.report(entry, "reading")
-        import_torch()
+        vet_source(source, folder)
         from glassformer.loading.form.recognise import open_form
         from glassformer.loading.load import load_form
 

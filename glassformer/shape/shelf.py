@@ -18,6 +18,7 @@ from glassformer.errors import ModelRefused, UnknownModel, UnknownShape
 from glassformer.files.catalog import Catalog, check_model_id
 from glassformer.importing import import_torch
 from glassformer.protocol.shape import ModelShape, ShapeList, ShapeSummary
+from glassformer.vetting.vet import vet_config
 
 Source = Literal["bundled", "model", "file"]
 T = TypeVar("T")
@@ -144,4 +145,6 @@ class ShapeShelf:
         config = self._catalog.fetch_config(source)
         if source.root is not None and not config.resolve().is_relative_to(source.root.resolve()):
             raise ModelRefused("The model's folder links to files outside its model directory.")
+        if source.kind != "bundled":
+            vet_config(config)
         return config

@@ -4,7 +4,7 @@
 asks of a value (is all of this mask set?) is answered as for an ordinary text. It also keeps the time: of the building,
 and of each forward that is tried after it. What has taken longer than `MOST_SECS` is refused at its next operation of
 torch. A shape may so take a few times as long; what a family's own code does between two operations is bounded by the
-sizes alone that `shape/bound.py` lets through.
+sizes alone that `files/bound.py` lets through.
 """
 
 from __future__ import annotations
@@ -23,12 +23,11 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING
 
 from glassformer import fault
 from glassformer.errors import GlassformerError, ModelRefused, Unavailable
+from glassformer.files.bound import check_numbers, check_size
 from glassformer.files.kind import name_class, refuse_unless_causal
-from glassformer.files.safety import check_config
 from glassformer.loading.config import find_context, read_config
 from glassformer.loading.reading import BUILDING
 from glassformer.loading.tower import make_skeleton
-from glassformer.shape.bound import check_numbers, check_size
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +84,6 @@ def build_skeleton(config_path: Path, shape_id: str, title: str) -> Skeleton:
     """The model that a config describes. Raises ModelRefused or ModelFailed with one clear sentence, or Unavailable."""
     if config_path.suffix == ".json":
         check_size(config_path)
-        check_numbers(check_config(config_path))
         config = read_config(config_path)
     else:
         config = read_config(config_path)

@@ -138,7 +138,7 @@ def write_config(folder: Path, **changes: Any) -> Path:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"num_hidden_layers": 10**9}, "num_hidden_layers is 1000000000; a model is drawn up to 512"),
+        ({"num_hidden_layers": 10**9}, "num_hidden_layers is 1000000000; a model is read up to 512"),
         ({"hidden_size": 2**40}, "hidden_size is"),
         ({"vocab_size": 2**62}, "vocab_size is"),
         ({"model_type": "mixtral", "num_local_experts": 10**7}, "num_local_experts is"),

@@ -21,6 +21,7 @@ from glassformer.server.openai.tokenizing import tokenize as tokenize_as_others
 from glassformer.server.services import Services, ServicesOf
 from glassformer.server.stream import ClientLeft, EventStream, unless_left
 from glassformer.server.text_field import Stops, Text
+from glassformer.vetting.vet import vet_config
 
 if TYPE_CHECKING:
     from glassformer.engine.generation_request import DecodedToken
@@ -147,7 +148,10 @@ def read_dimensions(services: Services, model_id: str) -> dict[str, Any]:
 
     catalog = services.registry.catalog
     source = catalog.find(model_id)
-    return {"model_id": source.model_id, **list_dimensions(read_config(catalog.fetch_config(source)))}
+    place = catalog.fetch_config(source)
+    if source.kind != "bundled":
+        vet_config(place)
+    return {"model_id": source.model_id, **list_dimensions(read_config(place))}
 
 
 @router.post("/generate")
