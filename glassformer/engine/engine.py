@@ -27,7 +27,7 @@ from glassformer.engine.generation_request import DecodedToken
 from glassformer.engine.pace import Pace
 from glassformer.engine.prefix import PrefixCache
 from glassformer.engine.sequence import TokenSequence
-from glassformer.errors import ModelFailed, Stopping, TooMany
+from glassformer.errors import ModelFailed, Stopping, TooMany, Unavailable
 from glassformer.loading.loaded import LoadedModel
 
 log = logging.getLogger(__name__)
@@ -88,16 +88,22 @@ class Engine:
         max_waiting: int,
         prefix_bytes: int = 0,
         budget: Budget | None = None,
+        on_death: Callable[[Unavailable], None] = lambda error: None,
     ) -> None:
-        """Keeps at most `prefix_bytes` of what it has read before, in `budget` where that is shared."""
+        """Keeps at most `prefix_bytes` of what it has read before, in `budget` where that is shared.
+
+        `on_death` hears, from the engine's thread, that this engine computes nothing any more, and why.
+        """
         self.loaded = loaded
         self.max_running = max_running
         self.max_waiting = max_waiting
+        self.on_death = on_death
         self._running: list[Session] = []
         self._waiting: deque[Session] = deque()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._closed = False
+        self._death: Unavailable | None = None
         # From here on the engine's thread alone.
         self._packed = PackedForward(loaded)
         self._stores: dict[TokenSequence, KeyValueStore] = {}
@@ -114,6 +120,8 @@ class Engine:
     def submit(self, session: Session) -> None:
         """Queue a session. Raises TooMany where the queue is full, and Stopping where the engine is closed."""
         with self._changed:
+            if self._death is not None:
+                raise self._death
             if self._closed:
                 raise Stopping
             if len(self) >= self.max_running + self.max_waiting:
@@ -150,6 +158,34 @@ class Engine:
     # --- the engine's thread -----------------------------------------------------------------------
 
     def _work(self) -> None:
+        try:
+            self._serve()
+        except BaseException as exc:  # a panic of native code is no Exception
+            log.exception("the engine of %s has died", self.loaded.model_id)
+            self._die(exc)
+
+    def _die(self, exc: BaseException) -> None:
+        """Tell everybody who waits, and whoever keeps the model, that nothing more will come."""
+        error = Unavailable(
+            f"The model failed while it was computing ({type(exc).__name__}); the next request loads it anew.",
+            retry_after_secs=1,
+        )
+        with self._changed:
+            self._death = error
+            left = [*self._running, *self._waiting]
+            self._running.clear()
+            self._waiting.clear()
+        for session in left:
+            try:
+                session.on_end(error)
+            except BaseException:
+                log.exception("ending a generation failed")
+        self._stores.clear()
+        self._solos.clear()
+        self._let_memory_go()
+        self.on_death(error)
+
+    def _serve(self) -> None:
         while True:
             with self._changed:
                 while not self._running and not self._waiting:

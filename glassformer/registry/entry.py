@@ -52,6 +52,30 @@ class Entry:
         setattr(self, who, getattr(self, who) + change)
         self.used_at_secs = time.monotonic()
 
+    @classmethod
+    def queued(cls, source: ModelSource, options: LoadOptions, replaces: Entry | None) -> Entry:
+        """A model that waits to be loaded."""
+        progress = LoadProgress(model_id=source.model_id, stage="queued")
+        entry = cls(source, options, Future(), progress, replaces=replaces)
+        # One that stops waiting must not cancel it for the others.
+        entry.future.set_running_or_notify_cancel()
+        return entry
+
+    @classmethod
+    def adopted(cls, source: ModelSource, options: LoadOptions, loaded: LoadedModel) -> Entry:
+        """A model that was loaded elsewhere, in use for good."""
+        progress = LoadProgress(model_id=source.model_id, stage="ready", fraction=1.0)
+        entry = cls(source, options, Future(), progress, leases=1, kind=loaded.device.type)
+        entry.future.set_result(loaded)
+        return entry
+
+    def as_failed(self, error: GlassformerError) -> Entry:
+        """What stands in the place of a model that was ready and is not any more."""
+        progress = LoadProgress(model_id=self.source.model_id, stage="failed", detail=error.message)
+        failed = Entry(self.source, self.options, Future(), progress, listeners=self.listeners)
+        failed.future.set_exception(error)
+        return failed
+
     @property
     def loaded(self) -> LoadedModel | None:
         if self.future.done() and self.future.exception() is None:

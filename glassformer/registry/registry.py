@@ -150,12 +150,8 @@ class Registry:
     def adopt(self, source: ModelSource, loaded: LoadedModel) -> None:
         """List a model that was loaded elsewhere in this process, by who holds it: it is never unloaded here."""
         with self._lock:
-            if source.model_id in self._entries:
-                return
-            progress = LoadProgress(model_id=source.model_id, stage="ready", fraction=1.0)
-            entry = Entry(source, self.options, Future(), progress, leases=1, kind=loaded.device.type)
-            entry.future.set_result(loaded)
-            self._entries[source.model_id] = entry
+            if source.model_id not in self._entries:
+                self._entries[source.model_id] = Entry.adopted(source, self.options, loaded)
 
     def listen(
         self, model_id: str, listener: Listener, options: LoadOptions | None = None
@@ -183,10 +179,7 @@ class Registry:
         pending = [*self._entries.values(), *self._trials.values()]
         if sum(not entry.future.done() for entry in pending) >= MOST_PENDING:
             raise NoRoom("Many models are being loaded already; ask again later.", field="model_id")
-        progress = LoadProgress(model_id=source.model_id, stage="queued")
-        entry = Entry(source, options, Future(), progress, replaces=replaces)
-        # One that stops waiting must not cancel it for the others.
-        entry.future.set_running_or_notify_cancel()
+        entry = Entry.queued(source, options, replaces)
         # A daemon: a server that is told to stop does not wait for a download of hours.
         threading.Thread(target=self._run, args=(entry,), name=f"load {source.model_id}", daemon=True).start()
         return entry
@@ -305,6 +298,15 @@ class Registry:
                 self._keep_former(entry, entry.replaces, error)
             forget(self._entries, MOST_FAILED)
         self.report(entry, "failed", detail=error.message)
+
+    def give_up(self, loaded: LoadedModel, error: GlassformerError) -> None:
+        """List a model that was ready as failed, whoever still uses it; the next `load` reads it anew."""
+        with self._lock:
+            entry = self._entries.get(loaded.model_id)
+            if entry is None or entry.loaded is not loaded:
+                return
+            self._entries[loaded.model_id] = entry.as_failed(error)
+        self._let_go(entry)
 
     def _keep_former(self, entry: Entry, former: Entry, error: GlassformerError) -> None:
         """After a model could not be replaced: the one before stays, or comes back. With the lock held."""
@@ -464,8 +466,7 @@ class Registry:
     def progress(self, model_id: str) -> LoadProgress | None:
         """How far loading is; None where it was never asked for."""
         with self._lock:
-            entry = self._entries.get(model_id)
-            return entry.progress if entry else None
+            return entry.progress if (entry := self._entries.get(model_id)) else None
 
     def summaries(self) -> list[ModelSummary]:
         """Bundled models, folders, and whatever else was asked for."""
@@ -488,13 +489,12 @@ class Registry:
         return self._summarise(source, entry, self._surveys.begin())
 
     def _summarise(self, source: ModelSource, entry: Entry | None, until_secs: float) -> ModelSummary:
-        is_in = entry is not None and entry.loaded is not None
         place = self.catalog.find_here(source)
         return summarise(
             source,
             entry,
             stock=take_stock_of(source, place),
-            survey=None if is_in else self._surveys.find(source, place, until_secs),
+            survey=None if entry and entry.loaded else self._surveys.find(source, place, until_secs),
             is_tried=source.model_id in self._trials,
             is_pinned=source.model_id in self._pinned,
         )

@@ -90,6 +90,7 @@ class Services:
                 max_waiting=self.settings.max_waiting,
                 prefix_bytes=self.settings.prefix_bytes,
                 budget=self.budget,
+                on_death=lambda error: self.registry.give_up(loaded, error),
             )
             self._engines[loaded] = found
         return found

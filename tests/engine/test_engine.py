@@ -18,7 +18,7 @@ from glassformer.engine.decoding import decode
 from glassformer.engine.engine import Engine, Session
 from glassformer.engine.generation_request import DecodedToken, GenerationRequest
 from glassformer.engine.sequence import TokenSequence, Watcher
-from glassformer.errors import ModelFailed, Stopping, TooMany
+from glassformer.errors import ModelFailed, Stopping, TooMany, Unavailable
 from glassformer.loading.loaded import LoadedModel
 from glassformer.protocol.messages import Intervention, Sampling
 from glassformer.run.intervention import Intervened
@@ -316,6 +316,35 @@ def test_an_engine_survives_a_step_that_fails_in_an_unforeseen_way(
     assert len(engine) == 0
     assert start(engine, request)[1].wait() == alone(llama, request)
     engine.close()
+
+
+class Panic(BaseException):
+    """As native code raises it (pyo3's PanicException): no Exception."""
+
+
+def test_an_engine_that_dies_says_so(llama: LoadedModel) -> None:
+    """To those who run, those who wait, whoever keeps the model, and whoever comes later."""
+    said: list[Unavailable] = []
+    engine = Engine(llama, max_running=2, max_waiting=4, on_death=said.append)
+    request = GenerationRequest([3, 4, 5], GREEDY, max_new_tokens=200)
+    waited = threading.Event()
+
+    def panic(token: DecodedToken) -> None:
+        assert waited.wait(60)
+        raise Panic
+
+    first = Reader()
+    engine.submit(Session(TokenSequence(llama, request), panic, first.end))
+    readers = [first, *(start(engine, request)[1] for _ in range(3))]
+    waited.set()
+    for reader in readers:
+        assert reader.ended.wait(60)
+        assert len(reader.errors) == 1
+        assert isinstance(reader.errors[0], Unavailable)
+    assert "Panic" in said[0].message
+    assert len(engine) == 0
+    with pytest.raises(Unavailable, match="loads it anew"):
+        start(engine, request)
 
 
 def write_side_by_side(engine: Engine, count: int) -> tuple[list[GenerationRequest], list[list[int]]]:
