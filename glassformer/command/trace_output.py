@@ -95,19 +95,22 @@ def describe_rows(trace: Trace, site: Site, cells: Array) -> Table:
         table = Table(site.axes[0], "rms", "largest", box=None)
         for head, part in enumerate(cells):
             place = largest(part, lambda index: f"{quote(trace, index[0])} {label(index[1])}")
-            table.add_row(str(head), f"{np.sqrt(np.square(part).mean()):.5g}", Text(place))
+            table.add_row(str(head), measure_size(part), Text(place))
         return table
     table = Table("pos", "token", "rms", "largest", box=None)
     first = max(0, len(cells) - SHOWN_ROWS)
     for pos in range(first, len(cells)):
         row = cells[pos]
-        size = f"{np.sqrt(np.square(row[np.isfinite(row)]).mean()):.5g}"
-        table.add_row(
-            str(pos), Text(quote(trace, pos)), size, Text(largest(row, lambda index: label(index[0])))
-        )
+        place = largest(row, lambda index: label(index[0]))
+        table.add_row(str(pos), Text(quote(trace, pos)), measure_size(row), Text(place))
     if first:
         table.caption = f"and {first} positions before"
     return table
+
+
+def measure_size(cells: Array) -> str:
+    """The root mean square of the finite ones."""
+    return f"{np.sqrt(np.square(cells[np.isfinite(cells)]).mean()):.5g}"
 
 
 def describe_place(trace: Trace, site: Site) -> Callable[[int], str]:
