@@ -30,12 +30,16 @@ def make_adapter(
     seed: int = 0,
     size: float = 0.2,
     more: dict[str, Tensor] | None = None,
+    model: nn.Module | None = None,
     **config: Any,
 ) -> Path:
-    """An adapter in `folder` that changes the linear maps of the model in `base` that are called by one of `names`."""
+    """An adapter in `folder` that changes the linear maps of the model in `base` that are called by one of `names`.
+
+    `model` is that model, where it is not read as a causal one.
+    """
     generator = torch.Generator().manual_seed(seed)
     tensors: dict[str, Tensor] = dict(more or {})
-    for name, module in read_plainly(base).named_modules():
+    for name, module in (model or read_plainly(base)).named_modules():
         if name.rpartition(".")[2] not in names or not isinstance(module, (nn.Linear, Conv1D)):
             continue
         d_in, d_out = module.weight.shape if isinstance(module, Conv1D) else module.weight.shape[::-1]

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 # How peft names what it saves: under two wrappers, with the name of the adapter left out (or not, by hand).
 WRAPPERS = ("base_model.model.", "base_model.")
+LEFT_OUT = "The adapter also changes parts that pictures or sound go through, which are not loaded."
 PART = re.compile(r"(?P<module>.+)\.lora_(?P<which>A|B)(\.default)?\.(?P<kind>weight|bias)")
 
 
@@ -35,8 +36,9 @@ def load_adapter(source: ModelSource, folder: Path, base: LoadedModel) -> Loaded
     Raises ModelRefused for what is no plain LoRA or does not fit the base, and ModelFailed for what cannot be read.
     """
     config = check_adapter(folder, source.root)
-    changes, replaced = sort_tensors(base, config, read_tensors(folder / WEIGHTS))
-    note = base.note
+    stored = read_tensors(folder / WEIGHTS)
+    tensors = keep_loaded(base, stored)
+    changes, replaced = sort_tensors(base, config, tensors)
     tokenizer = base.tokenizer
     try:
         tokenizer, said = choose_tokenizer(folder, base)
@@ -48,7 +50,8 @@ def load_adapter(source: ModelSource, folder: Path, base: LoadedModel) -> Loaded
         log.warning("laying %s over %s failed", source.model_id, base.model_id, exc_info=exc)
         raise ModelFailed(f"The adapter could not be laid over its base ({type(exc).__name__}).") from exc
     loaded = wrap_model(source, model, tokenizer, quantize=base.quantize)
-    loaded.note = " ".join(part for part in (note, said) if part)
+    unused = LEFT_OUT if len(tensors) < len(stored) else ""
+    loaded.note = " ".join(part for part in (base.note, said, unused) if part)
     loaded.lock, loaded.base = base.lock, base
     added = [tensor for change in changes.values() for tensor in (change.a, change.b)]
     loaded.bytes = sum(map(quantizing.count_bytes, [*added, *replaced.values()]))
@@ -70,6 +73,25 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     if not found:
         raise ModelRefused("The adapter's weight file is empty.")
     return found
+
+
+def keep_loaded(base: LoadedModel, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What of an adapter changes what is loaded: over a tower, whatever is trained on the whole, by the names here.
+
+    Raises ModelRefused where that is nothing.
+    """
+    if base.whole_names is None:
+        return tensors
+    kept = {
+        name: tensor
+        for key, tensor in tensors.items()
+        if (name := base.whole_names.translate(key)) is not None
+    }
+    if not kept:
+        raise ModelRefused(
+            "The adapter changes only parts that pictures or sound go through, which are not loaded."
+        )
+    return kept
 
 
 def sort_tensors(

@@ -31,7 +31,7 @@ from glassformer.loading.options import LoadOptions
 from glassformer.loading.plan import Plan, plan_load
 from glassformer.loading.reading import BUILDING, listen_to_reading
 from glassformer.loading.stored_name import place_stored
-from glassformer.loading.tower import is_tower, settle, tell_tower
+from glassformer.loading.tower import is_tower, name_whole, settle, tell_tower
 
 log = logging.getLogger(__name__)
 
@@ -69,12 +69,13 @@ def load_form(
         refuse_incomplete(info, model)
         quantizing.refuse_unchanged(model, plan.quantize)
         refuse_spilled(model, plan)
-        notes = [form.describe(model)]
+        notes, whole_names = [form.describe(model)], None
         model = model.eval().requires_grad_(False)
         hold_to_weights(model, model.dtype)
         if is_tower(model):
             notes.insert(0, tell_tower(model))
-            model = settle(model)
+            whole, model = model, settle(model)
+            whole_names = name_whole(whole, model)
     except GlassformerError:
         raise
     except Exception as exc:
@@ -86,7 +87,7 @@ def load_form(
     loaded = wrap_model(source, model, tokenizer, quantize=method or plan.quantize)
     refuse_leaking(loaded, config)
     loaded.stored = place_stored(form.stored, [name for name, _ in loaded.model.named_parameters()])
-    loaded.note = " ".join(filter(None, notes))
+    loaded.note, loaded.whole_names = " ".join(filter(None, notes)), whole_names
     if loaded.note:
         log.info("%s: %s", source.model_id, loaded.note)
     return loaded

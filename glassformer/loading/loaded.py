@@ -24,6 +24,7 @@ from glassformer.conversation.marked import encode_marked, find_control_names, m
 from glassformer.conversation.template import ChatTemplate
 from glassformer.errors import BadValue
 from glassformer.loading.token_text import UNFINISHED, Affixes, TokenTexts, find_affixes
+from glassformer.loading.tower import WholeNames
 from glassformer.loading.usual_sampling import read_usual_sampling
 from glassformer.protocol.anatomy import Anatomy
 from glassformer.protocol.messages import ChatMessage, Token
@@ -85,6 +86,8 @@ class LoadedModel:
     stored: Mapping[str, str] = field(default_factory=dict)
     # What whoever looks at it should know.
     note: str = ""
+    # Where it is the language model inside another: how that calls what it is made of.
+    whole_names: WholeNames | None = None
     # As far as it has been checked; None until somebody has asked for it (`read_anatomy`), or where that failed.
     anatomy: Anatomy | None = None
     # The model whose weights it computes with, where it is an adapter over one.

@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import AutoModel, AutoModelForCausalLM, PreTrainedModel
+from transformers.conversion_mapping import get_model_conversion_mapping
+from transformers.core_model_loading import WeightRenaming, rename_source_key
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from glassformer.compute.computing import computing
@@ -46,6 +49,28 @@ class Absent(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise ModelRefused("This model runs its part for pictures or sound on text as well.")
+
+
+@dataclass(frozen=True, slots=True)
+class WholeNames:
+    """What the whole model calls the modules of its tower, with their names in the model that is served.
+
+    `renamings` are transformers' own, from the names of earlier releases.
+    """
+
+    places: Mapping[str, str]
+    absent: tuple[str, ...]
+    renamings: tuple[Any, ...]
+
+    def translate(self, name: str) -> str | None:
+        """The name here of a module or parameter that the whole model calls `name`; None inside what was left out."""
+        given, _ = rename_source_key(name, list(self.renamings), [])
+        if f"{given}.".startswith(tuple(f"{part}." for part in self.absent)):
+            return None
+        holder = given
+        while holder and holder not in self.places:
+            holder = holder.rpartition(".")[0]
+        return self.places[holder] + given[len(holder) :] if holder else given
 
 
 def choose_class(config: Any) -> Any:
@@ -93,6 +118,14 @@ def is_tower(model: Any) -> bool:
 def list_absent(model: nn.Module) -> list[str]:
     """The names of the parts that were left out."""
     return [name for name, module in model.named_modules() if isinstance(module, Absent)]
+
+
+def name_whole(whole: Any, served: nn.Module) -> WholeNames:
+    """The names of the modules of `served`, made of those of `whole`, in both."""
+    here = {id(module): name for name, module in served.named_modules()}
+    places = {name: here[id(module)] for name, module in whole.named_modules() if name and id(module) in here}
+    renamings = [each for each in get_model_conversion_mapping(whole) if isinstance(each, WeightRenaming)]
+    return WholeNames(places, tuple(list_absent(whole)), tuple(renamings))
 
 
 def find_causal_class(whole: Any) -> Any | None:

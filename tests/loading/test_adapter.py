@@ -10,6 +10,7 @@ import pytest
 import torch
 from adapters import make_adapter, read_plainly
 from safetensors.torch import load_file, save_file
+from test_tower import make_whole
 from tiny import make_model
 
 from glassformer.errors import ModelRefused, UnknownModel
@@ -55,7 +56,8 @@ def open_base(root: Path, name: str) -> LoadedModel:
 
 def lay(root: Path, name: str, base: LoadedModel) -> LoadedModel:
     source = Catalog([root]).find(name)
-    return load_adapter(source, root / name, base)
+    assert source.folder is not None
+    return load_adapter(source, source.folder, base)
 
 
 @torch.inference_mode()
@@ -103,11 +105,7 @@ def test_logits_are_those_of_peft(root: Path, tmp_path: Path, kind: str) -> None
     model = peft.get_peft_model(
         read_plainly(root / family), peft.LoraConfig(r=4, lora_alpha=8, task_type="CAUSAL_LM", **config)
     )
-    generator = torch.Generator().manual_seed(3)
-    with torch.no_grad():
-        for _, parameter in model.named_parameters():
-            if parameter.requires_grad:
-                parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
+    shake(model)
     model.save_pretrained(tmp_path / "over")
     referee = peft.PeftModel.from_pretrained(read_plainly(root / family), tmp_path / "over").eval()
     base = open_base(root, family)
@@ -118,6 +116,68 @@ def test_logits_are_those_of_peft(root: Path, tmp_path: Path, kind: str) -> None
     assert (wanted - before).abs().max() > 1e-2
     torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
     assert torch.equal(logits_of(base.model), before)
+
+
+# What peft changes of a whole model that reads pictures too, and whether something of it is for those.
+IN_A_WHOLE: dict[str, tuple[dict[str, Any], bool]] = {
+    "the same maps everywhere": ({"target_modules": ["q_proj", "v_proj"]}, True),
+    "its language model": ({"target_modules": r".*language_model.*\.(o|down)_proj"}, False),
+    "and parts saved whole": (
+        {"target_modules": ["k_proj"], "modules_to_save": ["lm_head", "multi_modal_projector"]},
+        True,
+    ),
+}
+
+
+def shake(model: Any) -> None:
+    """Move what an adapter trains off where it begins."""
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
+
+
+def name_as_before(folder: Path) -> None:
+    """As transformers named the parts of such models before its fifth version."""
+    rename(folder, "model.model.language_model.", "model.language_model.model.")
+    rename(folder, "model.model.vision_tower.", "model.vision_tower.")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("is_old", [False, True])
+@pytest.mark.parametrize("family", ["mistral3", "llava"])
+@pytest.mark.parametrize("kind", IN_A_WHOLE)
+def test_an_adapter_for_a_whole_model_changes_its_language_model(
+    tmp_path: Path, family: str, kind: str, is_old: bool
+) -> None:
+    """Both have maps of the same names and numbers; those for pictures are told to be left aside."""
+    peft = pytest.importorskip("peft")
+    config, is_for_pictures = IN_A_WHOLE[kind]
+    place = tmp_path.resolve()
+    whole = make_whole(place / "whole", family)
+    over = peft.get_peft_model(whole, peft.LoraConfig(r=4, lora_alpha=8, **config)).eval()
+    shake(over)
+    over.save_pretrained(place / "over")
+    if is_old:
+        name_as_before(place / "over")
+    base = open_base(place, "whole")
+    before = logits_of(base.model)
+    loaded = lay(place, "whole+over", base)
+    wanted = logits_of(over)
+    assert (wanted - before).abs().max() > 1e-2
+    torch.testing.assert_close(logits_of(loaded.model), wanted, atol=1e-5, rtol=1e-5)
+    assert ("adapter also changes parts that pictures" in loaded.note) == is_for_pictures
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_an_adapter_for_pictures_alone_is_refused(tmp_path: Path) -> None:
+    peft = pytest.importorskip("peft")
+    place = tmp_path.resolve()
+    config = peft.LoraConfig(r=4, target_modules=r".*vision_tower.*q_proj")
+    peft.get_peft_model(make_whole(place / "whole"), config).save_pretrained(place / "over")
+    with pytest.raises(ModelRefused, match="only parts that pictures or sound go through"):
+        lay(place, "whole+over", open_base(place, "whole"))
 
 
 def test_nothing_of_the_base_is_copied(place: Path) -> None:
