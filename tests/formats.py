@@ -37,6 +37,7 @@ from transformers import AutoConfig, AutoModelForMaskedLM, AutoModelForSequenceC
 
 from glassformer.errors import GlassformerError
 from glassformer.files.catalog import ModelSource
+from glassformer.files.gguf_place import find_only
 from glassformer.loading.load import load_model
 from glassformer.notebook.session import NotebookSession
 from glassformer.settings import Settings
@@ -139,6 +140,27 @@ def over_base(**config: Any) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
         make_plain(folder / "base")
         return make_adapter(folder / "base", folder / "adapter", **config)
+
+    return make
+
+
+def over_whole(folder: Path) -> Path:
+    """An adapter that was trained on a whole model, its part for pictures among it."""
+    whole = make_whole(folder / "base")
+    return make_adapter(folder / "base", folder / "adapter", model=whole)
+
+
+def over_base_of(base: Callable[[Path], Any]) -> Callable[[Path], Path]:
+    """An adapter beside the model it was trained for, which is kept in fewer bits; the maps of both are as wide."""
+
+    def make(folder: Path) -> Path:
+        base(folder / "base")
+        source = ModelSource(
+            model_id="base", kind="folder", folder=find_only(folder / "base") or folder / "base"
+        )
+        assert source.folder is not None
+        model = load_model(source, source.folder, device="cpu").model
+        return make_adapter(folder / "base", folder / "adapter", model=model)
 
     return make
 
@@ -360,6 +382,15 @@ ROWS = (
         ),
     ),
     Row("a LoRA adapter beside its base", "peft", over_base()),
+    Row("a rank-stabilised LoRA adapter (use_rslora)", "peft", over_base(use_rslora=True)),
+    Row("a LoRA adapter that changes the output head", "peft", over_base(names=("q_proj", "lm_head"))),
+    Row("a LoRA adapter beside a GGUF of its base", "peft", over_base_of(one_gguf(Kind.Q8_0))),
+    Row(
+        "a LoRA adapter beside its base in GPTQ",
+        "peft",
+        over_base_of(packed(pack_gptq, GPTQ, bits=4, is_first=True, is_shuffled=False, has_index=True)),
+    ),
+    Row("a LoRA adapter of a whole multimodal model", "peft", over_whole),
     Row("a merged model that kept its adapter's files", "peft", changed(leave_adapter)),
     Row(
         "a multimodal model: its language model is read",
@@ -421,6 +452,10 @@ ROWS = (
     ),
     Row("a LoRA adapter whose base is nowhere", "peft", without_base),
     Row("a DoRA adapter", "peft", over_base(use_dora=True)),
+    Row("a LoHa adapter", "peft, LyCORIS", over_base(peft_type="LOHA")),
+    Row("a LoKr adapter", "peft, LyCORIS", over_base(peft_type="LOKR")),
+    Row("an IA3 adapter", "peft", over_base(peft_type="IA3")),
+    Row("a learnt prompt", "peft", over_base(peft_type="PROMPT_TUNING")),
     Row("no tokenizer", "by hand", changed(drop_tokenizer)),
     Row("an encoder", "BERT", save_as(AutoModelForMaskedLM, "bert", is_decoder=False, **SMALL)),
     Row("an encoder-decoder", "T5", changed(configure("t5", "T5ForConditionalGeneration"))),

@@ -20,23 +20,27 @@ from glassformer.files.weight_files import PICKLED as PICKLED_WEIGHTS
 
 CONFIG, WEIGHTS, PICKLED = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
 # What adapters of other kinds do instead of adding s B(A x), by peft's name of them.
-OTHER_KINDS = {
+OTHER_WEIGHTS = {
     "IA3": "multiplies features by learnt factors",
     "LOHA": "multiplies two low-rank matrices cell by cell",
     "LOKR": "builds its change from a Kronecker product",
     "ADALORA": "scales each of its ranks by a learnt number",
     "VERA": "shares random matrices that it does not bring",
+    "OFT": "turns a matrix instead of adding to it",
+    "BOFT": "turns a matrix instead of adding to it",
+    "HRA": "mirrors a matrix instead of adding to it",
+    "LN_TUNING": "changes norms alone",
+}
+OTHER_KINDS = OTHER_WEIGHTS | {
     "PROMPT_TUNING": "puts learnt vectors before the text",
     "P_TUNING": "puts learnt vectors before the text",
     "PREFIX_TUNING": "puts learnt keys and values before those of the text",
     "MULTITASK_PROMPT_TUNING": "puts learnt vectors before the text",
     "ADAPTION_PROMPT": "puts learnt keys and values before those of the text",
-    "OFT": "turns a matrix instead of adding to it",
-    "BOFT": "turns a matrix instead of adding to it",
-    "HRA": "mirrors a matrix instead of adding to it",
-    "LN_TUNING": "changes norms alone",
     "XLORA": "mixes several adapters by what it reads",
 }
+# What helps where a change is one of weights.
+MERGING = " Merged into its base (merge_and_unload and save_pretrained of peft) it opens."
 # Switches of peft's LoRA that make it compute something else, and what.
 VARIANTS = {
     "use_dora": "it scales each output feature of the changed matrix anew (DoRA)",
@@ -152,10 +156,14 @@ def refuse_other_kinds(raw: Mapping[str, Any]) -> None:
     if kind != "LORA":
         named = repr(str(kind)[:40]) if kind else "no kind that it names"
         does = OTHER_KINDS.get(str(kind), "changes its base in another way")
-        raise ModelRefused(f"This adapter is of kind {named}: it {does}. Read here is LoRA, W x + s B(A x).")
+        cure = MERGING if kind in OTHER_WEIGHTS else ""
+        raise ModelRefused(
+            f"This adapter is of kind {named}: it {does}. Read here is LoRA, W x + s B(A x).{cure}"
+        )
     for key, reason in VARIANTS.items():
         if raw.get(key):
-            raise ModelRefused(f"This adapter is no plain LoRA ({key}): {reason}.")
+            cure = MERGING if key == "use_dora" else ""
+            raise ModelRefused(f"This adapter is no plain LoRA ({key}): {reason}.{cure}")
     unknown = [key for key, value in raw.items() if key.startswith("use_") and value and key != "use_rslora"]
     if unknown:
         raise ModelRefused(

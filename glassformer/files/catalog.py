@@ -254,6 +254,9 @@ class Catalog:
                 f"{adapter.model_id!r} is an adapter that does not name its base; ask for base+{adapter.model_id}.",
             )
         for folder, root in self.list_places(adapter, named):
+            file = find_only(folder)
+            if file is not None and lies_inside(file, root):
+                return self.source_from_file(file, root)
             if folder != adapter.folder and (folder / "config.json").is_file() and not is_adapter(folder):
                 return self.source_from_folder(folder, root)
         bundled = {source.model_id: source for source in bundled_sources()}

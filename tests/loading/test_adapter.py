@@ -291,6 +291,39 @@ REFUSALS: dict[str, tuple[Callable[[Path], Any], str]] = {
 }
 
 
+MERGED: dict[str, tuple[str, dict[str, Any]]] = {
+    "DoRA": ("LoraConfig", {"use_dora": True}),
+    "LoHa": ("LoHaConfig", {}),
+    "LoKr": ("LoKrConfig", {}),
+    "IA3": ("IA3Config", {"feedforward_modules": []}),
+    "AdaLoRA": ("AdaLoraConfig", {"total_step": 10}),
+    "VeRA": ("VeraConfig", {}),
+    "OFT": ("OFTConfig", {"r": 0, "oft_block_size": 4}),
+    "BOFT": ("BOFTConfig", {"boft_block_size": 4}),
+    "HRA": ("HRAConfig", {}),
+    "LN_TUNING": ("LNTuningConfig", {"target_modules": ["input_layernorm"]}),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", MERGED)
+def test_what_is_refused_opens_as_the_refusal_says(place: Path, base: LoadedModel, kind: str) -> None:
+    """Merged by peft, saved, and opened."""
+    peft = pytest.importorskip("peft")
+    name, config = MERGED[kind]
+    chosen = getattr(peft, name)(**{"target_modules": ["q_proj", "v_proj"], **config})
+    over = peft.get_peft_model(read_plainly(place / "llama"), chosen).eval()
+    shake(over)
+    over.save_pretrained(place / "over")
+    with pytest.raises(ModelRefused, match="Merged into its base"):
+        lay(place, "llama+over", base)
+    wanted = logits_of(over)
+    assert (wanted - logits_of(base.model)).abs().max() > 1e-3
+    shutil.copytree(place / "llama", place / "merged")
+    over.merge_and_unload().save_pretrained(place / "merged")
+    torch.testing.assert_close(logits_of(open_base(place, "merged").model), wanted, atol=1e-4, rtol=1e-4)
+
+
 @pytest.fixture(scope="module")
 def base(root: Path) -> LoadedModel:
     return open_base(root, "llama")
