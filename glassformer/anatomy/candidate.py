@@ -464,17 +464,17 @@ class Candidates:
         if projection.rows is not None:
             attributes["rows"] = list(projection.rows)
         plain = equation("matmul", *inputs, **attributes)
-        return self._with_change(plain, projection) if isinstance(module, Changed) else plain
+        return self._with_change(plain, source, projection) if isinstance(module, Changed) else plain
 
-    def _with_change(self, plain: Equation, projection: Projection) -> Equation:
-        """A map with what an adapter adds to it: W x + s B c, where c = A x has an address."""
+    def _with_change(self, plain: Equation, source: str | Equation, projection: Projection) -> Equation:
+        """A map with what an adapter adds to it: W x + s B c, where c = A x has an address inside a block."""
         module: Any = projection.module
-        address = find_change_point(self._structure, module)
-        if address is None:
-            return plain
+        low = find_change_point(self._structure, module) or self._mapped(
+            source, Projection(module.lora_A, False)
+        )
         after = Projection(module.lora_B, False, projection.start, projection.stop, projection.rows)
         heads = plain.attributes.get("heads")
-        added = self._mapped(address, after, **({"heads": heads} if heads else {}))
+        added = self._mapped(low, after, **({"heads": heads} if heads else {}))
         return equation("add", plain, equation("scale", added, factor=module.scaling))
 
     def _changed(self, point: str, block: int) -> Iterator[Equation]:

@@ -17,6 +17,7 @@ from torch import Tensor
 from glassformer.errors import GlassformerError
 from glassformer.operation.inputs import NotLinear
 from glassformer.operation.matmul import read_map
+from glassformer.operation.operands import weight_of
 from glassformer.protocol.anatomy import Equation, EquationInput, SiteInput
 from glassformer.protocol.reading import Versus
 from glassformer.reading.flow import RowOperands, find_change, has_operation
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
     from glassformer.run.run import Run
 
 BENT = "an activation stands between the stream and the head: what each part adds to a logit cannot be told apart"
-# The mean row of a model's head: all of it is read for that, once.
-_means: WeakKeyDictionary[Structure, Tensor] = WeakKeyDictionary()
+# The mean rows of the maps of a model's head, by their weights: all of one is read for that, once.
+_means: WeakKeyDictionary[Structure, dict[str, Tensor]] = WeakKeyDictionary()
 
 
 def add_up_parts(run: Run, rows: PositionRows, token: int, versus: Versus) -> Parts:
@@ -64,18 +65,10 @@ def weigh_end(run: Run, rows: PositionRows, found: Parts, token: int, versus: Ve
     while equation.operation in ("scale", "softcap"):  # what a cap bends is left to the remainder
         factor *= float(equation.attributes.get("factor", 1.0))
         equation = require_nested(equation)
-    if equation.operation != "matmul":
-        raise NotLinear("the logits are not a product")
-    weight, bias = read_map(operands.inputs(equation))
-    row = weight[token].detach().double().cpu()
-    own = 0.0 if bias is None else float(bias[token])
-    if versus == "mean":
-        row = row - find_mean_row(run.loaded.structure, weight)
-        own -= 0.0 if bias is None else float(bias.double().mean())
-    elif versus != "none":
-        row = row - weight[versus].detach().double().cpu()
-        own -= 0.0 if bias is None else float(bias[versus])
-    worth, own = factor * row[None], factor * own
+    worth, own = weigh_head(run, operands, equation, token, versus)
+    worth, own = factor * worth, factor * own
+    if equation.operation == "add":
+        equation = require_nested(equation)
     (source, *_) = equation.inputs
     while isinstance(source, EquationInput):  # a map and a norm of the head's own
         pulled = operands.pull(source.equation, worth)
@@ -87,6 +80,39 @@ def weigh_end(run: Run, rows: PositionRows, found: Parts, token: int, versus: Ve
     if own:
         found.add("bias", own)
     return worth
+
+
+def weigh_head(
+    run: Run, operands: RowOperands, equation: Equation, token: int, versus: Versus
+) -> tuple[Tensor, float]:
+    """What a change of what the head reads is worth to the logit, [1, d_in], and what the head's biases add to it.
+
+    Raises NotLinear for a head that is neither a map nor one with an adapter's change, W x + s B(A x).
+    """
+    if equation.operation == "matmul":
+        return choose_row(run, operands, equation, token, versus)
+    parts = [given.equation for given in equation.inputs if isinstance(given, EquationInput)]
+    if equation.operation != "add" or [part.operation for part in parts] != ["matmul", "scale"]:
+        raise NotLinear("the logits are not a product")
+    plain, (scale, after) = parts[0], (parts[1].attributes["factor"], require_nested(parts[1]))
+    worth, own = choose_row(run, operands, plain, token, versus)
+    low, bias = choose_row(run, operands, after, token, versus)
+    return worth + scale * operands.pull(require_nested(after), low).worths[0], own + scale * bias
+
+
+def choose_row(
+    run: Run, operands: RowOperands, equation: Equation, token: int, versus: Versus
+) -> tuple[Tensor, float]:
+    """Of a map to the words, the row of a token less that of `versus`, [1, d_in], and the same of its bias."""
+    weight, bias = read_map(operands.inputs(equation))
+    row, own = weight[token].detach().double().cpu(), 0.0 if bias is None else float(bias[token])
+    if versus == "mean":
+        row = row - find_mean_row(run.loaded.structure, weight_of(equation.inputs[1]).name, weight)
+        own -= 0.0 if bias is None else float(bias.double().mean())
+    elif versus != "none":
+        row = row - weight[versus].detach().double().cpu()
+        own -= 0.0 if bias is None else float(bias[versus])
+    return row[None], own
 
 
 def require_equation(run: Run, address: str) -> Equation:
@@ -103,12 +129,12 @@ def require_nested(equation: Equation) -> Equation:
     return inner.equation
 
 
-def find_mean_row(structure: Structure, weight: Tensor) -> Tensor:
-    """The mean of the rows of a model's head [vocab, d_model], in float64."""
-    known = _means.get(structure)
-    if known is None:
-        known = _means[structure] = weight.detach().mean(0, dtype=torch.float32).double().cpu()
-    return known
+def find_mean_row(structure: Structure, name: str, weight: Tensor) -> Tensor:
+    """The mean of the rows of a weight of a model's head [vocab, d_in], in float64."""
+    known = _means.setdefault(structure, {})
+    if name not in known:
+        known[name] = weight.detach().mean(0, dtype=torch.float32).double().cpu()
+    return known[name]
 
 
 def enter(run: Run, rows: PositionRows, boundary: int, worth: Tensor) -> tuple[Tensor, float]:

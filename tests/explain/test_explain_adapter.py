@@ -23,7 +23,7 @@ PROMPT = "the quick brown fox jumps over"
 def test_every_site_is_explained_by_its_operands(family: str, tmp_path: Path, store: RunStore) -> None:
     """What A makes is computed from A; what the changed matrix gives, from W and from B and that."""
     make_model(tmp_path / "base", family)
-    names = ("q_proj", "v_proj", "o_proj", "down_proj", "c_attn")
+    names = ("q_proj", "v_proj", "o_proj", "down_proj", "c_attn", "lm_head")
     make_adapter(tmp_path / "base", tmp_path / "over", names=names)
     plain = gf.load(tmp_path / "base", device="cpu")
     model = gf.load(tmp_path / "base", adapter=tmp_path / "over", device="cpu")
