@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -104,11 +104,14 @@ def is_adapter(folder: Path) -> bool:
 
 def has_whole_weights(folder: Path) -> bool:
     """Whether a folder holds the weights of a whole model, complete or not."""
-    if not (folder / "config.json").is_file():
-        return False
-    names = {path.name for path in folder.iterdir()} - {WEIGHTS, PICKLED}
-    return INDEX in names or any(
-        name.endswith(".safetensors") or PICKLED_WEIGHTS.fullmatch(name) for name in names
+    return (folder / "config.json").is_file() and are_whole([path.name for path in folder.iterdir()])
+
+
+def are_whole(names: Collection[str]) -> bool:
+    """Whether files of these names are those of a whole model, complete or not."""
+    return "config.json" in names and any(
+        name == INDEX or name.endswith(".safetensors") or PICKLED_WEIGHTS.fullmatch(name)
+        for name in set(names) - {WEIGHTS, PICKLED}
     )
 
 

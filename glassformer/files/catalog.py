@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -21,6 +22,8 @@ from glassformer.files import hub_cache, ollama
 from glassformer.files.adapter import is_adapter, last_part, read_base
 from glassformer.files.gguf_place import SUFFIX, find_ggufs, find_only, is_gguf, lies_inside
 from glassformer.files.hub import Hub, OnHeaders, OnProgress
+from glassformer.files.hub_adapter import fetch_adapter
+from glassformer.files.model_id import HUB_ID, check_model_id, is_model_id
 from glassformer.files.safety import refuse_link_out
 from glassformer.files.store import find_hub_cache, find_stores
 
@@ -31,12 +34,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Hub ids have at most 2 x 96 characters; folders may lie deeper. Longer ids are never honest.
-LONGEST_ID = 512
-HUB_ID = re.compile(
-    r"(?P<repo>[A-Za-z0-9_][\w.-]{0,95}(/[A-Za-z0-9_][\w.-]{0,95})?)(@(?P<revision>[A-Za-z0-9_][\w./-]{0,99}))?",
-    re.ASCII,
-)
 # How far below a root the list of offered models looks; `owner/name` is the deepest usual habit.
 LISTED_DEPTH = 2
 # Folders that a sentence lists.
@@ -115,7 +112,8 @@ class Catalog:
             if is_gguf(place):
                 yield dataclasses.replace(self.source_from_file(place, cache), store="hub cache")
             elif name is not None and HUB_ID.fullmatch(name):
-                yield ModelSource(name, kind="hub", folder=None, title=name, repo=name, store="hub cache")
+                source = ModelSource(name, kind="hub", folder=None, title=name, repo=name, store="hub cache")
+                yield self.place_cached(source)
 
     def find_cached_file(self, model_id: str) -> ModelSource | None:
         """A GGUF file in the hub's cache, named as its repository or after it; such files are not downloaded here."""
@@ -151,14 +149,7 @@ class Catalog:
         if found is None or ".." in model_id:
             # Not echoed: it looks like a path, and whether that exists is nobody's business.
             raise UnknownModel(model_id, "There is no such model here.")
-        return ModelSource(
-            model_id=model_id,
-            kind="hub",
-            folder=None,
-            title=model_id,
-            repo=found["repo"],
-            revision=found["revision"],
-        )
+        return self.place_cached(source_from_hub(model_id, found))
 
     def find_folder(self, model_id: str) -> ModelSource | None:
         """A folder inside a root, named relative to it, by the root's own name, or by a path that ends inside.
@@ -220,6 +211,9 @@ class Catalog:
         for at in (at for at, letter in enumerate(model_id) if letter == "+"):
             name, over = model_id[:at], model_id[at + 1 :]
             adapter = self.find_adapter(over) if name and over else None
+            found = HUB_ID.fullmatch(over)
+            if adapter is None and found is not None and "/" in found["repo"]:
+                adapter = source_from_hub(over, found)
             if adapter is not None:
                 base = self.find(name)
                 if base.base is not None:
@@ -270,6 +264,35 @@ class Catalog:
             f"it, or ask for base+{adapter.model_id} with the name of a base that is here.",
         )
 
+    def complete(self, source: ModelSource) -> ModelSource:
+        """`source` as the hub knows it: of an adapter there, with its files and its base; whole models as they are.
+
+        Raises as `fetch`, and UnknownModel for a base that is nowhere or an adapter that is none.
+        """
+        if source.kind != "hub":
+            return source
+        folder = fetch_adapter(self.hub, source.repo, source.revision)
+        if folder is not None:
+            return self.put_over(source, folder)
+        if source.base is not None:
+            raise UnknownModel(
+                source.model_id, f"{source.repo!r} is no adapter that is laid over another model."
+            )
+        return source
+
+    def place_cached(self, source: ModelSource) -> ModelSource:
+        """`source` of the hub as its cache knows it, without asking the hub."""
+        place = self.find_here(source)
+        if place is not None and is_adapter(place):
+            with suppress(GlassformerError):  # whoever loads it hears of it
+                return self.put_over(source, place)
+        return source
+
+    def put_over(self, source: ModelSource, folder: Path) -> ModelSource:
+        """An adapter of the hub whose files are in `folder`, over the base named beside it, or that it names itself."""
+        placed = dataclasses.replace(source, folder=folder)
+        return placed if source.base is not None else dataclasses.replace(placed, base=self.find_base(placed))
+
     def list_places(self, adapter: ModelSource, named: str) -> Iterator[tuple[Path, Path]]:
         """Folders that may be the base of that name, nearest first, with the roots that they lie in."""
         assert adapter.folder is not None
@@ -307,6 +330,7 @@ class Catalog:
 
         An adapter's is its base's. Of a hub model only that file is downloaded. Raises as `fetch`.
         """
+        source = self.complete(source)
         if source.base is not None:
             return self.fetch_config(source.base)
         if source.folder is not None:
@@ -330,26 +354,10 @@ def open_catalog(settings: Settings) -> Catalog:
     )
 
 
-def check_model_id(model_id: str) -> None:
-    """Raise BadValue where `model_id` cannot be an honest id: too long, control characters, `..`, a scheme."""
-    if not model_id or len(model_id) > LONGEST_ID:
-        raise BadValue(f"model_id has 1 to {LONGEST_ID} characters.", field="model_id")
-    if not model_id.isprintable():
-        raise BadValue("model_id holds characters that cannot be printed.", field="model_id")
-    if "\\" in model_id or ".." in model_id.split("/") or re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", model_id):
-        raise BadValue(
-            "model_id is a bundled model's name, a folder under a model directory, or a hub id.",
-            field="model_id",
-        )
-
-
-def is_model_id(model_id: str) -> bool:
-    """Whether a folder's name can be asked for."""
-    try:
-        check_model_id(model_id)
-    except BadValue:
-        return False
-    return True
+def source_from_hub(model_id: str, found: re.Match[str]) -> ModelSource:
+    """A model of the hub, whose id matched `HUB_ID`."""
+    repo, revision = found["repo"], found["revision"]
+    return ModelSource(model_id, kind="hub", folder=None, title=model_id, repo=repo, revision=revision)
 
 
 def any_files(folder: Path) -> bool:
@@ -453,7 +461,7 @@ def find_model_folders(root: Path, depth: int = LISTED_DEPTH) -> list[Path]:
     """
     if hub_cache.find_repo_folder(root) is not None:
         snapshot = find_model_folder(root)
-        is_folder = (snapshot / "config.json").is_file() and find_only(snapshot) is None
+        is_folder = is_offered(snapshot) and find_only(snapshot) is None
         return [*([snapshot] if is_folder else []), *find_ggufs(snapshot)]
     store = ollama.find_store(root)
     if store is not None:

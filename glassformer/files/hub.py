@@ -87,7 +87,7 @@ class Hub:
         if self.offline:
             return self._find_cached(repo, revision)
         try:
-            listing = self._list(repo, revision)
+            listing = self.read_listing(repo, revision)
         except HubUnreachable:
             log.warning("the model hub does not answer; looking in its cache for %s", repo)
             return self._find_cached(repo, revision)
@@ -156,7 +156,8 @@ class Hub:
 
         return HfApi(endpoint=self.endpoint, token=self.token)
 
-    def _list(self, repo: str, revision: str | None) -> Listing:
+    def read_listing(self, repo: str, revision: str | None) -> Listing:
+        """What a repository holds. Raises as `download`."""
         try:
             info = self.api().model_info(repo, revision=revision, files_metadata=True, timeout=LOOK_UP_SECS)
         except Exception as exc:

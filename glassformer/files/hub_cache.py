@@ -11,6 +11,8 @@ from pathlib import Path
 
 PREFIX = "models--"
 DEFAULT_BRANCH = "main"
+# Of a model, and of an adapter.
+CONFIGS = ("config.json", "adapter_config.json")
 # The hub's are of 40 hexadecimal digits.
 COMMIT = re.compile(r"[0-9A-Za-z]{1,64}")
 
@@ -71,5 +73,5 @@ def find_blobs(folder: Path) -> Path | None:
 
 def is_model(folder: Path) -> bool:
     """Whether a snapshot is more than a config that was once looked at."""
-    has_weights = (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))
-    return has_weights or any(folder.glob("*.gguf"))
+    has_config = any((folder / name).is_file() for name in CONFIGS)
+    return (has_config and any(folder.glob("*.safetensors"))) or any(folder.glob("*.gguf"))

@@ -68,7 +68,8 @@ class NotebookSession:
         if adapter is not None:
             settings, model_id = self._find_adapter(adapter, settings, model_id)
         settings = settings.model_copy(update={"device": device, "dtype": dtype})
-        return self._hold(settings, open_catalog(settings).find(model_id))
+        catalog = open_catalog(settings)
+        return self._hold(settings, catalog.complete(catalog.find(model_id)))
 
     def _hold(self, settings: Settings, source: ModelSource) -> LoadedModel:
         """A model of this process, loaded if need be; an adapter's base is one as well."""

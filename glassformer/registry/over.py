@@ -13,13 +13,16 @@ from glassformer.registry.entry import Entry, Listener
 from glassformer.vetting.vet import vet_adapter
 
 if TYPE_CHECKING:
-    from glassformer.files.catalog import ModelSource
+    from glassformer.files.catalog import Catalog, ModelSource
     from glassformer.loading.loaded import LoadedModel
     from glassformer.loading.options import LoadOptions
 
 
 class Loader(Protocol):
     """What an adapter needs of the registry that it is in."""
+
+    catalog: Catalog
+    options: LoadOptions
 
     def listen(
         self, model_id: str, listener: Listener, options: LoadOptions | None = None
@@ -39,8 +42,12 @@ def choose_options(entries: dict[str, Entry], source: ModelSource, usual: LoadOp
 def hold_base(registry: Loader, entry: Entry) -> LoadedModel | None:
     """The base of an adapter, loaded if need be; None for a whole model. It stays as long as the adapter is listed.
 
+    What the hub has is known from here on to be an adapter or none. A base that is there is taken as it is, unless the
+    adapter was asked for in another way than usual.
+
     Waits for it, so it is called by who keeps nobody else from loading. Raises what its loading raises.
     """
+    entry.source = registry.catalog.complete(entry.source)
     source = entry.source.base
     if source is None:
         return None
@@ -50,7 +57,8 @@ def hold_base(registry: Loader, entry: Entry) -> LoadedModel | None:
             registry.report(entry, progress.stage, **progress.model_dump(exclude={"model_id", "stage"}))
 
     try:
-        future, stop = registry.listen(source.model_id, pass_on, entry.options)
+        asked = None if entry.options == registry.options else entry.options
+        future, stop = registry.listen(source.model_id, pass_on, asked)
         try:
             base = future.result()
         finally:

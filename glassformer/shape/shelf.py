@@ -15,7 +15,8 @@ from typing import Literal, TypeVar
 
 from glassformer.bundled.shape import SHAPES
 from glassformer.errors import ModelRefused, UnknownModel, UnknownShape
-from glassformer.files.catalog import Catalog, check_model_id
+from glassformer.files.catalog import Catalog
+from glassformer.files.model_id import check_model_id
 from glassformer.importing import import_torch
 from glassformer.protocol.shape import ModelShape, ShapeList, ShapeSummary
 from glassformer.vetting.vet import vet_config

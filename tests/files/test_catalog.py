@@ -6,7 +6,8 @@ import pytest
 
 import glassformer as gf
 from glassformer.errors import BadValue, UnknownModel
-from glassformer.files.catalog import LONGEST_ID, Catalog
+from glassformer.files.catalog import Catalog
+from glassformer.files.model_id import LONGEST_ID
 
 
 @pytest.fixture
