@@ -275,15 +275,18 @@ def cut_gguf(folder: Path) -> Path:
     return folder / "model.gguf"
 
 
-def unknown_gguf(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    writer = gguf.GGUFWriter(folder / "model.gguf", "granite")
-    writer.add_tensor("token_embd.weight", np.zeros((4, 4), dtype=np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return folder / "model.gguf"
+def gguf_of(architecture: str) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        writer = gguf.GGUFWriter(folder / "model.gguf", architecture)
+        writer.add_tensor("token_embd.weight", np.zeros((4, 4), dtype=np.float32))
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        return folder / "model.gguf"
+
+    return make
 
 
 def ollama(folder: Path) -> Path:
@@ -413,10 +416,16 @@ ROWS = (
         changed(settle({"quantization_config": {**AWQ, "version": "gemv"}})),
     ),
     Row(
+        "MLX in a mode of its own floats (mxfp4, nvfp4, mxfp8)",
+        "mlx-lm",
+        packed(pack_mlx, {"group_size": 32, "bits": 4, "mode": "mxfp4"}, "quantization", tables=True, bits=4),
+    ),
+    Row(
         "HQQ and every other method", "hqq", changed(settle({"quantization_config": {"quant_method": "hqq"}}))
     ),
     Row("several GGUF files in one folder", "by hand", several_ggufs),
-    Row("a GGUF of a family that transformers does not read from GGUF", "llama.cpp", unknown_gguf),
+    Row("a GGUF of a family that transformers does not read from GGUF", "llama.cpp", gguf_of("granite")),
+    Row("a GGUF of gpt-oss", "llama.cpp", gguf_of("gpt-oss")),
     Row("a GGUF that is cut", "a broken download", cut_gguf),
     Row("model.safetensors that is cut", "a broken download", changed(cut("model.safetensors"))),
     Row(
