@@ -12,5 +12,7 @@ export default defineConfig({
     // Software rendering on two cores: a frame can take a second, the first one several.
     testTimeout: 120_000,
     hookTimeout: 120_000,
+    // Once more, and reported as retried: a browser and a server share the cores with whatever else the machine does.
+    retry: 1,
   },
 });
