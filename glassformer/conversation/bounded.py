@@ -1,19 +1,17 @@
 """Chat templates in jinja's sandbox, with what they may loop, call and write counted.
 
 The sandbox keeps a template from what is not its own; it does not keep it from looping nearly for ever or from writing
-a gigabyte, and a thread that does cannot be ended. So every loop, call, filter and joining of texts is charged to a
-budget before it is done. The names that templates find here are those of transformers (`chat_template_utils.py` there).
+a gigabyte, and a thread that does cannot be ended. So every loop, call, filter, test, slice and joining of texts is
+charged to a budget (`budget.py`) before it is done (`growth.py`). The names that templates find here are those of
+transformers (`chat_template_utils.py` there), but for what makes bytes or links.
 """
 
 from __future__ import annotations
 
 import json
-import re
-import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
-from functools import lru_cache, wraps
+from functools import lru_cache, update_wrapper, wraps
 from typing import Any
 
 import jinja2
@@ -21,77 +19,31 @@ import jinja2.ext
 from jinja2 import nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-# Rounds of loops, calls and filters. The longest conversation that fits into a body needs a few hundred thousand.
-MOST_STEPS = 1_000_000
-# Characters written or put together on the way, some of them several times.
-MOST_CHARACTERS = 64_000_000
-LONGEST_SECS = 5.0
-# What an item of a container is charged beside its text: going through them takes time, too.
-ITEM_CHARACTERS = 64
-# Numbers that say how often or how wide; no template needs larger ones.
-LARGEST_NUMBER = 100_000
-MOST_BITS = 4096
+from glassformer.conversation.budget import Exhausted, new_work, work
+from glassformer.conversation.growth import (
+    LISTING,
+    LONGEST_DATE_FORM,
+    charge_fields,
+    charge_filter,
+    charge_format,
+    charge_made,
+    charge_method,
+    charge_operator,
+    charge_pieces,
+    check_bits,
+    check_numbers,
+    find_percent_widths,
+)
+
 # Templates are compiled once; a server has few models.
 MOST_COMPILED = 32
 LONGEST_TEMPLATE = 1_000_000
-WIDE_FORMAT = re.compile(r"[%{][^%{}]*?\d{5,}")
-# Filters that only look at what a container holds; all others may spell it out.
-LOOKING = frozenset(
-    "length count first last list items selectattr rejectattr map select reject sort unique reverse default d groupby "
-    "batch slice dictsort min max sum attr random".split()
-)
+# Methods of texts and numbers that make bytes, which nobody counts and no conversation holds.
+BYTE_MAKING = frozenset("encode to_bytes".split())
 
 
 class Refusal(jinja2.TemplateError):
     """What the template itself says of a conversation that it does not take."""
-
-
-class Exhausted(Exception):
-    """The template asks for more than a conversation can need."""
-
-
-class Work:
-    """What one rendering may still do."""
-
-    def __init__(self) -> None:
-        self.steps = MOST_STEPS
-        self.characters = MOST_CHARACTERS
-        self.deadline_secs = time.monotonic() + LONGEST_SECS
-
-    def step(self, count: int = 1) -> None:
-        self.steps -= count
-        if self.steps < 0:
-            raise Exhausted("it loops without an end in sight")
-        if time.monotonic() > self.deadline_secs:
-            raise Exhausted(f"it took longer than {LONGEST_SECS:.0f} s")
-
-    def write(self, count: int) -> None:
-        self.characters -= count
-        if self.characters < 0:
-            raise Exhausted("it writes without an end in sight")
-
-    def spell(self, value: object) -> None:
-        """Charge for writing `value` out, which may hold the same thing many times over."""
-        if isinstance(value, str):
-            self.write(len(value))
-        elif isinstance(value, Mapping):
-            for key, item in value.items():
-                self.write(ITEM_CHARACTERS)
-                self.spell(key)
-                self.spell(item)
-        elif isinstance(value, (list, tuple)):
-            for item in value:
-                self.write(ITEM_CHARACTERS)
-                self.spell(item)
-
-
-_local = threading.local()
-
-
-def work() -> Work:
-    """The budget of the rendering in this thread. What runs outside of one, while compiling, has a fresh one."""
-    found: Work | None = getattr(_local, "work", None)
-    return Work() if found is None else found
 
 
 class Generation(jinja2.ext.Extension):
@@ -110,66 +62,42 @@ class BoundedSandbox(ImmutableSandboxedEnvironment):
 
     intercepted_binops = frozenset(["*", "**", "+", "%"])
 
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        return attr not in BYTE_MAKING and super().is_safe_attribute(obj, attr, value)
+
     def call(self, __context: Any, __obj: Any, *args: Any, **kwargs: Any) -> Any:
         work().step()
         name, owner = getattr(__obj, "__name__", ""), getattr(__obj, "__self__", None)
         if isinstance(owner, str):
-            check_text_work(name, owner, args, kwargs)
-        check_numbers([*args, *kwargs.values()], allowed=LARGEST_NUMBER)
-        return super().call(__context, __obj, *args, **kwargs)
-
-    def wrap_str_format(self, value: Any) -> Any:
-        owner = getattr(value, "__self__", None)
-        if isinstance(owner, str):
-            check_format(owner)
-        return super().wrap_str_format(value)
-
-    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        if operator == "*":
-            for one, other in ((left, right), (right, left)):
-                if isinstance(one, (str, list, tuple)) and isinstance(other, int):
-                    work().write(len(one) * max(other, 0))
-        if (
-            operator == "**"
-            and isinstance(right, int)
-            and isinstance(left, int)
-            and right * left.bit_length() > MOST_BITS
-        ):
-            raise Exhausted("it reckons with numbers without bounds")
-        if operator == "%" and isinstance(left, str):
-            check_format(left)
-        if operator == "+" and isinstance(left, (str, list, tuple)):
-            work().write(len(left) + (len(right) if isinstance(right, Sized) else 0))
-        found = super().call_binop(context, operator, left, right)
-        if isinstance(found, int) and found.bit_length() > MOST_BITS:
-            raise Exhausted("it reckons with numbers without bounds")
+            args = tuple(list(value) if isinstance(value, Iterator) else value for value in args)
+            charge_method(name, owner, args, kwargs)
+            found = super().call(__context, __obj, *args, **kwargs)
+            charge_pieces(found)
+            return found
+        if isinstance(owner, (int, float)):
+            check_numbers([*args, *kwargs.values()])
+        found = super().call(__context, __obj, *args, **kwargs)
+        # What a list or an object answers with was there before.
+        if name == "copy" or not isinstance(owner, (list, tuple, dict)):
+            charge_made(found)
         return found
 
+    def wrap_str_format(self, value: Any) -> Any:
+        found = super().wrap_str_format(value)
+        if found is None:
+            return None
 
-def check_numbers(values: Iterable[object], *, allowed: int) -> None:
-    if any(isinstance(value, int) and abs(value) > allowed for value in values):
-        raise Exhausted("it asks for something too large")
+        def bounded(*args: Any, **kwargs: Any) -> Any:
+            charge_format(value.__self__, [*args, kwargs])
+            return found(*args, **kwargs)
 
+        return update_wrapper(bounded, found)
 
-def check_format(text: str) -> None:
-    if WIDE_FORMAT.search(text):
-        raise Exhausted("it asks for something too large")
-
-
-def check_text_work(name: str, text: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-    """Charge for what a method of a text will write."""
-    if name in ("format", "format_map"):
-        check_format(text)
-        for value in (*args, *kwargs.values()):
-            work().spell(value)
-    elif name == "replace" and len(args) >= 2 and all(isinstance(value, str) for value in args[:2]):
-        work().write(len(text) + text.count(args[0]) * len(args[1]))
-    elif name == "join" and args:
-        parts = args[0] if isinstance(args[0], (list, tuple)) else []
-        work().write(len(text) * len(parts))
-        work().spell(parts)
-    else:
-        work().write(len(text))
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+        charge_operator(operator, left, right)
+        found = super().call_binop(context, operator, left, right)
+        check_bits(found)
+        return found
 
 
 def bound_filter(name: str, found: Callable[..., Any]) -> Callable[..., Any]:
@@ -179,22 +107,26 @@ def bound_filter(name: str, found: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(found)
     def bounded(*args: Any, **kwargs: Any) -> Any:
         given = args[is_passed:]
-        if name == "join" and given and isinstance(given[0], Iterator):
+        if name in ("join", "sum") and given and isinstance(given[0], Iterator):
             # How much is joined is charged before it is done, so it must be known.
             given = (list(given[0]), *given[1:])
             args = (*args[:is_passed], *given)
         work().step()
-        check_numbers([*given[1:], *kwargs.values()], allowed=LARGEST_NUMBER)
-        if name not in LOOKING:
-            for value in given:
-                work().spell(value)
-        if given and isinstance(given[0], str):
-            if name == "format":
-                check_format(given[0])
-            if name in ("replace", "join"):
-                check_text_work(name, given[0], given[1:], kwargs)
-        elif name == "join" and len(given) > 1 and isinstance(given[1], str) and isinstance(given[0], Sized):
-            work().write(len(given[1]) * len(given[0]))
+        charge_filter(name, given, kwargs)
+        made = found(*args, **kwargs)
+        if name in LISTING:
+            charge_pieces(made)
+        return made
+
+    return bounded
+
+
+def bound_test(found: Any) -> Callable[..., Any]:
+    """The test `found`, a step each time: filters go through long lists with one."""
+
+    @wraps(found)
+    def bounded(*args: Any, **kwargs: Any) -> Any:
+        work().step()
         return found(*args, **kwargs)
 
     return bounded
@@ -222,25 +154,31 @@ def concat(values: list[Any]) -> str:
     return "".join(map(str, values))
 
 
-def put_out(value: Any) -> Any:
+@jinja2.pass_context
+def put_out(_: Any, value: Any) -> Any:
+    """What is written. It asks for the context, so that jinja does not work it out while compiling."""
     work().spell(value)
     return value
 
 
+def slice_out(value: Any) -> Any:
+    """What a slice gave, which is at most as long as what was there."""
+    work().copy(value)
+    return value
+
+
 def charge(template: nodes.Template) -> nodes.Template:
-    """The template with its loops, joinings and outputs charged for."""
+    """The template with its loops, joinings, slices and outputs charged for."""
     for node in list(template.find_all(nodes.For)):
         static = sum(len(data.data) for child in node.body for data in child.find_all(nodes.TemplateData))
         assert isinstance(node.iter, nodes.Expr)
         node.iter = as_filter(node.iter, "charged_loop", nodes.Const(static))
     for parent in list(template.find_all(nodes.Node)):
         for name, value in list(parent.iter_fields()):
-            if isinstance(value, nodes.Concat):
-                setattr(parent, name, join_nodes(value))
-            elif isinstance(value, list):
-                setattr(
-                    parent, name, [join_nodes(one) if isinstance(one, nodes.Concat) else one for one in value]
-                )
+            if isinstance(value, nodes.Node):
+                setattr(parent, name, charge_node(value))
+            elif isinstance(value, list):  # the same list, for another node may hold it already
+                value[:] = [charge_node(one) if isinstance(one, nodes.Node) else one for one in value]
     for output in list(template.find_all(nodes.Output)):
         output.nodes = [
             one if isinstance(one, nodes.TemplateData) else as_filter(one, "charged_output")
@@ -249,8 +187,13 @@ def charge(template: nodes.Template) -> nodes.Template:
     return template
 
 
-def join_nodes(node: nodes.Concat) -> nodes.Expr:
-    return as_filter(nodes.List(node.nodes, lineno=node.lineno), "charged_concat")
+def charge_node(node: nodes.Node) -> nodes.Node:
+    """What stands for `node` where it is charged for by itself: jinja joins and slices without asking the sandbox."""
+    if isinstance(node, nodes.Concat):
+        return as_filter(nodes.List(node.nodes, lineno=node.lineno), "charged_concat")
+    if isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Slice):
+        return as_filter(node, "charged_slice")
+    return node
 
 
 def as_filter(node: nodes.Expr, name: str, *args: nodes.Expr) -> nodes.Filter:
@@ -258,16 +201,26 @@ def as_filter(node: nodes.Expr, name: str, *args: nodes.Expr) -> nodes.Filter:
 
 
 def make_sandbox() -> BoundedSandbox:
+    # What is worked out while compiling would stand in the compiled code, spelled out.
     sandbox = BoundedSandbox(
-        trim_blocks=True, lstrip_blocks=True, extensions=[Generation, jinja2.ext.loopcontrols]
+        trim_blocks=True,
+        lstrip_blocks=True,
+        optimized=False,
+        extensions=[Generation, jinja2.ext.loopcontrols],
     )
     sandbox.filters["tojson"] = to_json
-    for name, found in list(sandbox.filters.items()):
-        sandbox.filters[name] = bound_filter(name, found)
-    sandbox.filters |= {"charged_loop": loop, "charged_concat": concat, "charged_output": put_out}
+    del sandbox.filters["urlize"]
+    sandbox.filters = {name: bound_filter(name, found) for name, found in sandbox.filters.items()}
+    sandbox.filters |= {
+        "charged_loop": loop,
+        "charged_concat": concat,
+        "charged_slice": slice_out,
+        "charged_output": put_out,
+    }
+    sandbox.tests = {name: bound_test(found) for name, found in sandbox.tests.items()}
     sandbox.globals.pop("lipsum", None)
     sandbox.globals["raise_exception"] = refuse
-    sandbox.globals["strftime_now"] = lambda form: datetime.now().astimezone().strftime(form)
+    sandbox.globals["strftime_now"] = tell_time
     return sandbox
 
 
@@ -284,6 +237,14 @@ def to_json(
     )
 
 
+def tell_time(form: str) -> str:
+    """The time now in that form, in which a width could be as large as any."""
+    if len(form) > LONGEST_DATE_FORM:
+        raise Exhausted("it asks for something too large")
+    charge_fields(form, list(find_percent_widths(form)), ())
+    return datetime.now().astimezone().strftime(form)
+
+
 def refuse(message: object) -> None:
     raise Refusal(str(message))
 
@@ -294,14 +255,12 @@ def compile_template(source: str) -> jinja2.Template:
     if len(source) > LONGEST_TEMPLATE:
         raise Exhausted("it is too long to be one")
     sandbox = make_sandbox()
-    code = sandbox.compile(charge(sandbox.parse(source)))
+    with new_work():
+        code = sandbox.compile(charge(sandbox.parse(source)))
     return jinja2.Template.from_code(sandbox, code, dict(sandbox.globals))
 
 
 def render_bounded(template: jinja2.Template, values: Mapping[str, Any]) -> str:
     """What the template writes. Raises Refusal, Exhausted, and whatever its code runs into."""
-    _local.work = Work()
-    try:
+    with new_work():
         return "".join(template.generate(**values))
-    finally:
-        _local.work = None

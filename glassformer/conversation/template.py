@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 
-from glassformer.conversation.bounded import Exhausted, Refusal, compile_template, render_bounded
+from glassformer.conversation.bounded import Refusal, compile_template, render_bounded
+from glassformer.conversation.budget import Exhausted
 from glassformer.conversation.conversation import Conversation
 from glassformer.conversation.marked import (
     compile_names,

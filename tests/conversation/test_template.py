@@ -1,6 +1,7 @@
 """Chat templates are rendered as transformers does, within bounds, and say why they refuse."""
 
 import time
+import tracemalloc
 from typing import Any
 
 import chat_templates
@@ -149,6 +150,84 @@ def test_a_template_that_never_ends_is_stopped(source: str) -> None:
     with pytest.raises(BadValue, match=r"was stopped: it (loops|writes|asks|took|reckons)"):
         run_template(source, {"messages": TURNS})
     assert time.monotonic() - started < 60  # a busy machine; it is some seconds at most
+
+
+KEEPING = (
+    "{{% set ns = namespace(x=[]) %}}{{% set s = 'a b ' * 2000000 %}}{{% for i in range(9000) %}}"
+    "{{% set ns.x = ns.x + [{step}] %}}{{% endfor %}}{{{{ ns.x | length }}}}"
+)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ ('\t' * 50000).expandtabs(50000) | length }}",
+        "{{ ('a' * 50000).translate({97: 'b' * 50000}) | length }}",
+        "{{ ('{0:{1}}' * 30000).format('x', 99999) | length }}",
+        "{{ ('{0}' * 30000).format('x' * 99999) | length }}",
+        "{{ ('{0:9999}' * 300000).format('x') | length }}",
+        "{{ (('%*s' * 3) % (99999999, 1, 99999999, 2, 99999999, 3)) | length }}",
+        "{{ (('%(a)s' * 99999) % {'a': 'x' * 99999}) | length }}",
+        "{{ ('%(a(b))999999999d' % {'a(b)': 1}) | length }}",
+        "{{ ('\n' * 50000) | indent(50000, blank=true) | length }}",
+        "{{ ('a ' * 50000) | wordwrap(1, wrapstring='b' * 50000) | length }}",
+        "{{ ([[1]] * 50000) | tojson(indent=50000) | length }}",
+        "{{ ([1] * 50000) | tojson(separators=('x' * 50000, ':')) | length }}",
+        "{% set l = [1] * 1000000 %}{{ ([l] * 400) | sum(start=[]) | length }}",
+        "{{ ('b' * 50000).join('a' * 50000) | length }}",
+        "{{ ('a' * 50000) | join('b' * 50000) | length }}",
+        "{{ ('a' * 50000) | replace(old='a', new='b' * 50000) | length }}",
+        "{{ ('b' * 50000).join(range(99999) | map('string')) | length }}",
+        "{{ 5 | round(-100000000) }}",
+        "{{ strftime_now('%100000000Y') | length }}",
+        "".join(f"{{% set x{i} = 'a' * 60000000 %}}" for i in range(40)),
+        KEEPING.format(step="s[1:]"),
+        KEEPING.format(step="s[1:] ~ ''"),
+        KEEPING.format(step="s | list"),
+        KEEPING.format(step="s.split()"),
+        KEEPING.format(step="[1] | batch(99999, 1) | list"),
+        KEEPING.format(step="i | center(99999)"),
+        KEEPING.format(step="'a'.ljust(99999)"),
+        KEEPING.format(step="{}.fromkeys(range(99999))"),
+    ],
+)  # fmt: skip
+def test_a_template_that_multiplies_takes_little_memory(source: str) -> None:
+    """What short texts become together is reckoned before it is made."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(BadValue, match=r"was stopped: it (writes|asks|took)"):
+            run_template(source, {})
+        assert tracemalloc.get_traced_memory()[1] < 600_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_template_makes_no_bytes() -> None:
+    """Nobody counts them."""
+    for source in ("{{ 'a'.encode() * 3 }}", "{{ (5).to_bytes(9) }}", "{{ ('a' | attr('encode'))() }}"):
+        with pytest.raises(BadValue, match="SecurityError"):
+            run_template(source, {})
+
+
+def test_a_template_may_go_through_long_lists_for_seconds_only() -> None:
+    started = time.monotonic()
+    with pytest.raises(BadValue, match="took longer"):
+        run_template("{% set l = range(99999) | list %}{{ l | select('in', l) | list | length }}", {})
+    assert time.monotonic() - started < 60  # a busy machine; it is five seconds at most
+
+
+def test_numbers_that_say_nothing_of_a_size_are_as_large_as_they_like() -> None:
+    """A time in seconds among a call's arguments, say."""
+    source = (
+        "{% macro spell(value) %}{{ value }}{% endmacro %}{{ spell(n) }} {{ '{}|{:,}'.format(n, n) }} "
+        "{{ 'of 123456: %d (%s) **%s**' % (n, n, n) }} {{ '%d' | format(n) }} {{ none | default(n, true) }} "
+        "{{ dict(a=n).a + namespace(a=n).a }} {{ [n] | select('greaterthan', 1000000) | list }} "
+        "{{ '{{\"at\": {}}}'.format(n) }} {{ [[n], [n]] | sum(start=[]) }}"
+    )
+    n = 1_700_000_000
+    assert run_template(source, {"n": n}) == (
+        f'{n} {n}|{n:,} of 123456: {n} ({n}) **{n}** {n} {n} {2 * n} [{n}] {{"at": {n}}} [{n}, {n}]'
+    )
 
 
 def test_what_templates_may_use() -> None:
