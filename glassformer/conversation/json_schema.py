@@ -21,6 +21,11 @@ FORMATS = frozenset(
 )
 # Each is compared with each other.
 MOST_BRANCHES = 64
+# Pairs of schemas that are looked at to tell branches apart; a schema may lead back into itself.
+MOST_PAIRS = 1000
+
+Pairs = dict[tuple[int, int], bool]
+"""Of two schemas by their ids whether they exclude each other, as far as is known."""
 
 
 def prepare_schema(schema: Any, root: Any = None) -> Any:
@@ -57,8 +62,9 @@ def are_apart(branches: Any, root: Any) -> bool:
     if not isinstance(branches, list) or not 0 < len(branches) <= MOST_BRANCHES:
         return False
     resolved = [resolve(branch, root) for branch in branches]
+    pairs: Pairs = {}
     return all(
-        exclude_each_other(first, second, root)
+        exclude_each_other(first, second, root, pairs)
         for at, first in enumerate(resolved)
         for second in resolved[:at]
     )
@@ -82,7 +88,7 @@ def resolve(schema: Any, root: Any) -> dict[str, Any]:
     return found
 
 
-def exclude_each_other(first: dict[str, Any], second: dict[str, Any], root: Any) -> bool:
+def exclude_each_other(first: dict[str, Any], second: dict[str, Any], root: Any, pairs: Pairs) -> bool:
     kinds = [list_kinds(one) for one in (first, second)]
     if kinds[0] and kinds[1] and not kinds[0] & kinds[1]:
         return True
@@ -94,7 +100,7 @@ def exclude_each_other(first: dict[str, Any], second: dict[str, Any], root: Any)
     properties = [list_properties(one) for one in (first, second)]
     required = [set(one.get("required") or []) for one in (first, second)]
     for name in required[0] & required[1] & set(properties[0]) & set(properties[1]):
-        if exclude_each_other(resolve(properties[0][name], root), resolve(properties[1][name], root), root):
+        if compare(properties[0][name], properties[1][name], root, pairs):
             return True
     return any(
         one.get("additionalProperties") is False
@@ -102,6 +108,15 @@ def exclude_each_other(first: dict[str, Any], second: dict[str, Any], root: Any)
         and bool(needed - set(known))
         for one, known, needed in ((first, properties[0], required[1]), (second, properties[1], required[0]))
     )
+
+
+def compare(first: Any, second: Any, root: Any, pairs: Pairs) -> bool:
+    """Whether two schemas exclude each other; each two of them are looked at once."""
+    pair = (id(first), id(second))
+    if pair not in pairs and len(pairs) < MOST_PAIRS:
+        pairs[pair] = False  # where they lead back to themselves, nothing new is found
+        pairs[pair] = exclude_each_other(resolve(first, root), resolve(second, root), root, pairs)
+    return pairs.get(pair, False)
 
 
 def list_properties(schema: dict[str, Any]) -> dict[str, Any]:

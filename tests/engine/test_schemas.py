@@ -117,6 +117,21 @@ def test_exactly_one_is_any_only_where_no_two_can_be_met() -> None:
         assert "oneOf" in prepare_schema({"oneOf": together})
 
 
+def test_schemas_that_lead_back_into_themselves_or_branch_without_end_are_told_apart_soon() -> None:
+    def follow(*names: str) -> dict[str, Any]:
+        properties = {f"p{at}": {"$ref": f"#/$defs/{name}"} for at, name in enumerate(names)}
+        return {"type": "object", "required": list(properties), "properties": properties}
+
+    branches = {"oneOf": [{"$ref": "#/$defs/A0"}, {"$ref": "#/$defs/B0"}]}
+    assert "oneOf" in prepare_schema({**branches, "$defs": {"A0": follow("A0"), "B0": follow("B0")}})
+    deep: dict[str, Any] = {}
+    for at in range(60):
+        deep |= {f"{letter}{at}": follow(*[f"{letter}{at + 1}"] * 2) for letter in "AB"}
+    assert "oneOf" in prepare_schema({**branches, "$defs": {**deep, "A60": {}, "B60": {}}})
+    ends = {"A60": {"type": "string"}, "B60": {"type": "integer"}}
+    assert "anyOf" in prepare_schema({**branches, "$defs": {**deep, **ends}})
+
+
 @pytest.mark.parametrize(
     ("schema", "path", "reason"),
     [
