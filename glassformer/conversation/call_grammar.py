@@ -102,7 +102,7 @@ def write_held_grammar(form: AnswerForm, constraint: Constraint, vocabulary: Voc
     if constraint.json_schema is not None:
         writer.add("text", f"%json {write_schema(constraint.json_schema)}")
     elif constraint.regex is not None:
-        writer.add("text", "/" + re.sub(r"(?<!\\)/", r"\/", constraint.regex) + "/")
+        writer.add("text", f"/{escape_slashes(constraint.regex)}/")
     else:
         writer.add("text", " | ".join(quote(choice) for choice in constraint.choices or []))
     writer.add("start", f"{writer.write_reasoning(True)} text")
@@ -279,6 +279,11 @@ class Writer:
 
 def quote(text: str) -> str:
     return json.dumps(text, ensure_ascii=False) if text else ""
+
+
+def escape_slashes(pattern: str) -> str:
+    """The pattern with no slash in it that would end it where patterns stand between slashes."""
+    return re.sub(r"\\.|/", lambda found: r"\/" if found[0] == "/" else found[0], pattern, flags=re.DOTALL)
 
 
 def is_plain_text(schema: Any) -> bool:

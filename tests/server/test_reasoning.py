@@ -115,6 +115,7 @@ def test_reasoning_goes_back_into_the_conversation(official: OpenAI, thinkers: R
     [
         ({"guided_choice": ["yes", "no"]}, ["yes", "no"]),
         ({"guided_regex": "a/b|[0-9]{2}/x"}, None),
+        ({"guided_regex": r"a\\/b|\/"}, [r"a\/b", "/"]),
         ({"guided_json": {"enum": [1, 2]}}, ["1", "2"]),
     ],
 )
