@@ -25,7 +25,12 @@ class StoredResponse:
     @property
     def items(self) -> list[dict[str, Any]]:
         """The conversation so far, its answer included."""
-        return [*self.before, *self.given, *self.response["output"]]
+        return [*self.asked, *self.response["output"]]
+
+    @property
+    def asked(self) -> list[dict[str, Any]]:
+        """The conversation up to its answer."""
+        return [*self.before, *self.given]
 
     def measure(self) -> int:
         """Bytes, as JSON."""

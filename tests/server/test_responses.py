@@ -213,6 +213,10 @@ def test_what_is_kept_and_what_is_gone(official: OpenAI, responding: Running) ->
     assert official.responses.retrieve(first.id).output_text == first.output_text
     items = official.responses.input_items.list(second.id).data
     assert [item.type for item in items] == ["message"] * 3
+    assert [item.content[0].text for item in items] == ["And now?", first.output_text, QUESTION]
+    assert [item.content[0].type for item in items] == ["input_text", "output_text", "input_text"]
+    assert [item.id for item in items] == [item.id for item in official.responses.input_items.list(second.id)]
+    assert items[1].id == first.output[0].id
     official.responses.delete(first.id)
     with pytest.raises(NotFoundError) as missing:
         official.responses.retrieve(first.id)
@@ -236,6 +240,37 @@ def test_what_is_kept_and_what_is_gone(official: OpenAI, responding: Running) ->
     with pytest.raises(NotFoundError):
         official.responses.retrieve(second.id)
     assert official.responses.retrieve(newest.id).id == newest.id
+
+
+def test_items_come_in_pages(official: OpenAI, responding: Running) -> None:
+    """The client asks for the next page by itself."""
+    texts = [f"number {place}" for place in range(45)]
+    told = ask(official, [{"role": "user", "content": text} for text in texts], max_output_tokens=1)
+
+    def read(**options: Any) -> Any:
+        return official.responses.input_items.list(told.id, **options)
+
+    for options in ({}, {"limit": 7}, {"limit": 100}):
+        assert [item.content[0].text for item in read(**options)] == texts[::-1]
+        assert [item.content[0].text for item in read(order="asc", **options)] == texts
+    first = read(order="asc", limit=2)
+    assert (len(first.data), first.has_more) == (2, True)
+    rest = read(order="asc", after=first.data[-1].id, limit=100)
+    assert (len(rest.data), rest.has_more, rest.data[0].content[0].text) == (43, False, "number 2")
+    for options, param in (({"limit": 0}, "limit"), ({"after": "nope"}, "after")):
+        with pytest.raises(BadRequestError) as refused:
+            read(**options)
+        assert refused.value.param == param
+    call = {"type": "function_call", "call_id": "c", "name": "now", "arguments": "{}"}
+    result = {"type": "function_call_output", "call_id": "c", "output": "noon"}
+    looped = ask(official, [{"role": "user", "content": "x"}, call, result], max_output_tokens=1)
+    output, called, _ = official.responses.input_items.list(looped.id).data
+    assert (output.type, output.output, called.type, called.name) == (
+        result["type"],
+        "noon",
+        call["type"],
+        "now",
+    )
 
 
 def test_what_a_model_wrote_can_always_be_gone_on_from(official: OpenAI) -> None:

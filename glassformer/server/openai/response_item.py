@@ -79,6 +79,21 @@ def read_reasoning(item: dict[str, Any]) -> str:
     return ""
 
 
+def tell_items(response_id: str, items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The items that a response was asked, as they are listed: each with an id, which it keeps, and texts in parts."""
+    found = []
+    for place, item in enumerate(items):
+        kind = item.get("type", "message")
+        given = {name: value for name, value in item.items() if value is not None}
+        told = {"id": f"item_{place}_{response_id}", "type": kind, "status": "completed", **given}
+        if kind == "message" and isinstance(item.get("content"), str):
+            part = "output_text" if item.get("role") == "assistant" else "input_text"
+            extra: dict[str, Any] = {"annotations": []} if part == "output_text" else {}
+            told["content"] = [{"type": part, "text": item["content"], **extra}]
+        found.append(told)
+    return found
+
+
 def read_turns(items: Sequence[dict[str, Any]], instructions: str | None) -> list[TurnMessage]:
     """The conversation: what leads it as one system message, and the calls of one answer together. Raises BadValue."""
     leading: list[str] = [instructions] if instructions else []

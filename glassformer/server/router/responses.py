@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from glassformer.errors import BadValue
 from glassformer.server.error_answer import json_response
 from glassformer.server.openai.asking import answer_whole, tell_ignored
 from glassformer.server.openai.choices import start
-from glassformer.server.openai.response_answer import ResponseAnswer, make_id
+from glassformer.server.openai.response_answer import ResponseAnswer
+from glassformer.server.openai.response_item import tell_items
 from glassformer.server.openai.response_request import ResponseRequest
 from glassformer.server.response_store import StoredResponse
 from glassformer.server.services import Services, ServicesOf
@@ -59,15 +60,30 @@ async def read_response(response_id: str, request: Request, services: ServicesOf
 
 
 @router.get("/{response_id}/input_items")
-async def list_items(response_id: str, services: ServicesOf) -> Response:
-    """What it was asked, with all that stood before that, the newest first as clients expect it."""
-    stored = services.responses.find(response_id)
-    items = [
-        {"id": make_id("item_"), "type": "message", "status": "completed", **item}
-        for item in reversed([*stored.before, *stored.given])
-    ]
-    ends = {"first_id": items[0]["id"], "last_id": items[-1]["id"]}
-    return json_response({"object": "list", "data": items, "has_more": False, **ends}, 200)
+async def list_items(
+    response_id: str,
+    services: ServicesOf,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    order: Literal["asc", "desc"] = "desc",
+    after: Annotated[str | None, Query(max_length=200)] = None,
+) -> Response:
+    """What it was asked, with all that stood before that, the newest first where nothing else is said; in pages."""
+    items = tell_items(response_id, services.responses.find(response_id).asked)
+    if order == "desc":
+        items.reverse()
+    start = 0
+    if after is not None:
+        start = 1 + next((place for place, item in enumerate(items) if item["id"] == after), len(items))
+        if start > len(items):
+            raise BadValue("after is the id of an item of this response.", field="after")
+    page = items[start : start + limit]
+    ends = (
+        {"first_id": page[0]["id"], "last_id": page[-1]["id"]}
+        if page
+        else {"first_id": None, "last_id": None}
+    )
+    has_more = start + limit < len(items)
+    return json_response({"object": "list", "data": page, "has_more": has_more, **ends}, 200)
 
 
 @router.delete("/{response_id}")
