@@ -33,6 +33,8 @@ def start(root: Any, **settings: Any) -> Any:
         tokenizer.chat_template = chat_templates.ALL[name]
         ends = tokenizer.convert_tokens_to_ids(["</s>", "<|im_end|>", "<|call|>"])
         make_model(root / name, "llama", tokenizer=tokenizer, num_hidden_layers=1, eos_token_id=ends)
+    usual = {"do_sample": True, "temperature": 0.6, "top_p": 0.95, "eos_token_id": ends}
+    (root / "harmony" / "generation_config.json").write_text(json.dumps(usual))
     return serving(root, rate_limit="", default_model="sorter", **settings)
 
 
@@ -78,6 +80,19 @@ def test_it_says_what_a_chat_says(official: OpenAI) -> None:
     assert (told.metadata, told.instructions) == ({"a": "b"}, "Be brief.")
     assert told.id.startswith("resp_")
     assert told.store is None or told.model_dump()["store"] is True
+
+
+def test_it_tells_how_it_was_drawn(official: OpenAI) -> None:
+    """As its makers have it, where nobody says otherwise."""
+    for model, options, drawn in (
+        ("hermes", {}, (1.0, 1.0)),
+        ("harmony", {}, (0.6, 0.95)),
+        ("harmony", {"temperature": 1}, (1.0, 0.95)),
+        ("harmony", {"temperature": 0, "top_p": 0.5}, (0.0, 0.5)),
+    ):
+        given: dict[str, Any] = {"model": model, "input": QUESTION, "max_output_tokens": 2, **options}
+        told = official.responses.create(**given)
+        assert (told.temperature, told.top_p) == drawn
 
 
 ITEMS: list[Any] = [

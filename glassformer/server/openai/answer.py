@@ -9,7 +9,7 @@ import asyncio
 import json
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -193,6 +193,8 @@ class Writing:
     choices: list[Choice]
     steps: AsyncIterator[tuple[int, DecodedToken]]
     prompt_count: int
+    # How the model's makers have it sampled, where the request does not say.
+    usual_sampling: Mapping[str, float]
 
 
 @dataclass

@@ -73,6 +73,7 @@ async def start(body: Request, services: Services, stack: AsyncExitStack) -> Wri
         choices=choices,
         steps=merge(streams),
         prompt_count=sum(map(len, prompts)),
+        usual_sampling=loaded.usual_sampling,
     )
 
 

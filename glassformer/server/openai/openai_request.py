@@ -155,8 +155,11 @@ class OpenAIRequest(Weeded):
             "seed": seed,
             "constraint": constraint,
         }
-        left_out = {name: value for name, value in (usual or {}).items() if name not in self.model_fields_set}
-        return parse(Sampling, {**values, **left_out})
+        return parse(Sampling, {**values, **self.left_out(usual or {})})
+
+    def left_out(self, usual: Mapping[str, float]) -> dict[str, float]:
+        """Those of the `usual` values that the request names no others for."""
+        return {name: value for name, value in usual.items() if name not in self.model_fields_set}
 
     def constraint(self) -> Constraint | None:
         """What the text must be, if anything. Raises BadValue."""

@@ -213,6 +213,7 @@ class ResponseAnswer:
             "output_tokens_details": {"reasoning_tokens": choice.reasoning_count},
             "total_tokens": self.writing.prompt_count + choice.count,
         }
+        usual = body.left_out(self.writing.usual_sampling)
         chosen = body.text.format
         form: dict[str, Any] = {"type": "text"}
         if chosen is not None:
@@ -237,12 +238,12 @@ class ResponseAnswer:
             "previous_response_id": body.previous_response_id,
             "reasoning": body.reasoning.model_dump(),
             "store": body.store,
-            "temperature": body.temperature,
+            "temperature": usual.get("temperature", body.temperature),
             "text": {"format": form},
             "tool_choice": "auto" if body.tool_choice is None else body.tool_choice,
             "tools": [{"strict": True, "parameters": None, **tool} for tool in body.tools],
             "top_logprobs": body.top_logprobs,
-            "top_p": body.top_p,
+            "top_p": usual.get("top_p", body.top_p),
             "truncation": body.truncation,
             "usage": usage if is_over else None,
         }
