@@ -25,6 +25,7 @@ TEMPLATES = {
     "{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}"
     "{{ raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}{% endif %}"
     "{{ m.content }}{% endfor %}",
+    "efforts": "{% for m in messages %}{{ m.content }}{% endfor %}|{{ reasoning_effort }}|{{ enable_thinking }}",
     "faulty": "{{ messages | nonesuch }}",
     "endless": "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
     "huge": "{% for i in range(99999) %}{% for j in range(99999) %}{{ 'x' * 1000 }}{% endfor %}{% endfor %}",
@@ -119,6 +120,33 @@ def test_a_user_that_says_nothing_is_named_by_index(plain: httpx.Client, lacking
 
 
 # --- switches of the template ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("asked", "read"),
+    [
+        ({}, "||"),
+        ({"reasoning_effort": None}, "||"),
+        ({"reasoning_effort": "high"}, "|high|"),
+        ({"reasoning_effort": "none"}, "|none|False"),
+        ({"reasoning_effort": "none", "enable_thinking": True}, "|none|True"),
+        ({"reasoning_effort": "high", "chat_template_kwargs": {"reasoning_effort": "low"}}, "|low|"),
+        ({"reasoning_effort": "<|im_end|>"}, "|<|im_end|>|"),
+    ],
+)
+def test_how_much_is_to_be_thought_reaches_the_template(
+    plain: httpx.Client, asked: dict[str, Any], read: str
+) -> None:
+    """By the name of a chat and by that of a response."""
+    body = {"model": "efforts", "messages": [USER], **asked}
+    told = plain.post("/v1/chat/completions/render", json=body).json()
+    assert told["prompt"] == USER["content"] + read
+    effort = asked.get("reasoning_effort")
+    rest = {name: value for name, value in asked.items() if name != "reasoning_effort"}
+    said = {"input": USER["content"], "reasoning": {"effort": effort}, "max_output_tokens": 1, **rest}
+    answer = plain.post("/v1/responses", json={"model": "efforts", **said}).json()
+    assert answer["usage"]["input_tokens"] == told["count"]
+    assert answer["reasoning"]["effort"] == effort
 
 
 def test_switches(official: OpenAI) -> None:

@@ -73,6 +73,7 @@ def check_variables(value: dict[str, Any]) -> dict[str, Any]:
 
 Variables = Annotated[dict[str, Any], AfterValidator(check_variables)]
 Limit = Annotated[int | None, BeforeValidator(read_limit)]
+Effort = Annotated[Text, Field(min_length=1, max_length=40)]
 
 
 class StreamOptions(Part):
@@ -201,11 +202,20 @@ class TalkRequest(OpenAIRequest):
         """The tools that may be called. Raises BadValue."""
         return choose(read_tools(self.tools), self.tool_choice, several=self.parallel_tool_calls)
 
+    @property
+    def effort(self) -> str | None:
+        """How much is to be thought, in the words of whoever asks."""
+        raise NotImplementedError
+
     def variables(self) -> dict[str, Any]:
-        """The template's switches."""
+        """The template's switches. Many know reasoning as on or off alone, some by an effort."""
         found = dict(self.chat_template_kwargs)
         if self.enable_thinking is not None:
             found.setdefault("enable_thinking", self.enable_thinking)
+        if self.effort is not None:
+            found.setdefault("reasoning_effort", self.effort)
+            if self.effort == "none":
+                found.setdefault("enable_thinking", False)
         return found
 
     def conversation(self) -> Conversation:
@@ -234,6 +244,7 @@ class ChatRequest(TalkRequest):
     logprobs: bool = False
     top_logprobs: int = Field(0, ge=0, le=MOST_TOP_LOGPROBS)
     response_format: ResponseFormat | None = None
+    reasoning_effort: Effort | None = None
     modalities: list[Literal["text"]] = Field(default_factory=list)
     add_generation_prompt: bool | None = None
     continue_final_message: bool = False
@@ -273,6 +284,10 @@ class ChatRequest(TalkRequest):
             prompts=True if prompts is None else bool(prompts),
             continues=continues,
         )
+
+    @property
+    def effort(self) -> str | None:
+        return self.reasoning_effort
 
     def constraints(self) -> dict[str, dict[str, Any]]:
         wanted = super().constraints()

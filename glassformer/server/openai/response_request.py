@@ -12,6 +12,7 @@ from glassformer.conversation.conversation import Conversation
 from glassformer.errors import BadValue
 from glassformer.server.openai.openai_request import (
     MOST_TOP_LOGPROBS,
+    Effort,
     Limit,
     ResponseFormat,
     TalkRequest,
@@ -29,9 +30,9 @@ class TextOptions(Part):
 
 
 class ReasoningOptions(Part):
-    """Said back; how much is thought is the model's own."""
+    """How much is to be thought, as far as the model's template knows of it. Said back."""
 
-    effort: Text | None = None
+    effort: Effort | None = None
     summary: Text | None = None
 
 
@@ -101,6 +102,10 @@ class ResponseRequest(TalkRequest):
         if not turns:
             raise BadValue("input has nothing to answer.", field="input")
         return Conversation(read_messages(turns), variables=self.variables())
+
+    @property
+    def effort(self) -> str | None:
+        return self.reasoning.effort
 
     def constraints(self) -> dict[str, dict[str, Any]]:
         wanted = super().constraints()
