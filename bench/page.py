@@ -84,9 +84,9 @@ def list_frames(found: dict[str, Any]) -> Iterator[Row]:
 
 
 def list_moved(model: str, found: dict[str, Any]) -> Iterator[Row]:
-    for what in ("position", "word"):
+    for what, name in (("step", "the token before"), ("position", "another token"), ("word", "another word")):
         moved = found[what]
-        yield Row(f"{model}: another {what}, {moved['frames']} frames", moved["ms"], 300, "ms")
+        yield Row(f"{model}: {name}, {moved['frames']} frames", moved["ms"], 300, "ms")
 
 
 def list_written(found: dict[str, Any]) -> Iterator[Row]:

@@ -1,7 +1,7 @@
 import type { Page } from "playwright-core";
 import { expect, inject, test } from "vitest";
 import type { Effects, Reading, Without } from "../src/protocol/schema.generated";
-import { readState, waitForState } from "./drive.ts";
+import { readState, waitForRest, waitForState } from "./drive.ts";
 import { sharePage } from "./sharePage.ts";
 
 const PROMPT =
@@ -149,6 +149,7 @@ test("what is switched off moves neither the panel nor the picture, at any width
     await page.setViewportSize(size);
     await page.evaluate(() => window.glassformer.store.setState({ off: [], versus: "mean", ride: null }));
     await waitForEffects(page);
+    await waitForRest(page);
     const box = () => page.getByTestId("reading").boundingBox();
     const steady = await box();
     for (const count of [1, 3]) {

@@ -12,22 +12,26 @@ interface Moved {
   frames: number;
 }
 
-/** What moving the far view takes to another position and to another word, none of which has been looked at before. */
+/** What moving the far view takes to the token before, to one elsewhere and to another word: none has been looked at before. */
 export async function measureMoved(
   browser: Browser,
   url: string,
   query: string,
-): Promise<{ position: Moved; word: Moved }> {
+): Promise<{ step: Moved; position: Moved; word: Moved }> {
   const path = `/llm/?${query}`;
   const opened = await openPage(browser, url, { path, reducedMotion: true, prepare: probeFrames });
   const { page } = opened;
   await waitForFullPicture(page);
   const positions = await readState(page, (state) => state.trace?.positions ?? 0);
-  const places = Array.from({ length: MOVES }, (_, at) => positions - 2 - at);
-  const position = await moveThrough(
-    page,
-    places.map((place) => ({ position: place, versus: "mean" as const })),
-  );
+  const goTo = (places: number[]) =>
+    moveThrough(
+      page,
+      places.map((position) => ({ position, versus: "mean" as const })),
+    );
+  const step = await goTo(Array.from({ length: MOVES }, (_, at) => positions - 2 - at));
+  // By three: neither where somebody has been, nor what is read ahead of steps.
+  const places = Array.from({ length: MOVES }, (_, at) => positions - 4 - MOVES - 3 * at);
+  const position = await goTo(places);
   const words = await readState(page, (state) =>
     (state.distribution.value?.candidates ?? []).map(({ token }) => token.id),
   );
@@ -37,7 +41,7 @@ export async function measureMoved(
     others.map((id) => ({ position: places.at(-1) ?? 0, versus: id })),
   );
   await opened.close();
-  return { position, word };
+  return { step, position, word };
 }
 
 async function moveThrough(

@@ -144,6 +144,28 @@ test("another word to be held against is another question of the same decision",
   expect(state().versus).toBe("mean");
 });
 
+test("who steps from token to token finds the next reading there, also where it is still under way", async () => {
+  store.setState({ trace });
+  await readAll();
+  asked = [];
+  store.setState({ position: 17 });
+  await readAll();
+  await until(() => asked.length === 6);
+  expect(asked).toEqual(["reading?pos=17&versus=mean", ...effectsOf(17), "reading?pos=16&versus=mean"]);
+  held.pattern = /reading\?pos=15/;
+  await until(() => state().reading.status === "ready");
+  asked = [];
+  store.setState({ position: 16 });
+  await until(() => held.let.length === 1);
+  expect(asked).toEqual([...effectsOf(16), "reading?pos=15&versus=mean"]);
+  store.setState({ position: 15 });
+  expect(state().reading).toMatchObject({ status: "loading", value: { position: 16 } });
+  for (const go of held.let) go();
+  await until(() => state().reading.value?.position === 15);
+  await readAll();
+  expect(asked.filter((path) => path.startsWith("reading?pos=15"))).toHaveLength(1);
+});
+
 test("while a text is written few readings are asked for and nothing is tested", async () => {
   const written = (count: number): TraceState => ({
     ...trace,

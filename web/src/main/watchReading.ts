@@ -7,7 +7,7 @@ import { type AppState, EMPTY } from "../state/AppState";
 import type { AppStore } from "../state/createAppStore";
 import { type Decision, decisionOf } from "../state/decision";
 import { effectPieces, mergeEffects } from "../state/mergeEffects";
-import { isSettled } from "../state/selectors";
+import { isSettled, shownPosition } from "../state/selectors";
 import { sharedPrefix } from "../state/sharedPrefix";
 import { watchState } from "../state/watchState";
 import { describeFailure } from "./describeFailure";
@@ -32,8 +32,9 @@ export type SeenDocument = Pick<Document, "hidden" | "addEventListener">;
 
 /**
  * Keeps what mattered at the shown position: the reading, then its effects as they are tested, the words of the text
- * first and then the blocks from the last upward. While a text is written only readings are asked for, and few. A
- * decision that is asked for again is not fetched again; nothing is fetched while nobody sees the page.
+ * first and then the blocks from the last upward. While a text is written only readings are asked for, and few. For who
+ * steps from token to token the next reading is fetched ahead. A decision that is asked for again is not fetched again;
+ * nothing is fetched while nobody sees the page.
  */
 export function watchReading(store: AppStore, source: Source, page: SeenDocument): void {
   const known = new CountLru<Known>(KEPT_DECISIONS);
@@ -41,6 +42,9 @@ export function watchReading(store: AppStore, source: Source, page: SeenDocument
   let timer: ReturnType<typeof setTimeout> | undefined;
   let isTimerLive = false;
   const pace = new LivePace();
+  /** By how many tokens the shown position last moved. */
+  let step = 0;
+  let ahead: { key: string; controller: AbortController; ended: Promise<void> } | null = null;
 
   function isUnseen(): boolean {
     return page.hidden || store.getState().sceneState === "resting";
@@ -65,7 +69,11 @@ export function watchReading(store: AppStore, source: Source, page: SeenDocument
     }
     const found = key === null ? undefined : known.get(key);
     if (found && key !== null) show(found, key);
-    if (!decision || key === null || current || isUnseen() || isComplete(found, settled)) return;
+    if (!decision || key === null || current || isUnseen()) return;
+    if (isComplete(found, settled)) {
+      if (settled && !state.forgotten) readAhead(state);
+      return;
+    }
     if (state.forgotten) {
       fail(key, new Error(i18next.t("connection.unkept")));
       return;
@@ -100,13 +108,14 @@ export function watchReading(store: AppStore, source: Source, page: SeenDocument
   }
 
   async function fetchRest(decision: Decision, key: string, signal: AbortSignal): Promise<void> {
-    const blockCount = store.getState().anatomy?.blocks.length ?? 0;
-    const entry: Known = known.get(key) ?? { reading: null, effects: null, left: effectPieces(blockCount) };
+    if (ahead && ahead.key !== key) ahead.controller.abort();
+    await ahead?.ended;
+    const entry = known.get(key) ?? nothingKnown();
     if (!entry.reading) {
       entry.reading = (await source.readReading(decision, signal)) ?? "none";
       known.set(key, entry);
-      if (!signal.aborted) show(entry, key);
     }
+    if (!signal.aborted) show(entry, key);
     const goesOn = () =>
       !signal.aborted && !isUnseen() && isSettled(store.getState()) && keyOf(store.getState()) === key;
     while (entry.reading !== "none" && entry.left.length > 0 && goesOn()) {
@@ -115,6 +124,31 @@ export function watchReading(store: AppStore, source: Source, page: SeenDocument
       entry.left = piece ? entry.left.slice(1) : [];
       if (!signal.aborted) show(entry, key);
     }
+  }
+
+  /** Reads the next token of a text that somebody steps through, so that its reading is there when they come to it. */
+  function readAhead(state: AppState): void {
+    const position = (shownPosition(state) ?? 0) + step;
+    const next: AppState = { ...state, position, versus: "mean" };
+    const [decision, key] = [decisionOf(next), keyOf(next)];
+    const isThere = position >= 0 && position < (state.trace?.positions ?? 0);
+    if (Math.abs(step) !== 1 || !isThere || !decision || key === null || known.get(key) || ahead) return;
+    const controller = new AbortController();
+    const read = async () => {
+      try {
+        const reading = (await source.readReading(decision, controller.signal)) ?? "none";
+        known.set(key, { ...nothingKnown(), reading });
+      } catch {
+        // It is asked for, and its failure told, when somebody comes there.
+      }
+      ahead = null;
+    };
+    ahead = { key, controller, ended: read() };
+  }
+
+  function nothingKnown(): Known {
+    const blockCount = store.getState().anatomy?.blocks.length ?? 0;
+    return { reading: null, effects: null, left: effectPieces(blockCount) };
   }
 
   function show({ reading, effects, left }: Known, key: string): void {
@@ -148,6 +182,7 @@ export function watchReading(store: AppStore, source: Source, page: SeenDocument
     ({ off, versus }, previous) => {
       // Another decision is held against nothing and has all its parts, unless a link says so of it.
       const isTold = off !== previous.off || versus !== previous.versus;
+      step = (shownPosition(store.getState()) ?? 0) - (shownPosition(previous) ?? 0);
       store.setState({ ride: null, ...(isTold ? {} : { off: NONE_OFF, versus: "mean" }) });
     },
   );
