@@ -177,7 +177,8 @@ class Settings(BaseSettings):
     )
     rate_limit: str = Field(
         default="1200/minute",
-        description="Requests of one client (reading recorded cells is not counted); empty for no limit.",
+        description="Requests of one client: so many at once, and as many again in each while "
+        "(reading recorded cells is not counted); empty for no limit.",
     )
 
     # --- running ---------------------------------------------------------------------------------

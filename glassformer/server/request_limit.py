@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from glassformer.errors import DeadlinePassed, TooLarge, TooMany
+from glassformer.errors import DeadlinePassed, TooLarge
 from glassformer.server.error_answer import refusal
+from glassformer.server.rate import Rate, charge, find_client
 from glassformer.server.security import is_public
 from glassformer.settings import Settings
 
@@ -107,24 +107,15 @@ def is_simple(text: bytes) -> bool:
 
 
 class RateLimit:
-    """Counts each client's requests in a moving window. Cells of recordings and the page's files are not counted."""
+    """Counts each client's requests. Cells of recordings and the page's files are not counted."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
-        from limits import parse
-        from limits.storage import MemoryStorage
-        from limits.strategies import MovingWindowRateLimiter
-
         self.app = app
-        self.rate = parse(settings.rate_limit) if settings.rate_limit else None
-        self.limiter = MovingWindowRateLimiter(MemoryStorage())
+        self.rate = Rate(settings.rate_limit)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self.rate is not None and scope["type"] in {"http", "websocket"} and is_counted(scope):
-            client = (scope.get("client") or ("unknown", 0))[0]
-            if not self.limiter.hit(self.rate, client):
-                reset_at_secs = self.limiter.get_window_stats(self.rate, client).reset_time
-                wait_secs = max(1.0, reset_at_secs - time.time())
-                raise TooMany("Too many requests; wait a little.", retry_after_secs=wait_secs)
+        if scope["type"] in {"http", "websocket"} and is_counted(scope):
+            charge(self.rate, find_client(scope))
         await self.app(scope, receive, send)
 
 
