@@ -177,8 +177,16 @@ class Settings(BaseSettings):
     )
     rate_limit: str = Field(
         default="1200/minute",
-        description="Requests of one client: so many at once, and as many again in each while "
-        "(reading recorded cells is not counted); empty for no limit.",
+        description="Requests of one client: so many at once, and as many again in each while; "
+        "empty for no limit. Cells have a limit of their own.",
+    )
+    tile_rate_limit: str = Field(
+        default="60000/minute",
+        description="The same for cells of recordings and of models that are loaded: many more than a page asks for.",
+    )
+    wrong_key_limit: str = Field(
+        default="20/minute",
+        description="The same for wrong API keys, each of them once; past it no key of that client is looked at.",
     )
 
     # --- running ---------------------------------------------------------------------------------
@@ -235,7 +243,7 @@ class Settings(BaseSettings):
             raise ValueError("an API key consists of printable ASCII characters")
         return keys
 
-    @field_validator("rate_limit")
+    @field_validator("rate_limit", "tile_rate_limit", "wrong_key_limit")
     @classmethod
     def check_rate_limit(cls, value: str) -> str:
         if value:

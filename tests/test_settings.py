@@ -39,6 +39,8 @@ def test_keys_are_never_shown() -> None:
         ("api_keys", "short"),
         ("api_keys", "with-a-newline\nin-it"),
         ("rate_limit", "often"),
+        ("tile_rate_limit", "0.5"),
+        ("wrong_key_limit", "3/lifetime"),
         ("trace_bytes", -5),
         ("dtype", "int4"),
         ("log_level", "loud"),

@@ -42,6 +42,7 @@ class PageServer:
                 "pinned_models": [],
                 "api_keys": [],
                 "rate_limit": "",
+                "tile_rate_limit": "",
             }
         )
         self._listener = take_port(settings)

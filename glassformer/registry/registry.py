@@ -461,6 +461,10 @@ class Registry:
         with self._lock:
             return sum(entry.loaded is not None for entry in self._entries.values())
 
+    def is_ready(self, model_id: str) -> bool:
+        with self._lock:
+            return (entry := self._entries.get(model_id)) is not None and entry.loaded is not None
+
     # --- telling ---------------------------------------------------------------------------------
 
     def progress(self, model_id: str) -> LoadProgress | None:

@@ -114,7 +114,7 @@ def stack(settings: Settings, services: Services) -> list[Middleware]:
         ),
         Middleware(Watch, metrics=services.metrics),
         Middleware(HostGuard, settings=settings),
-        Middleware(RateLimit, settings=settings),
+        Middleware(RateLimit, settings=settings, is_loaded=services.registry.is_ready),
         Middleware(KeyGuard, settings=settings),
         Middleware(SizeLimit, settings=settings),
         Middleware(Deadline, settings=settings),

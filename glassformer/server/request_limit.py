@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from collections.abc import Callable
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -19,6 +21,8 @@ DRAINED = 4
 MOST_CONTAINERS = 20_000
 MOST_VALUES = 400_000
 MOST_NAMES = 60_000
+# Where the Zarr stores are; a model's id may contain slashes.
+TILE = re.compile(r"/api/(traces/[^/]+|models/(?P<model_id>.+))/zarr/.*", re.DOTALL)
 
 
 class SizeLimit:
@@ -107,22 +111,28 @@ def is_simple(text: bytes) -> bool:
 
 
 class RateLimit:
-    """Counts each client's requests. Cells of recordings and the page's files are not counted."""
+    """Counts each client's requests: cells that are at hand for themselves, the page's files not at all.
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    `is_loaded` says whether a model is in memory: one that is not has to be loaded, or asked for at the hub, for its
+    cells, which no client may have done as often as it reads cells.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings, is_loaded: Callable[[str], bool]) -> None:
         self.app = app
-        self.rate = Rate(settings.rate_limit)
+        self.is_loaded = is_loaded
+        self.requests = Rate(settings.rate_limit)
+        self.tiles = Rate(settings.tile_rate_limit)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] in {"http", "websocket"} and is_counted(scope):
-            charge(self.rate, find_client(scope))
+        if scope["type"] in {"http", "websocket"} and not is_public(scope["path"]):
+            charge(self.tiles if self.is_tile(scope) else self.requests, find_client(scope))
         await self.app(scope, receive, send)
 
-
-def is_counted(scope: Scope) -> bool:
-    path = scope["path"]
-    is_cell = scope["type"] == "http" and scope["method"] in {"GET", "HEAD"} and "/zarr/" in path
-    return not is_cell and not is_public(path)
+    def is_tile(self, scope: Scope) -> bool:
+        found = TILE.fullmatch(scope["path"])
+        if found is None or scope.get("method") not in {"GET", "HEAD"}:
+            return False
+        return found["model_id"] is None or self.is_loaded(found["model_id"])
 
 
 class Deadline:

@@ -13,13 +13,15 @@ import hmac
 import ipaddress
 import re
 import socket
+from collections import OrderedDict
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from glassformer.errors import Forbidden, Unauthorized
+from glassformer.errors import Forbidden, TooMany, Unauthorized
+from glassformer.server.rate import Rate, find_client
 from glassformer.settings import LOOPBACK_NAMES, Settings
 
 LOCALHOST_ORIGIN = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?"
@@ -27,6 +29,8 @@ LOCALHOST_ORIGIN = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?"
 KEY_SUBPROTOCOL = "glassformer.key."
 PUBLIC_PATHS = frozenset({"/", "/health", "/llm", "/favicon.ico"})
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+# So many wrong keys are known again.
+MOST_WRONG_KEYS = 1000
 
 
 def origin_pattern(origins: Sequence[str]) -> str:
@@ -103,23 +107,42 @@ def is_address(name: str) -> bool:
 
 
 class KeyGuard:
-    """Asks for an API key everywhere but on public paths. Keys are compared by digest, in constant time."""
+    """Asks for an API key everywhere but on public paths. Keys are compared by digest, in constant time.
+
+    A client that has guessed too often does not learn whether its next key is right. A program that goes on with an old
+    key guesses nothing: the same wrong key counts once.
+    """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app = app
         self.digests = [digest(key.get_secret_value()) for key in settings.api_keys]
+        self.guesses = Rate(settings.wrong_key_limit)
+        # Digests of keys that were wrong, the latest last.
+        self.wrong: OrderedDict[bytes, None] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self.digests and scope["type"] in {"http", "websocket"} and not is_public(scope["path"]):
             key = find_key(Headers(scope=scope))
             if key is None:
                 raise Unauthorized("An API key is needed: Authorization: Bearer KEY.")
-            if not self.is_right(key):
-                raise Unauthorized("The API key is wrong.")
+            self.check(digest(key), find_client(scope))
         await self.app(scope, receive, send)
 
-    def is_right(self, key: str) -> bool:
-        given = digest(key)
+    def check(self, given: bytes, client: str) -> None:
+        """Raises Unauthorized for a wrong key, and TooMany where the client has tried too many."""
+        if given not in self.wrong:
+            wait_secs = self.guesses.wait_secs(client)
+            if wait_secs:
+                raise TooMany("Too many wrong API keys; wait a little.", retry_after_secs=wait_secs)
+            if self.is_right(given):
+                return
+            self.guesses.count(client)
+            self.wrong[given] = None
+            if len(self.wrong) > MOST_WRONG_KEYS:
+                self.wrong.popitem(last=False)
+        raise Unauthorized("The API key is wrong.")
+
+    def is_right(self, given: bytes) -> bool:
         # A sum, so that every key is compared whatever the first one says.
         return sum(hmac.compare_digest(given, known) for known in self.digests) > 0
 

@@ -164,7 +164,6 @@ def test_rates(model_dir: Path) -> None:
         # What is always free: whether it lives, and the page.
         assert client.get("/health").status_code == 200
         assert client.get("/llm").status_code in (200, 503)
-        assert client.get("/api/models/llama/zarr/zarr.json").status_code == 200
 
 
 def test_a_body_that_does_not_come(model_dir: Path) -> None:
