@@ -38,7 +38,8 @@ class Settings(BaseSettings):
     )
     cors_origins: Annotated[list[str], NoDecode] = Field(
         default_factory=lambda: ["localhost"],
-        description="Web origins whose pages may call the server; `localhost` means any port there, `*` any origin.",
+        description="Web origins whose pages may call the server and show its page in a frame; `localhost` means any "
+        "port there, `*` any origin.",
     )
     root_path: str = Field(
         default="",

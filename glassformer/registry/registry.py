@@ -24,12 +24,7 @@ from glassformer.files.stock import take_stock_of
 from glassformer.importing import import_torch
 from glassformer.loading.memory import Room, measure_room
 from glassformer.loading.options import LoadOptions
-from glassformer.loading.room import (
-    WEIGHT_SHARE,
-    describe_no_room,
-    plan_form,
-    refuse_too_large,
-)
+from glassformer.loading.room import WEIGHT_SHARE, describe_no_room, plan_form, refuse_too_large
 from glassformer.protocol.messages import LoadProgress, ModelSummary
 from glassformer.registry.entry import Entry, Listener, blame_options, forget, list_offered, summarise
 from glassformer.registry.idle import is_used, refuse_to_unload, take_idle, take_out

@@ -9,6 +9,8 @@ from serving import Running, serving
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from glassformer.server.page_policy import write_policy
+
 KEY, OTHER = "a-long-enough-key", "another-good-key"
 
 
@@ -178,3 +180,35 @@ def test_a_body_that_does_not_come(model_dir: Path) -> None:
 
 def test_headers_against_guessing_types(client: httpx.Client) -> None:
     assert client.get("/health").headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    ("host", "origins", "framers", "others"),
+    [
+        ("localhost:8000", ["localhost"], ["'self'", "http://localhost:*", "vscode-webview:"], ["*"]),
+        (
+            "glass.lab.org",
+            ["https://wiki.lab.org/"],
+            ["https://glass.lab.org:*", "https://wiki.lab.org"],
+            ["*"],
+        ),
+        ("[::1]:8000", ["localhost"], ["http://127.0.0.1:*"], ["http://[::1]:*", "*"]),
+        ("localhost", ["*"], ["*"], []),
+        ("a.org; script-src *", ["localhost"], ["'self'"], ["script-src", "*"]),
+    ],
+)
+def test_who_may_show_the_page_in_a_frame(
+    host: str, origins: list[str], framers: list[str], others: list[str]
+) -> None:
+    *_, last = write_policy(host, origins).split("; ")
+    name, *found = last.split(" ")
+    assert name == "frame-ancestors"
+    assert set(framers) <= set(found)
+    assert not set(others) & set(found)
+
+
+def test_the_page_runs_no_script_but_its_own_files(client: httpx.Client) -> None:
+    policy = client.get("/llm").headers["Content-Security-Policy"]
+    scripts = next(part for part in policy.split("; ") if part.startswith("script-src"))
+    assert scripts == "script-src 'self' 'wasm-unsafe-eval'"
+    assert client.get("/llm").headers["Referrer-Policy"] == "no-referrer"

@@ -19,7 +19,11 @@ export function readState<T>(page: Page, select: (state: AppState) => T): Promis
 
 export async function waitForState(page: Page, condition: (state: AppState) => boolean): Promise<void> {
   const code = `Boolean(window.glassformer) && (${condition.toString()})(window.glassformer.store.getState())`;
-  await page.waitForFunction(code, undefined, { timeout: TIMEOUT_MS, polling: 50 });
+  // A function of its own: the page's policy lets no text be run as a script while it waits.
+  await page.waitForFunction(new Function(`return ${code}`) as () => boolean, undefined, {
+    timeout: TIMEOUT_MS,
+    polling: 50,
+  });
 }
 
 export function waitForRecording(page: Page): Promise<void> {

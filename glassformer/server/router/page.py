@@ -13,6 +13,7 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 
 from glassformer.server.coding import accepts_coding
 from glassformer.server.error_answer import json_response
+from glassformer.server.page_policy import write_policy
 from glassformer.server.services import ServicesOf
 
 router = APIRouter(include_in_schema=False)
@@ -45,8 +46,15 @@ async def favicon() -> Response:
 
 @router.api_route("/llm", methods=["GET", "HEAD"])
 @router.api_route("/llm/{path:path}", methods=["GET", "HEAD"])
-async def page(request: Request, path: str = "") -> Response:
+async def page(request: Request, services: ServicesOf, path: str = "") -> Response:
     """A file of the page; any other address below `/llm` is the page itself, which reads it."""
+    answer = find_answer(request, path)
+    host = request.headers.get("host", "")
+    answer.headers["Content-Security-Policy"] = write_policy(host, services.settings.cors_origins)
+    return answer
+
+
+def find_answer(request: Request, path: str) -> Response:
     if not (PAGE / "index.html").is_file():
         return json_response({"error": NOT_BUILT}, 503)
     file = find_file(path)
