@@ -117,7 +117,7 @@ def stack(settings: Settings, services: Services) -> list[Middleware]:
         Middleware(RateLimit, settings=settings, is_loaded=services.registry.is_ready),
         Middleware(KeyGuard, settings=settings),
         Middleware(SizeLimit, settings=settings),
-        Middleware(Deadline, settings=settings),
+        Middleware(Deadline, settings=settings, closing=services.closing),
     ]
 
 

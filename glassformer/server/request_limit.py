@@ -9,7 +9,8 @@ from collections.abc import Callable
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from glassformer.errors import DeadlinePassed, TooLarge
+from glassformer.errors import DeadlinePassed, Stopping, TooLarge
+from glassformer.server.closing import Closing
 from glassformer.server.error_answer import refusal
 from glassformer.server.rate import Rate, charge, find_client
 from glassformer.server.security import is_public
@@ -136,26 +137,48 @@ class RateLimit:
 
 
 class Deadline:
-    """Ends a request that has not begun to answer in time; streams keep their own deadline."""
+    """Ends a request that has not begun to answer in time, or soon after the server is told to stop.
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    Streams keep their own deadline, and end themselves when the server stops.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings, closing: Closing) -> None:
         self.app = app
         self.timeout_secs = settings.request_timeout_secs
+        # Before the connections are cut, which is when the time for stopping is over.
+        self.last_secs = settings.shutdown_timeout_secs / 2
+        self.closing = closing
+        self.waiting: set[asyncio.Timeout] = set()
+        closing.then(self.hurry)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        if self.closing.is_set():
+            raise Stopping
         async with asyncio.timeout(self.timeout_secs) as deadline:
+            self.waiting.add(deadline)
             try:
 
                 async def send_and_note(message: Message) -> None:
                     if message["type"] == "http.response.start":
+                        self.waiting.discard(deadline)
                         deadline.reschedule(None)
                     await send(message)
 
                 await self.app(scope, receive, send_and_note)
             except asyncio.CancelledError:
                 if deadline.expired():
+                    if self.closing.is_set():
+                        raise Stopping from None
                     raise DeadlinePassed("The answer took longer than this server allows.") from None
                 raise
+            finally:
+                self.waiting.discard(deadline)
+
+    def hurry(self) -> None:
+        """The server stops: whoever still waits is told so while there is time."""
+        for deadline in self.waiting:
+            until_secs = asyncio.get_running_loop().time() + self.last_secs
+            deadline.reschedule(min(until_secs, deadline.when() or until_secs))

@@ -23,6 +23,7 @@ from glassformer.errors import GlassformerError, Stopping, TooMany, UnknownTrace
 from glassformer.importing import import_torch
 from glassformer.registry.opening import open_registry
 from glassformer.server.aside import run_aside
+from glassformer.server.closing import Closing
 from glassformer.server.metrics import Metrics
 from glassformer.server.response_store import ResponseStore
 from glassformer.settings import Settings
@@ -62,7 +63,7 @@ class Services:
         self.budget = Budget(settings.trace_bytes)
         self.responses = ResponseStore(settings.response_bytes, settings.max_responses)
         self.feeds: dict[str, RunFeed] = {}
-        self.closing = asyncio.Event()
+        self.closing = Closing()
         self._engines: dict[LoadedModel, Engine] = {}
         self._store: RunStore | None = None
         self._store_lock = threading.Lock()

@@ -19,6 +19,8 @@ router = APIRouter()
 log = structlog.get_logger(__name__)
 
 SUBPROTOCOL = "glassformer"
+# Why a socket is closed where the server ends: who comes back soon may meet the next one.
+SERVICE_RESTART = 1012
 # A page that reads slower than the model writes loses the oldest frames first; the store has the rows.
 MOST_FRAMES = 64
 MOST_ADDRESSES = 512
@@ -49,8 +51,8 @@ async def live(socket: WebSocket) -> None:
 
 async def close_quietly(socket: WebSocket) -> None:
     try:
-        await socket.close(1001)
-    except RuntimeError:
+        await socket.close(SERVICE_RESTART)
+    except (WebSocketDisconnect, RuntimeError):
         log.debug("a page left first")
 
 
