@@ -175,15 +175,16 @@ class Engine:
             left = [*self._running, *self._waiting]
             self._running.clear()
             self._waiting.clear()
+        self._stores.clear()
+        self._solos.clear()
+        self._let_memory_go()
+        # Whoever is told to ask again must not meet a model that still counts as ready.
+        self.on_death(error)
         for session in left:
             try:
                 session.on_end(error)
             except BaseException:
                 log.exception("ending a generation failed")
-        self._stores.clear()
-        self._solos.clear()
-        self._let_memory_go()
-        self.on_death(error)
 
     def _serve(self) -> None:
         while True:

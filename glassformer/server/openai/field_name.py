@@ -16,7 +16,7 @@ from glassformer.errors import BadValue
 # They change nothing about the text; whoever sends them need not be told.
 IGNORED = frozenset(
     "user metadata store service_tier safety_identifier prompt_cache_key prompt_cache_options "
-    "prompt_cache_retention prediction reasoning_effort verbosity max_tool_calls".split()
+    "prompt_cache_retention prediction verbosity max_tool_calls".split()
 )
 OLD_TOOLS = "Functions of this older form are not supported; send tools."
 TEXT_ONLY = "Audio is not supported: this server answers with text only."
