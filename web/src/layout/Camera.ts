@@ -53,6 +53,23 @@ export function project(view: View, point: Vec3): { x: number; y: number; depth:
   };
 }
 
+/** Tells of points whether any of what lies between them can be in the window: not where all are beyond one of its sides. */
+export function windowOf(view: View): (points: readonly Vec3[]) => boolean {
+  const { right, up, back } = axesOf(view.pose);
+  const eye = eyeOf(view.pose);
+  const focal = view.height / 2 / Math.tan(FIELD_OF_VIEW / 2);
+  const [x, y] = [view.width / 2 + view.offset.x, view.height / 2 + view.offset.y];
+  // For each side of the window, and the eye's own plane: above 0 within.
+  const sides: Vec3[] = [
+    scale(back, -1),
+    add(scale(back, -x), scale(right, focal)),
+    add(scale(back, x - view.width), scale(right, -focal)),
+    add(scale(back, -y), scale(up, -focal)),
+    add(scale(back, y - view.height), scale(up, focal)),
+  ];
+  return (points) => sides.every((side) => points.some((point) => dot(side, subtract(point, eye)) > 0));
+}
+
 /** The ray through a pixel of the window. */
 export function rayAt(view: View, x: number, y: number): { origin: Vec3; direction: Vec3 } {
   const { right, up, back } = axesOf(view.pose);

@@ -1,8 +1,11 @@
 import type { View } from "../layout/Camera";
-import type { BlockPlace, Edge, Label, Layout } from "../layout/Layout";
-import { type Plate, pointAt } from "../layout/Plate";
+import type { Edge, Label, Layout } from "../layout/Layout";
+import type { Plate } from "../layout/Plate";
+import { middleOf } from "../layout/Rect";
+import type { Vec3 } from "../layout/Vec3";
 import type { Curve } from "./Curve";
-import { detailedBlocks, middleOf, type NearSpan, nearnessOf } from "./visiblePlates";
+import { type NearBlock, nearBlocks, pointsOf } from "./nearBlocks";
+import { type NearSpan, nearnessOf } from "./visiblePlates";
 
 /** How near a block's matrices must be to carry their names: before that, its mosaics are still there. */
 const NAMED = 0.5;
@@ -14,21 +17,25 @@ export interface Drawables {
   /** Changes when the set does. */
   key: string;
   plates: Plate[];
+  /** For each plate, where it is judged how near it is. */
+  points: (readonly Vec3[])[];
   labels: Label[];
   curves: Curve[];
 }
 
-export const NOTHING: Drawables = { key: "", plates: [], labels: [], curves: [] };
+export const NOTHING: Drawables = { key: "", plates: [], points: [], labels: [], curves: [] };
 
 /** The drawables for a view; the same object as `before` if nothing changed. */
 export function collectDrawables(layout: Layout, view: View, span: NearSpan, before: Drawables): Drawables {
-  const detailed = new Set(detailedBlocks(layout, view, span));
-  const ends = layout.plates.filter((plate) => nearnessOf(span, view, pointAt(plate, 0.5, 0.5)) > 0);
-  const named = new Set([...detailed].filter((block) => nearnessOf(span, view, middleOf(block)) > NAMED));
-  const indices = (blocks: Iterable<BlockPlace>) => [...blocks].map(({ index }) => index).join();
-  const key = `b${indices(detailed)} n${indices(named)} e${ends.map((plate) => plate.name).join()}`;
+  const near = nearBlocks(layout, view, span);
+  const detailed = new Map(near.map((each) => [each.block, each]));
+  const ends = layout.plates.filter((plate) => nearnessOf(span, view, middleOf(plate)) > 0);
+  const named = new Set(near.filter(({ nearness }) => nearness > NAMED));
+  const indices = (blocks: Iterable<NearBlock>) => [...blocks].map(({ block }) => block.index).join();
+  const key = `b${indices(near)} n${indices(named)} e${ends.map((plate) => plate.name).join()}`;
   if (key === before.key) return before;
   const plates = [...ends];
+  const points = ends.map((plate): readonly Vec3[] => [middleOf(plate)]);
   const isShown = ({ role, name }: Label) =>
     (role !== "site" && role !== "weight" && role !== "reason") ||
     name === null ||
@@ -37,10 +44,12 @@ export function collectDrawables(layout: Layout, view: View, span: NearSpan, bef
   const edges: Edge[] = [];
   for (const block of layout.blocks) {
     labels.push(block.label);
-    if (!detailed.has(block)) continue;
+    const drawn = detailed.get(block);
+    if (!drawn) continue;
     const detail = block.detail();
     plates.push(...detail.plates);
-    if (named.has(block)) labels.push(...detail.labels);
+    points.push(...detail.plates.map((plate) => pointsOf(plate, layout.spine, drawn.sides)));
+    if (named.has(drawn)) labels.push(...detail.labels);
     edges.push(...detail.edges);
   }
   const curves = edges.map((edge) => ({
@@ -51,5 +60,5 @@ export function collectDrawables(layout: Layout, view: View, span: NearSpan, bef
     token: -1,
     selected: false,
   }));
-  return { key, plates, labels, curves };
+  return { key, plates, points, labels, curves };
 }

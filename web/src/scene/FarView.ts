@@ -7,6 +7,7 @@ import { type FarLights, lightsByAdds, lightsByWorth, NO_LIGHTS } from "../layou
 import type { Label, Layout, TilePlace } from "../layout/Layout";
 import { expertLabels, headLabels } from "../layout/mosaicLabels";
 import { meet, type Ray } from "../layout/pickCell";
+import { middleOf } from "../layout/Rect";
 import type { RideStop } from "../layout/RideStop";
 import type { ShapeView } from "../layout/ShapeView";
 import { add, scale, type Vec3 } from "../layout/Vec3";
@@ -116,18 +117,18 @@ export class FarView {
   }
 
   /** Whether it is drawn from here: where matrices are near it is not, and experts change their places. */
-  private isSeen({ corner, right, down, mosaic }: FarQuad): boolean {
+  private isSeen(quad: FarQuad): boolean {
     const { span, seen } = this;
     if (!seen) return true;
-    const middle = add(corner, scale(add(right, down), 0.5));
+    const middle = middleOf(quad);
     if (nearnessOf(span, seen, middle) > 0.5) return false;
-    return !mosaic || mosaicAt(span, seen, middle) > 0.5 === (mosaic === "comes");
+    return !quad.mosaic || mosaicAt(span, seen, middle) > 0.5 === (quad.mosaic === "comes");
   }
 
   /** The middle of a part; null if it is not drawn. */
   middleOf(part: string): Vec3 | null {
     const quad = this.quads.find((each) => each.part === part);
-    return quad ? add(quad.corner, scale(add(quad.right, quad.down), 0.5)) : null;
+    return quad ? middleOf(quad) : null;
   }
 
   /** Where a ray meets a card or the spine; null where it passes by. */

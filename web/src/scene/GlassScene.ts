@@ -23,6 +23,7 @@ import { writeLabels, writeNumbers } from "./Labeller";
 import { type Light, LightPass } from "./LightPass";
 import { Meshes } from "./Meshes";
 import { MosaicView } from "./MosaicView";
+import { nearnessAt } from "./nearBlocks";
 import { operandCurves, operandDots } from "./operandLines";
 import { PALETTES } from "./palette";
 import { patternNames } from "./patternNames";
@@ -37,7 +38,7 @@ import { statsOf } from "./statsOf";
 import { columnOf, tokenIndices } from "./tokenIndices";
 import { ValueStore } from "./ValueStore";
 import { Viewpoint } from "./Viewpoint";
-import { FAR_ONLY, type NearSpan, nearDistance, nearnessOf, nearSpan, wantedOf } from "./visiblePlates";
+import { FAR_ONLY, type NearSpan, nearDistance, nearSpan, wantedOf } from "./visiblePlates";
 import type { Wanted } from "./Wanted";
 import { WantedNotice } from "./WantedNotice";
 import { World } from "./World";
@@ -162,7 +163,7 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
     span = world.layout && !far.ride ? nearSpan(world.layout, rig.view, rig.insets) : FAR_ONLY;
     mosaics.update(far.shape ? null : world.layout, rig.view, span);
     const next = world.layout ? collectDrawables(world.layout, rig.view, span, drawables) : NOTHING;
-    if (next !== drawables || !world.layout) meshes.plates.setPlates(next.plates);
+    if (next !== drawables || !world.layout) meshes.plates.setPlates(next.plates, next.points);
     if (next === drawables && !stale.parts) return;
     drawables = next;
     stale.parts = false;
@@ -227,7 +228,7 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
     guarded(() => {
       mosaics.write(meshes, world.layout, store, span, far.reading);
       store.upload(renderer);
-      meshes.plates.write(store, rig.view, (point) => nearnessOf(span, rig.view, point));
+      meshes.plates.write(store, rig.view, (points) => nearnessAt(span, rig.view, points));
       far.write(meshes.far, world.layout, span, rig.view);
     });
     guarded(writeText);

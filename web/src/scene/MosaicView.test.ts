@@ -5,7 +5,8 @@ import { layoutModel } from "../layout/layoutModel";
 import { sampleAnatomy, sampleRouted, TALES } from "../layout/sampleAnatomy";
 import { SAMPLE_TEXTS } from "../layout/sampleTexts";
 import { MosaicView } from "./MosaicView";
-import { detailedBlocks, nearSpan } from "./visiblePlates";
+import { nearBlocks } from "./nearBlocks";
+import { nearSpan } from "./visiblePlates";
 import type { Wanted } from "./Wanted";
 
 const NONE = { left: 0, right: 0, top: 0, bottom: 0 };
@@ -25,7 +26,7 @@ function look(heightPx: number, at = layout, target = at.blocks[20]?.far.heads[3
   mosaics.update(at, view, span);
   return {
     mosaics,
-    near: detailedBlocks(at, view, span),
+    near: nearBlocks(at, view, span),
     names: mosaics.wanted([], true).map(({ name }) => name),
   };
 }
@@ -43,7 +44,7 @@ test("from afar nothing is wanted, then one tensor for all heads of a block, in 
 
 test("once its matrices are drawn, a block has no mosaic, and what they ask for is not asked for twice", () => {
   const close = look(300);
-  expect(close.near.map(({ index }) => index)).toContain(20);
+  expect(close.near.map(({ block }) => block.index)).toContain(20);
   expect(close.names).toEqual([]);
   const { mosaics } = look(62);
   const known = { name: "attn_probs.20", kind: "site" as const, level: 0, lead: 3 };

@@ -1,9 +1,10 @@
-import { FIELD_OF_VIEW, project, type View } from "../layout/Camera";
+import { FIELD_OF_VIEW, project, type View, windowOf } from "../layout/Camera";
 import type { Cell } from "../layout/Cell";
 import type { Layout } from "../layout/Layout";
 import { cellOnMosaic, type Mosaic, pointOnMosaic, tileRect } from "../layout/Mosaic";
 import { meet, type Ray } from "../layout/pickCell";
-import { add, length, scale, type Vec3 } from "../layout/Vec3";
+import { fourCorners, middleOf } from "../layout/Rect";
+import { length, type Vec3 } from "../layout/Vec3";
 import { wantedLevel } from "../layout/wantedLevel";
 import type { Reading } from "../protocol/schema.generated";
 import type { Meshes } from "./Meshes";
@@ -106,8 +107,8 @@ export class MosaicView {
     return { width: width ?? 0, height: height ?? 0 };
   }
 
-  private middleOf({ corner, right, down }: Mosaic): { x: number; y: number; depth: number } | null {
-    return this.view && project(this.view, add(corner, scale(add(right, down), 0.5)));
+  private middleOf(mosaic: Mosaic): { x: number; y: number; depth: number } | null {
+    return this.view && project(this.view, middleOf(mosaic));
   }
 }
 
@@ -121,17 +122,13 @@ function focalOf(view: View): number {
 
 function mosaicsIn({ blocks }: Layout, view: View, span: NearSpan): Mosaic[] {
   const focal = focalOf(view);
+  const isInWindow = windowOf(view);
   return blocks.flatMap(({ far }) =>
-    far.mosaics.filter(({ corner, right, down }) => {
-      const at = project(view, add(corner, scale(add(right, down), 0.5)));
+    far.mosaics.filter((mosaic) => {
+      const at = project(view, middleOf(mosaic));
       if (!at) return false;
       const tallPx = (span.floor * focal) / at.depth;
-      if (tallPx <= span.mosaicFromPx || tallPx >= span.toPx) return false;
-      const [reachX, reachY] = [
-        (length(right) * focal) / at.depth / 2,
-        (length(down) * focal) / at.depth / 2,
-      ];
-      return at.x > -reachX && at.x < view.width + reachX && at.y > -reachY && at.y < view.height + reachY;
+      return tallPx > span.mosaicFromPx && tallPx < span.toPx && isInWindow(fourCorners(mosaic));
     }),
   );
 }

@@ -6,9 +6,10 @@ import {
   Vector2,
   Vector3,
 } from "three";
-import { axesOf, eyeOf, FIELD_OF_VIEW, project, type View } from "../layout/Camera";
+import { axesOf, eyeOf, FIELD_OF_VIEW, project, type View, windowOf } from "../layout/Camera";
 import type { Cell } from "../layout/Cell";
 import { type Plate, placeOn, shows } from "../layout/Plate";
+import { fourCorners, middleOf } from "../layout/Rect";
 import { dot, length, type Vec3 } from "../layout/Vec3";
 import { isTokenAxis } from "../protocol/isTokenAxis";
 import { glassMaterial } from "./glassMaterial";
@@ -40,6 +41,8 @@ export class PlateMesh {
   private readonly instances: Instances;
   private plates: Plate[] = [];
   private centers: Vec3[] = [];
+  private corners: Vec3[][] = [];
+  private points: (readonly Vec3[])[] = [];
   private order: number[] = [];
   private emphasized = new Set<string>();
 
@@ -88,13 +91,12 @@ export class PlateMesh {
     return this.material.uniforms[name] as { value: T };
   }
 
-  setPlates(plates: Plate[]): void {
+  /** `points`: for each plate, where it is judged how near it is. */
+  setPlates(plates: Plate[], points: (readonly Vec3[])[]): void {
     this.plates = plates;
-    this.centers = plates.map((plate) => [
-      plate.corner[0] + (plate.right[0] + plate.down[0]) / 2,
-      plate.corner[1] + (plate.right[1] + plate.down[1]) / 2,
-      plate.corner[2] + (plate.right[2] + plate.down[2]) / 2,
-    ]);
+    this.points = points;
+    this.centers = plates.map(middleOf);
+    this.corners = plates.map(fourCorners);
   }
 
   emphasize(names: Iterable<string>): void {
@@ -111,17 +113,24 @@ export class PlateMesh {
   }
 
   /** Sorts by distance and writes every instance: a few hundred rows of numbers, cheaper than keeping track. */
-  write(store: ValueStore, view: View, nearness: (point: Vec3) => number): void {
+  write(store: ValueStore, view: View, nearness: (points: readonly Vec3[]) => number): void {
     const { back } = axesOf(view.pose);
     const eye = eyeOf(view.pose);
     const depths = this.centers.map((center) => dot(center, back));
-    this.order = this.plates.map((_, index) => index).filter((index) => this.isInView(index, view));
+    this.order = this.seen(view);
     this.order.sort((a, b) => (depths[a] as number) - (depths[b] as number));
     const data = this.instances.resize(this.order.length, [this.mesh]);
+    // Many plates are judged at the same points.
+    const known = new Map<readonly Vec3[], number>();
+    const nearnessOf = (points: readonly Vec3[]) => {
+      const found = known.get(points) ?? nearness(points);
+      known.set(points, found);
+      return found;
+    };
     this.order.forEach((number, slot) => {
       const at = slot * this.instances.stride;
       this.writePlate(data, at, number, store);
-      data[at + 26] = nearness(this.centers[number] as Vec3);
+      data[at + 26] = nearnessOf(this.points[number] as readonly Vec3[]);
     });
     this.instances.commit();
     this.uniform<Vector3>("uEye").value.set(...eye);
@@ -134,16 +143,17 @@ export class PlateMesh {
   }
 
   /** Plates beside the window or smaller than a pixel cost nothing. */
-  private isInView(index: number, view: View): boolean {
-    const plate = this.plates[index] as Plate;
-    const at = project(view, this.centers[index] as Vec3);
-    const reach = (length(plate.right) + length(plate.down)) / 2;
-    // What one stands inside of has no centre to judge by.
-    if (!at) return reach > view.pose.distance * 0.2;
-    const reachPx =
-      (reach * view.height) / 2 / Math.tan(FIELD_OF_VIEW / 2) / Math.max(at.depth - reach, at.depth * 0.2);
-    if (reachPx < SMALLEST_PX) return false;
-    return at.x > -reachPx && at.y > -reachPx && at.x < view.width + reachPx && at.y < view.height + reachPx;
+  private seen(view: View): number[] {
+    const isInWindow = windowOf(view);
+    return this.plates.flatMap((plate, index) => {
+      if (!isInWindow(this.corners[index] as Vec3[])) return [];
+      const at = project(view, this.centers[index] as Vec3);
+      // What one stands inside of has no centre to judge by.
+      if (!at) return [index];
+      const reach = (length(plate.right) + length(plate.down)) / 2;
+      const focal = view.height / 2 / Math.tan(FIELD_OF_VIEW / 2);
+      return (reach * focal) / Math.max(at.depth - reach, at.depth * 0.2) < SMALLEST_PX ? [] : [index];
+    });
   }
 
   private writePlate(data: Float32Array, at: number, number: number, store: ValueStore): void {

@@ -1,9 +1,10 @@
-import { FIELD_OF_VIEW, project, type View } from "../layout/Camera";
+import { FIELD_OF_VIEW, project, type View, windowOf } from "../layout/Camera";
 import { floorOf } from "../layout/floorOf";
 import { isPattern } from "../layout/isMasked";
-import type { BlockPlace, Layout } from "../layout/Layout";
+import type { Layout } from "../layout/Layout";
 import { hasLeads } from "../layout/leads";
 import { type Plate, pointAt } from "../layout/Plate";
+import { fourCorners, middleOf } from "../layout/Rect";
 import { length, type Vec3 } from "../layout/Vec3";
 import { visibleCells } from "../layout/visibleCells";
 import { wantedLevel } from "../layout/wantedLevel";
@@ -119,30 +120,6 @@ export function largeBlocks({ blocks, boundaries }: Layout, view: View, span: Ne
   });
 }
 
-/** The blocks to draw with all that is in them: those that are near, and in view. */
-export function detailedBlocks(layout: Layout, view: View, span: NearSpan): BlockPlace[] {
-  return layout.blocks.filter((block) => {
-    const { bounds } = block;
-    const point = middleOf(block);
-    const middle = project(view, point);
-    if (!middle || nearnessOf(span, view, point) === 0) return false;
-    const focal = view.height / 2 / Math.tan(FIELD_OF_VIEW / 2);
-    const heightPx = ((bounds.max[1] - bounds.min[1]) * focal) / middle.depth;
-    const widthPx = ((bounds.max[0] - bounds.min[0]) * focal) / middle.depth;
-    return (
-      middle.y > -heightPx &&
-      middle.y < view.height + heightPx &&
-      middle.x > -widthPx &&
-      middle.x < view.width + widthPx
-    );
-  });
-}
-
-/** The middle of a block, in the plane of the spine. */
-export function middleOf({ bounds: { min, max } }: BlockPlace): Vec3 {
-  return [(min[0] + max[0]) / 2, (min[1] + max[1]) / 2, 0];
-}
-
 /**
  * What the camera can see of these plates, and at which level. What is largest on the screen comes first; of about the same
  * size, what is computed first, since the server makes the matrices of a block together.
@@ -154,22 +131,15 @@ export function wantedOf(
   levels: SteadyLevels,
 ): Wanted[] {
   const focal = view.height / 2 / Math.tan(FIELD_OF_VIEW / 2);
+  const isInWindow = windowOf(view);
   const wanted = new Map<string, { one: Wanted; crowding: Level | undefined; rank: number; turn: number }>();
   for (const plate of plates) {
     if (plate.name === "" || plate.refused || (plate.kind === "site" && !hasValues)) continue;
-    const middle = project(view, pointAt(plate, 0.5, 0.5));
+    const middle = isInWindow(fourCorners(plate)) ? middleSeen(plate, view) : null;
     if (!middle) continue;
     const [width, height] = [length(plate.right), length(plate.down)].map(
       (side) => (side * focal) / middle.depth,
     ) as [number, number];
-    const reach = Math.max(width, height) / 2;
-    if (
-      middle.x < -reach ||
-      middle.y < -reach ||
-      middle.x > view.width + reach ||
-      middle.y > view.height + reach
-    )
-      continue;
     if (Math.max(width, height) < (plate.kind === "weight" ? WEIGHT_PX : SITE_PX)) continue;
     const isWeight = plate.kind === "weight";
     const lead = plate.lead >= 0 && hasLeads(plate.axes) ? plate.lead : undefined;
@@ -202,6 +172,20 @@ export function wantedOf(
     if (crowding) one.shown = levels.choose(key, crowding, one.level);
   levels.turn();
   return [...wanted.values()].sort((a, b) => b.rank - a.rank || a.turn - b.turn).map(({ one }) => one);
+}
+
+/** How far off a plate is: at its middle, else at the middle of what can be seen of it. */
+function middleSeen(plate: Plate, view: View): { depth: number } | null {
+  const middle = project(view, middleOf(plate));
+  if (middle && middle.x > 0 && middle.y > 0 && middle.x < view.width && middle.y < view.height)
+    return middle;
+  const { left, right, top, bottom } = visibleCells(plate, view);
+  if (left > right || top > bottom) return middle;
+  const { columns, rows } = plate;
+  return project(
+    view,
+    pointAt(plate, (left + right + 1) / 2 / columns.count, (top + bottom + 1) / 2 / rows.count),
+  );
 }
 
 /**
