@@ -31,7 +31,9 @@ export function isSame(difference: Difference): boolean {
 export function shrink(page: Page, png: Buffer, step: 1 | typeof STEP): Promise<string> {
   return page.evaluate(
     async ([png, scale, step]) => {
-      const bitmap = await createImageBitmap(await (await fetch(`data:image/png;base64,${png}`)).blob());
+      const bitmap = await createImageBitmap(
+        new Blob([Uint8Array.from(atob(png), (byte) => byte.charCodeAt(0))]),
+      );
       const [width, height] = [Math.round(bitmap.width * scale), Math.round(bitmap.height * scale)];
       const canvas = new OffscreenCanvas(width, height);
       const context = canvas.getContext("2d");
@@ -73,7 +75,9 @@ async function compareInPage([one, other, scale]: readonly [string, string, numb
   }
 
   async function read(png: string): Promise<Picture> {
-    const bitmap = await createImageBitmap(await (await fetch(`data:image/png;base64,${png}`)).blob());
+    const bitmap = await createImageBitmap(
+      new Blob([Uint8Array.from(atob(png), (byte) => byte.charCodeAt(0))]),
+    );
     const { width, height } = bitmap;
     const context = new OffscreenCanvas(width, height).getContext("2d");
     if (!context) throw new Error("no 2D context");
