@@ -35,9 +35,10 @@ from glassformer import bundled
 from glassformer.compute.attention import install, select_attention
 from glassformer.compute.compiled import install_compiled
 from glassformer.compute.linear import install_products
-from glassformer.engine.engine import Engine, Session
+from glassformer.engine.engine import Engine
 from glassformer.engine.generation_request import DecodedToken, GenerationRequest
 from glassformer.engine.sequence import TokenSequence
+from glassformer.engine.session import Session
 from glassformer.files.catalog import Catalog, ModelSource
 from glassformer.loading.load import load_model, wrap_model
 from glassformer.loading.loaded import LoadedModel

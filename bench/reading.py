@@ -23,9 +23,10 @@ from lib.prepared import prepare  # noqa: E402
 from lib.report import MACHINE, write_report  # noqa: E402
 from lib.shape import make_model  # noqa: E402
 
-from glassformer.engine.engine import Engine, Session  # noqa: E402
+from glassformer.engine.engine import Engine  # noqa: E402
 from glassformer.engine.generation_request import GenerationRequest  # noqa: E402
 from glassformer.engine.sequence import TokenSequence  # noqa: E402
+from glassformer.engine.session import Session  # noqa: E402
 from glassformer.loading.loaded import LoadedModel  # noqa: E402
 from glassformer.protocol.messages import Sampling  # noqa: E402
 from glassformer.run.recording import Recording  # noqa: E402

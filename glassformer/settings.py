@@ -139,7 +139,10 @@ class Settings(BaseSettings):
         default=32, ge=1, description="Generations of one model that are computed at the same time."
     )
     max_waiting: int = Field(
-        default=64, ge=0, description="Generations of one model that wait for a place; more get a 429."
+        default=64,
+        ge=0,
+        description="Generations of one model that wait for a place, for each client (an API key, else an address); "
+        "more get a 429.",
     )
     prefix_bytes: int = Field(
         default=512 * 2**20,

@@ -10,10 +10,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -23,39 +21,24 @@ from glassformer.compute.key_value import KeyValueStore
 from glassformer.compute.shortage import is_shortage
 from glassformer.engine.company import run_in_company
 from glassformer.engine.forward import PackedForward, Part, SoloForward
-from glassformer.engine.generation_request import DecodedToken
 from glassformer.engine.pace import Pace
 from glassformer.engine.prefix import PrefixCache
 from glassformer.engine.sequence import TokenSequence
+from glassformer.engine.session import Session
+from glassformer.engine.step_plan import SHARED_SECS, plan
+from glassformer.engine.turns import Turns
 from glassformer.errors import ModelFailed, Stopping, TooMany, Unavailable
 from glassformer.loading.loaded import LoadedModel
 
 log = logging.getLogger(__name__)
 
-# How long a step may take that reads prompts: while others wait for their next token, and when nobody does.
-SHARED_SECS, ALONE_SECS = 0.1, 0.5
 # How long the thread of an idle engine stays. It takes the library's own threads along when it ends, which otherwise
 # would slow the engine of another model (docs/decisions/0007).
 IDLE_SECS = 2.0
 # A prompt up to here is read at once, as `generate()` does, while it is not known if generations can share forwards.
 FIRST_ROWS = 64
-
-
-@dataclass(eq=False)
-class Session:
-    """One generation in the engine. The callbacks come from its thread and must neither block nor raise.
-
-    `on_end` is called exactly once, with the exception that ended the generation, if any.
-    """
-
-    sequence: TokenSequence
-    on_step: Callable[[DecodedToken], None]
-    on_end: Callable[[BaseException | None], None]
-    on_begin: Callable[[], None] = lambda: None
-
-    def cancel(self) -> None:
-        """End within one step; harmless at any time and from any thread."""
-        self.sequence.cancelled.set()
+# All clients together have room for so many times what one has.
+MOST_CLIENTS = 16
 
 
 class UnderWay:
@@ -78,7 +61,7 @@ class UnderWay:
 
 
 class Engine:
-    """Runs up to `max_running` sessions together while `max_waiting` more wait, first come first served."""
+    """Runs up to `max_running` sessions together while up to `max_waiting` more of each client wait (`Turns`)."""
 
     def __init__(
         self,
@@ -99,7 +82,7 @@ class Engine:
         self.max_waiting = max_waiting
         self.on_death = on_death
         self._running: list[Session] = []
-        self._waiting: deque[Session] = deque()
+        self._waiting = Turns()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._closed = False
@@ -112,19 +95,22 @@ class Engine:
         self._prefixes = PrefixCache(prefix_bytes, self._budget)
         self._under_way = UnderWay(self._stores)
         self._pace = Pace()
+        self._steps = 0
 
     def __len__(self) -> int:
         """Sessions running and waiting."""
         return len(self._running) + len(self._waiting)
 
     def submit(self, session: Session) -> None:
-        """Queue a session. Raises TooMany where the queue is full, and Stopping where the engine is closed."""
+        """Queue a session. Raises TooMany where its client has no room left, and Stopping after `close`."""
         with self._changed:
             if self._death is not None:
                 raise self._death
             if self._closed:
                 raise Stopping
-            if len(self) >= self.max_running + self.max_waiting:
+            room = self.max_running + self.max_waiting
+            own = sum(each.client == session.client for each in (*self._running, *self._waiting))
+            if own >= room or len(self) >= MOST_CLIENTS * room:
                 raise TooMany("Too many generations are waiting for this model.", retry_after_secs=2)
             self._budget.look_at(self._under_way)
             if self._thread is None:
@@ -132,7 +118,7 @@ class Engine:
                 thread = threading.Thread(target=self._work, name=name, daemon=True)
                 thread.start()  # raises where the system has none left
                 self._thread = thread
-            self._waiting.append(session)
+            self._waiting.put(session)
             self._changed.notify()
 
     def close(self) -> None:
@@ -207,13 +193,10 @@ class Engine:
                     self._end(session, exc)
 
     def _join_waiting(self) -> None:
-        """Let in those there is room for."""
+        """Let in those whose turn it is. Who gives way keeps what it has read."""
         with self._changed:
-            joining = [
-                self._waiting.popleft()
-                for _ in range(min(len(self._waiting), self.max_running - len(self._running)))
-            ]
-            self._running += joining
+            joining, leaving = self._waiting.share(self._running, self.max_running)
+            self._running = [session for session in self._running if session not in leaving] + joining
         for session in joining:
             try:
                 self._begin(session)
@@ -221,8 +204,10 @@ class Engine:
                 self._end(session, exc)
 
     def _begin(self, session: Session) -> None:
-        session.on_begin()
         sequence = session.sequence
+        if sequence in self._solos or sequence in self._stores:
+            return
+        session.on_begin()
         if self._goes_first(sequence) or self.loaded.packing_fault is not None:
             self._solos[sequence] = SoloForward(self.loaded, sequence)
         elif sequence.is_alone:
@@ -243,23 +228,33 @@ class Engine:
         """One step of every session: a shared forward, and one each for those that cannot share."""
         with self._changed:
             left = [session for session in self._waiting if session.sequence.cancelled.is_set()]
-            for session in left:
-                self._waiting.remove(session)
         for session in left:
-            session.on_end(None)
+            self._end(session, None)
         for session in [session for session in self._running if session.sequence.is_over]:
             self._end(session, None)
-        together: list[Session] = []
-        for session in self._running[:]:
-            if session.sequence in self._solos:
-                self._run_alone(session, session.sequence.pending, session.sequence.pending)
-            elif session.sequence.is_alone:
-                allowed = self._pace.count_rows(SHARED_SECS)
-                self._run_alone(session, min(session.sequence.pending, allowed), allowed)
-            else:
-                together.append(session)
+        apart = [session for session in self._running if self._is_apart(session.sequence)]
+        together = [session for session in self._running if session not in apart]
+        for session in self._choose_apart(apart):
+            sequence = session.sequence
+            allowed = sequence.pending if sequence in self._solos else self._pace.count_rows(SHARED_SECS)
+            self._run_alone(session, min(sequence.pending, allowed), allowed)
         if together:
             self._run_together(together)
+
+    def _is_apart(self, sequence: TokenSequence) -> bool:
+        return sequence in self._solos or sequence.is_alone
+
+    def _choose_apart(self, apart: list[Session]) -> list[Session]:
+        """Who moves alone in this step: all of one client; where several ask, of each the one that waited longest."""
+        if len({session.client for session in self._running}) > 1:
+            first: dict[str, Session] = {}
+            for session in sorted(apart, key=lambda session: session.moved_at):
+                first.setdefault(session.client, session)
+            apart = list(first.values())
+        self._steps += 1
+        for session in apart:
+            session.moved_at = self._steps
+        return apart
 
     def _run_alone(self, session: Session, count: int, allowed: int) -> None:
         sequence = session.sequence
@@ -276,7 +271,7 @@ class Engine:
             self._draw(session, logits)
 
     def _run_together(self, sessions: list[Session]) -> None:
-        parts, allowed = self._plan([session.sequence for session in sessions])
+        parts, allowed = plan(sessions, self._pace)
         by_sequence = {session.sequence: session for session in sessions}
         try:
             found = self._run_packed(parts, allowed=allowed)
@@ -298,25 +293,6 @@ class Engine:
             self._pace.learn(rows, time.perf_counter() - started, allowed=allowed)
         return found
 
-    def _plan(self, sequences: list[TokenSequence]) -> tuple[list[Part], int]:
-        """What the next step computes, and how many rows it might have had.
-
-        Of the rows for prompts the oldest gets half, then the shortest come first.
-        """
-        writing = [Part(sequence, 1) for sequence in sequences if sequence.pending == 1]
-        reading = [sequence for sequence in sequences if sequence.pending > 1]
-        if not reading:
-            return writing, len(writing)
-        budget = self._pace.count_rows(choose_secs(len(reading), len(writing)))
-        counts = {reading[0]: min(reading[0].pending, budget // 2)}
-        left = budget - counts[reading[0]]
-        for sequence in sorted(reading, key=lambda sequence: sequence.pending):
-            count = min(sequence.pending, counts.get(sequence, 0) + left)
-            left -= count - counts.get(sequence, 0)
-            counts[sequence] = count
-        parts = [*writing, *(Part(sequence, count) for sequence, count in counts.items() if count)]
-        return parts, budget + len(writing)
-
     def _draw(self, session: Session, logits: Tensor | Exception | None) -> None:
         if session.sequence.cancelled.is_set():
             return
@@ -331,7 +307,7 @@ class Engine:
     def _end(self, session: Session, error: BaseException | None) -> None:
         sequence = session.sequence
         with self._changed:
-            self._running.remove(session)
+            (self._running if session in self._running else self._waiting).remove(session)
         self._solos.pop(sequence, None)
         store = self._stores.pop(sequence, None)
         if store is not None:
@@ -355,8 +331,3 @@ class Engine:
         else:
             if keeps:
                 self._prefixes.put(sequence, store)
-
-
-def choose_secs(reading: int, writing: int) -> float:
-    """How long a step may take that reads prompts: the longer, the more wait for their first token than their next."""
-    return min(ALONE_SECS, SHARED_SECS * max(1.0, reading / writing)) if writing else ALONE_SECS

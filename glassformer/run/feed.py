@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, Protocol
 
-from glassformer.engine.engine import Engine, Session
+from glassformer.engine.engine import Engine
 from glassformer.engine.generation_request import DecodedToken
 from glassformer.engine.sequence import TokenSequence
+from glassformer.engine.session import Session
 from glassformer.errors import GlassformerError, error_body
 from glassformer.loading.loaded import LoadedModel
 from glassformer.protocol.messages import TraceState

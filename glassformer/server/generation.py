@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, suppress
 from typing import TypeVar
 
-from glassformer.engine.engine import Session
 from glassformer.engine.generation_request import DecodedToken, GenerationRequest
 from glassformer.engine.sequence import TokenSequence, Watcher, check_prompt
+from glassformer.engine.session import Session
 from glassformer.errors import BadValue, DeadlinePassed, Stopping, TooLong
 from glassformer.loading.loaded import LoadedModel
 from glassformer.server.services import Services

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from glassformer.engine.client import CLIENT
 from glassformer.errors import Forbidden, TooMany, Unauthorized
 from glassformer.server.rate import Rate, find_client
 from glassformer.settings import LOOPBACK_NAMES, Settings
@@ -107,7 +108,9 @@ def is_address(name: str) -> bool:
 
 
 class KeyGuard:
-    """Asks for an API key everywhere but on public paths. Keys are compared by digest, in constant time.
+    """Asks for an API key everywhere but on public paths, and says who asks.
+
+    Keys are compared by digest, in constant time.
 
     A client that has guessed too often does not learn whether its next key is right. A program that goes on with an old
     key guesses nothing: the same wrong key counts once.
@@ -121,12 +124,20 @@ class KeyGuard:
         self.wrong: OrderedDict[bytes, None] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self.digests and scope["type"] in {"http", "websocket"} and not is_public(scope["path"]):
-            key = find_key(Headers(scope=scope))
-            if key is None:
-                raise Unauthorized("An API key is needed: Authorization: Bearer KEY.")
-            self.check(digest(key), find_client(scope))
+        if scope["type"] in {"http", "websocket"} and not is_public(scope["path"]):
+            CLIENT.set(self.identify(scope))
         await self.app(scope, receive, send)
+
+    def identify(self, scope: Scope) -> str:
+        """Who asks: a key, or where none is needed an address. Raises Unauthorized and TooMany as `check` does."""
+        client = find_client(scope)
+        if not self.digests:
+            return client
+        key = find_key(Headers(scope=scope))
+        if key is None:
+            raise Unauthorized("An API key is needed: Authorization: Bearer KEY.")
+        self.check(digest(key), client)
+        return digest(key).hex()
 
     def check(self, given: bytes, client: str) -> None:
         """Raises Unauthorized for a wrong key, and TooMany where the client has tried too many."""

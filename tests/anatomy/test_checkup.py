@@ -19,9 +19,10 @@ from glassformer.anatomy.checkup import Checkup, build_anatomy
 from glassformer.compute.attention import NAME
 from glassformer.compute.lock import QUIET_SECS
 from glassformer.engine.decoding import decode
-from glassformer.engine.engine import Engine, Session
+from glassformer.engine.engine import Engine
 from glassformer.engine.generation_request import GenerationRequest
 from glassformer.engine.sequence import TokenSequence
+from glassformer.engine.session import Session
 from glassformer.errors import NoRoom, UnknownAddress
 from glassformer.explain.explain import explain
 from glassformer.files.catalog import Catalog, ModelSource

@@ -14,9 +14,10 @@ from tiny import make_model
 from glassformer.anatomy.checkup import Checkup
 from glassformer.compute.lora import NotMixable, mix
 from glassformer.engine import company
-from glassformer.engine.engine import Engine, Session
+from glassformer.engine.engine import Engine
 from glassformer.engine.generation_request import GenerationRequest
 from glassformer.engine.sequence import TokenSequence
+from glassformer.engine.session import Session
 from glassformer.files.catalog import Catalog
 from glassformer.loading.adapter import load_adapter
 from glassformer.loading.load import load_model

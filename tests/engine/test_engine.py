@@ -15,9 +15,11 @@ from glassformer.compute.key_value import KeyValueBatch, KeyValueStore
 from glassformer.engine import engine as engines
 from glassformer.engine import pace as paces
 from glassformer.engine.decoding import decode
-from glassformer.engine.engine import Engine, Session
+from glassformer.engine.engine import Engine
 from glassformer.engine.generation_request import DecodedToken, GenerationRequest
 from glassformer.engine.sequence import TokenSequence, Watcher
+from glassformer.engine.session import Session
+from glassformer.engine.step_plan import choose_secs
 from glassformer.errors import ModelFailed, Stopping, TooMany, Unavailable
 from glassformer.loading.loaded import LoadedModel
 from glassformer.protocol.messages import Intervention, Sampling
@@ -168,7 +170,7 @@ def test_one_stalled_step_does_not_make_the_rest_of_a_prompt_slow(
 def test_the_longer_a_step_may_take_the_more_wait_for_their_first_token(
     reading: int, writing: int, secs: float
 ) -> None:
-    assert engines.choose_secs(reading, writing) == pytest.approx(secs)
+    assert choose_secs([""] * reading, [""] * writing) == {"": pytest.approx(secs)}
 
 
 def test_cancelling_ends_one_and_frees_its_memory(engine: Engine) -> None:
@@ -309,7 +311,7 @@ def test_an_engine_survives_a_step_that_fails_in_an_unforeseen_way(
     engine = Engine(llama, max_running=4, max_waiting=0)
     request = GenerationRequest([3, 4, 5], GREEDY, max_new_tokens=9)
     with monkeypatch.context() as patch:
-        patch.setattr(Engine, "_plan", lambda *_: 1 / 0)
+        patch.setattr(engines, "plan", lambda *_: 1 / 0)
         _, reader = start(engine, request)
         assert reader.ended.wait(60)
         assert isinstance(reader.errors[0], ZeroDivisionError)
