@@ -166,8 +166,18 @@ class Settings(BaseSettings):
     )
     max_body_bytes: int = Field(default=2 * 2**20, ge=1024, description="Largest request body.")
     max_header_bytes: int = Field(default=32 * 1024, ge=1024, description="Largest sum of request headers.")
+    max_connections: int = Field(
+        default=768,
+        ge=2,
+        description="Connections at a time, of which half may come from one address that is no proxy.",
+    )
+    head_timeout_secs: float = Field(
+        default=10.0, gt=0, description="Time a client has until the head of its request has arrived."
+    )
     max_sockets: int = Field(
-        default=128, ge=1, description="Live connections (WebSockets and event streams) at a time."
+        default=128,
+        ge=1,
+        description="Live connections (WebSockets and event streams) at a time, of which half may be one client's.",
     )
     body_timeout_secs: float = Field(
         default=30.0, gt=0, description="Time a client has to send its request body."

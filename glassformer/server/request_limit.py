@@ -22,6 +22,8 @@ DRAINED = 4
 MOST_CONTAINERS = 20_000
 MOST_VALUES = 400_000
 MOST_NAMES = 60_000
+# A browser sends about 20, and each proxy some of its own.
+MOST_HEADERS = 128
 # Where the Zarr stores are; a model's id may contain slashes.
 TILE = re.compile(r"/api/(traces/[^/]+|models/(?P<model_id>.+))/zarr/.*", re.DOTALL)
 
@@ -43,6 +45,8 @@ class SizeLimit:
             return
         if sum(len(name) + len(value) for name, value in scope["headers"]) > self.settings.max_header_bytes:
             raise TooLarge(f"The request's headers are larger than {self.settings.max_header_bytes} bytes.")
+        if len(scope["headers"]) > MOST_HEADERS:
+            raise TooLarge(f"The request has more than {MOST_HEADERS} headers.")
         if scope["type"] == "websocket":
             await self.app(scope, receive, send)
             return

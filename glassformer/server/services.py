@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -19,6 +20,7 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from glassformer.budget import Budget
+from glassformer.engine.client import CLIENT
 from glassformer.errors import GlassformerError, Stopping, TooMany, UnknownTrace
 from glassformer.importing import import_torch
 from glassformer.registry.opening import open_registry
@@ -67,7 +69,7 @@ class Services:
         self._engines: dict[LoadedModel, Engine] = {}
         self._store: RunStore | None = None
         self._store_lock = threading.Lock()
-        self._connections = 0
+        self._connections: Counter[str] = Counter()
         self._reading = anyio.CapacityLimiter(READING_THREADS)
         self._drawing = anyio.CapacityLimiter(DRAWING_THREADS)
         self._quick = anyio.CapacityLimiter(QUICK_THREADS)
@@ -223,14 +225,19 @@ class Services:
 
     @contextmanager
     def connection(self) -> Iterator[None]:
-        """Count an open live connection: a WebSocket or an event stream. Raises TooMany."""
-        if self._connections >= self.settings.max_sockets:
+        """Count an open live connection: a WebSocket or an event stream. Raises TooMany.
+
+        One client has at most half of them.
+        """
+        client, most = CLIENT.get(), self.settings.max_sockets
+        if self._connections.total() >= most or self._connections[client] >= max(1, most // 2):
             raise TooMany("Too many live connections are open.", retry_after_secs=10)
-        self._connections += 1
+        self._connections[client] += 1
         try:
             yield
         finally:
-            self._connections -= 1
+            self._connections[client] -= 1
+            self._connections += Counter()  # those at zero go
 
     def close(self) -> None:
         """End every generation and stream within one step; returns at once."""

@@ -7,6 +7,7 @@ import os
 import socket
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -130,11 +131,12 @@ class Server(uvicorn.Server):
 def build_server(settings: Settings, *, on_ready: Callable[[], None] = lambda: None) -> Server:
     """The app in a server that `run(sockets=[...])` or `serve(sockets=[...])` starts."""
     from glassformer.server.app import create_app
+    from glassformer.server.connection import GuardedProtocol
 
     app = create_app(settings)
     config = uvicorn.Config(
         app,
-        http="h11",
+        http=partial(GuardedProtocol, settings=settings),  # type: ignore[arg-type]
         lifespan="on",
         log_config=None,
         access_log=False,
@@ -142,7 +144,6 @@ def build_server(settings: Settings, *, on_ready: Callable[[], None] = lambda: N
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=settings.trusted_proxies or None,
         timeout_graceful_shutdown=max(1, round(settings.shutdown_timeout_secs)),
-        h11_max_incomplete_event_size=2 * settings.max_header_bytes,
         ws_max_size=LARGEST_SOCKET_MESSAGE_BYTES,
     )
     return Server(config, on_ready=on_ready, on_stop=app.state.services.close)

@@ -5,6 +5,7 @@ import gc
 import json
 import time
 import weakref
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -162,7 +163,7 @@ def test_a_deleted_recording_is_held_by_no_page(model_dir: Path) -> None:
 
 def test_too_many_pages_are_refused(running: Running) -> None:
     services = running.services
-    before, services._connections = services._connections, services.settings.max_sockets
+    before, services._connections = services._connections, Counter(others=services.settings.max_sockets)
     try:
         with (
             pytest.raises(InvalidStatus),
