@@ -1,6 +1,8 @@
 """JSON schemas as programs write them: what is held is right, and what is not is named with its path."""
 
 import json
+import threading
+import time
 from enum import Enum
 from typing import Annotated, Any, Literal
 
@@ -217,3 +219,28 @@ def test_a_search_that_takes_too_long_names_what_it_knows(monkeypatch: pytest.Mo
     assert found.path == ("properties", "outer")
     assert "uniqueItems" in found.reason
     assert len(compiled) < 6
+
+
+def test_a_schema_of_thousands_of_properties_keeps_other_threads_going(llama: LoadedModel) -> None:
+    """An automaton of 500 that may come in any number has 2^500 states; this one is never written out."""
+    names = {f"name_{number}": {"type": "string"} for number in range(2000)}
+    schema = {"type": "object", "properties": names, "additionalProperties": False}
+    make_matcher(Constraint(regex="a"), llama)  # the vocabulary's own, once
+    waits: list[float] = []
+    ended = threading.Event()
+
+    def wait_often() -> None:
+        while not ended.is_set():
+            began = time.perf_counter()
+            time.sleep(0)
+            waits.append(time.perf_counter() - began)
+
+    thread = threading.Thread(target=wait_often)
+    thread.start()
+    began = time.perf_counter()
+    matcher = make_matcher(Constraint(json_schema=schema), llama)
+    took_secs = time.perf_counter() - began
+    ended.set()
+    thread.join()
+    assert max(waits) < took_secs / 2
+    assert matcher.allowed(llama.vocab).any()
