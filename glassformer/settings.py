@@ -179,6 +179,11 @@ class Settings(BaseSettings):
         ge=1,
         description="Live connections (WebSockets and event streams) at a time, of which half may be one client's.",
     )
+    load_timeout_secs: float = Field(
+        default=7200.0,
+        gt=0,
+        description="Longest time that a model may take from its first byte until it can write.",
+    )
     body_timeout_secs: float = Field(
         default=30.0, gt=0, description="Time a client has to send its request body."
     )

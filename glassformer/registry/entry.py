@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from glassformer.errors import GlassformerError, ModelFailed, ModelRefused
 from glassformer.files.catalog import ModelSource
-from glassformer.files.stock import Stock
 from glassformer.loading.options import LoadOptions
-from glassformer.protocol.messages import LoadProgress, ModelSummary
-from glassformer.registry import sample
+from glassformer.protocol.messages import LoadProgress
 
 if TYPE_CHECKING:
     from glassformer.loading.loaded import LoadedModel
-    from glassformer.loading.survey import Survey
     from glassformer.registry.prepare import Aftercare
 
+Stage = Literal["queued", "downloading", "reading", "checking", "ready", "failed"]
+User = Literal["leases", "lookers"]
 Listener = Callable[[LoadProgress], None]
 
 
@@ -46,8 +46,10 @@ class Entry:
     # Why it could not be replaced by itself loaded in another way, the last time that was tried.
     refusal: str | None = None
     aftercare: Aftercare | None = None
+    # Until when it may be under way.
+    ends_at_secs: float = math.inf
 
-    def count(self, who: Literal["leases", "lookers"], change: int) -> None:
+    def count(self, who: User, change: int) -> None:
         """One more or less of those who need it, now."""
         setattr(self, who, getattr(self, who) + change)
         self.used_at_secs = time.monotonic()
@@ -68,6 +70,34 @@ class Entry:
         entry = cls(source, options, Future(), progress, leases=1, kind=loaded.device.type)
         entry.future.set_result(loaded)
         return entry
+
+    def go_on(self) -> None:
+        """Raises what a load has been ended with meanwhile, and ModelFailed where it takes too long."""
+        if (error := self.error) is not None:
+            raise error
+        if time.monotonic() > self.ends_at_secs:
+            raise ModelFailed("Loading the model took longer than the server allows (load_timeout_secs).")
+
+    def settle(self, loaded: LoadedModel) -> None:
+        """It is there. Raises what it has been ended with meanwhile."""
+        self.go_on()
+        self.used_at_secs = time.monotonic()
+        self.bytes = loaded.bytes
+        self.replaces = None
+        self.future.set_result(loaded)
+
+    def end(self, error: GlassformerError) -> bool:
+        """It will not be there; false where that is known already."""
+        self.bytes = 0
+        if self.future.done():
+            return False
+        self.future.set_exception(error)
+        return True
+
+    def move_to(self, stage: Stage, **more: Any) -> tuple[LoadProgress, list[Listener]]:
+        """How far it is, and who wants to hear that."""
+        self.progress = LoadProgress(model_id=self.source.model_id, stage=stage, **more)
+        return self.progress, list(self.listeners)
 
     def as_failed(self, error: GlassformerError) -> Entry:
         """What stands in the place of a model that was ready and is not any more."""
@@ -93,61 +123,6 @@ def forget(entries: dict[str, Entry], most: int) -> None:
     failed = [model_id for model_id, entry in entries.items() if entry.error is not None]
     for model_id in failed[: max(0, len(failed) - most)]:
         del entries[model_id]
-
-
-def list_offered(sources: list[ModelSource], entries: dict[str, Entry]) -> list[ModelSource]:
-    """What there is, and whatever else was asked for and is there; a mistyped name that failed is nobody's offer."""
-    offered = {source.model_id: source for source in sources}
-    for model_id, entry in entries.items():
-        if entry.error is None:
-            offered.setdefault(model_id, entry.source)
-    return [*offered.values()]
-
-
-def summarise(
-    source: ModelSource,
-    entry: Entry | None,
-    *,
-    stock: Stock,
-    survey: Survey | None,
-    is_tried: bool,
-    is_pinned: bool,
-) -> ModelSummary:
-    """What a client is told of a model; `is_tried` says that another way of loading it is being tried."""
-    loaded = entry.loaded if entry else None
-    error = entry.error if entry else None
-    status: Literal["available", "loading", "ready", "failed"] = "available"
-    if entry is not None:
-        status = "ready" if loaded else "failed" if error else "loading"
-        # Another way of loading it is being tried: what is there goes on serving.
-        status = "loading" if is_tried else status
-    return ModelSummary(
-        model_id=source.model_id,
-        title=source.title or source.model_id,
-        description=source.description,
-        source=source.kind,
-        base=source.base.model_id if source.base else None,
-        status=status,
-        family=loaded.config.model_type if loaded else stock.family,
-        store=source.store,
-        form=stock.form,
-        stored_bytes=stock.stored_bytes,
-        needed_bytes=survey.needed_bytes if survey else None,
-        opens=survey.opens if survey else None,
-        fits=survey.fits if survey else None,
-        reason=survey.reason if survey else "",
-        parameters=loaded.parameters if loaded else None,
-        bytes=loaded.bytes if loaded else None,
-        device=str(loaded.device) if loaded else None,
-        dtype=str(loaded.dtype).removeprefix("torch.") if loaded else None,
-        quantize=loaded.quantize if loaded else None,
-        pinned=is_pinned,
-        note=loaded.note if loaded else "",
-        prompts=list(source.prompts or sample.PROMPTS),
-        chat=loaded.chats if loaded else None,
-        conversation=list(sample.CONVERSATION) if loaded and loaded.chats and not source.prompts else [],
-        error=error.message if error else entry.refusal if entry else None,
-    )
 
 
 def blame_options(options: LoadOptions, error: ModelFailed) -> GlassformerError:

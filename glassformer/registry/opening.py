@@ -29,5 +29,6 @@ def open_registry(
         copies_weights=settings.copy_weights,
         compiles_blocks=settings.compile_blocks,
         checks_later=checks_later,
+        load_secs=settings.load_timeout_secs,
         on_unload=on_unload,
     )

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from glassformer.errors import GlassformerError, InUse, ModelFailed, NoRoom
+from glassformer.errors import GlassformerError, InUse, ModelFailed, NoRoom, Unavailable
 from glassformer.files.catalog import Catalog, ModelSource
 from glassformer.files.size import describe_download
 from glassformer.files.stock import take_stock_of
@@ -26,9 +27,10 @@ from glassformer.loading.memory import Room, measure_room
 from glassformer.loading.options import LoadOptions
 from glassformer.loading.room import WEIGHT_SHARE, describe_no_room, plan_form, refuse_too_large
 from glassformer.protocol.messages import LoadProgress, ModelSummary
-from glassformer.registry.entry import Entry, Listener, blame_options, forget, list_offered, summarise
+from glassformer.registry.entry import Entry, Listener, Stage, User, blame_options, forget
 from glassformer.registry.idle import is_used, refuse_to_unload, take_idle, take_out
 from glassformer.registry.over import choose_options, hold_base, load_over
+from glassformer.registry.summary import list_offered, summarise
 from glassformer.registry.surveys import Surveys
 from glassformer.vetting.source import plan_stranger, vet_source
 
@@ -39,7 +41,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Stage = Literal["queued", "downloading", "reading", "checking", "ready", "failed"]
 # Two at a time: one large download must not keep a bundled model waiting, and more would share the same disk.
 LOADING_THREADS = 2
 MOST_PENDING = 16  # loads under way or waiting; more are refused rather than queued behind hours of downloads
@@ -62,6 +63,7 @@ class Registry:
         copies_weights: bool = True,
         compiles_blocks: bool = False,
         checks_later: bool = False,
+        load_secs: float = math.inf,
         on_unload: Callable[[LoadedModel], None] | None = None,
     ) -> None:
         """`checks_later` gives a model as soon as it writes; it is checked and quickened behind whoever uses it."""
@@ -72,6 +74,7 @@ class Registry:
         self.copies_weights = copies_weights
         self.compiles_blocks = compiles_blocks
         self.checks_later = checks_later
+        self.load_secs = load_secs
         self.on_unload = on_unload
         self._entries: dict[str, Entry] = {}
         # Models that are being loaded in another way, beside the one that is there.
@@ -133,9 +136,7 @@ class Registry:
     def _check_again(self, entry: Entry, options: LoadOptions) -> None:
         """Refuse what a model that is there cannot be loaded with, before anything is read for it."""
         if entry.source.base is not None:
-            raise InUse(
-                "An adapter is loaded as its base is; load that in another way first.", field="model_id"
-            )
+            raise InUse("An adapter is loaded as its base is; load that one so first.", field="model_id")
         if entry.loaded is not None and entry.folder is not None:
             import_torch()
             from glassformer.loading.form.recognise import open_form
@@ -185,6 +186,7 @@ class Registry:
             # Of an adapter: before a slot is taken, which the base needs itself.
             base = hold_base(self, entry)
             with self._slots:
+                entry.ends_at_secs = time.monotonic() + self.load_secs
                 loaded = self._load(entry, base)
                 self._list(entry, loaded)
         except GlassformerError as exc:
@@ -206,11 +208,8 @@ class Registry:
                 if former is None or not is_there or not is_used(self._entries, former, pinned=self._pinned):
                     self._trials.pop(model_id, None)
                     going = take_out(self._entries, former) if former is not None and is_there else []
+                    entry.settle(loaded)
                     self._entries[model_id] = entry
-                    entry.used_at_secs = time.monotonic()
-                    entry.bytes = loaded.bytes
-                    entry.replaces = None
-                    entry.future.set_result(loaded)
                     if self.checks_later and not self._is_closed:
                         self._look_after(entry, loaded)
                     break
@@ -285,13 +284,13 @@ class Registry:
         return left // 2 if self.copies_weights else 0
 
     def _fail(self, entry: Entry, error: GlassformerError) -> None:
-        log.warning("loading %s failed: %s", entry.source.model_id, error.message)
         with self._lock:
-            entry.bytes = 0
-            entry.future.set_exception(error)
+            if not entry.end(error):
+                return
             if entry.replaces is not None:
                 self._keep_former(entry, entry.replaces, error)
             forget(self._entries, MOST_FAILED)
+        log.warning("loading %s failed: %s", entry.source.model_id, error.message)
         self.report(entry, "failed", detail=error.message)
 
     def give_up(self, loaded: LoadedModel, error: GlassformerError) -> None:
@@ -315,12 +314,13 @@ class Registry:
         former.refusal = error.message
 
     def report(self, entry: Entry, stage: Stage, **more: Any) -> None:
+        """Tell how far a load is. Raises what one that is under way has been ended with."""
+        if stage not in {"ready", "failed"}:
+            entry.go_on()
         if stage != entry.progress.stage:
             log.info("%s: %s", entry.source.model_id, stage)
-        progress = LoadProgress(model_id=entry.source.model_id, stage=stage, **more)
         with self._lock:
-            entry.progress = progress
-            listeners = list(entry.listeners)
+            progress, listeners = entry.move_to(stage, **more)
         for listener in listeners:
             listener(progress)
 
@@ -404,7 +404,7 @@ class Registry:
         return self._count(loaded, "lookers")
 
     @contextmanager
-    def _count(self, loaded: LoadedModel, who: Literal["leases", "lookers"]) -> Iterator[None]:
+    def _count(self, loaded: LoadedModel, who: User) -> Iterator[None]:
         with self._lock:
             entry = self._entries.get(loaded.model_id)
             if entry is None or entry.loaded is not loaded:
@@ -419,8 +419,8 @@ class Registry:
     def unload(self, model_id: str) -> None:
         """Give the model's memory back, and that of adapters over it; nothing happens where it is not loaded.
 
-        Raises InUse, and leaves all as it was, while something uses it or an adapter over it, one of them is being
-        loaded or is pinned; BadValue or UnknownModel as `load`.
+        One on its way is cancelled: who waits for it hears Unavailable. Raises InUse, and leaves all as it was, while
+        it or an adapter over it is used, pinned or loaded anew; BadValue or UnknownModel as `load`.
         """
         with self._lock:
             is_known = model_id in self._entries
@@ -428,6 +428,10 @@ class Registry:
         with self._lock:
             entry = self._entries.get(canonical)
             if entry is None:
+                return
+            if not entry.future.done():
+                self._fail(entry, Unavailable("The loading of the model was cancelled.", retry_after_secs=1))
+                self._entries.pop(canonical, None)
                 return
             refuse_to_unload(self._entries, entry, trials=self._trials, pinned=self._pinned)
             going = take_out(self._entries, entry)
@@ -489,11 +493,7 @@ class Registry:
 
     def _summarise(self, source: ModelSource, entry: Entry | None, until_secs: float) -> ModelSummary:
         place = self.catalog.find_here(source)
-        return summarise(
-            source,
-            entry,
-            stock=take_stock_of(source, place),
-            survey=None if entry and entry.loaded else self._surveys.find(source, place, until_secs),
-            is_tried=source.model_id in self._trials,
-            is_pinned=source.model_id in self._pinned,
-        )
+        model_id, stock = source.model_id, take_stock_of(source, place)
+        survey = None if entry and entry.loaded else self._surveys.find(source, place, until_secs)
+        is_tried, is_pinned = model_id in self._trials, model_id in self._pinned
+        return summarise(source, entry, stock=stock, survey=survey, is_tried=is_tried, is_pinned=is_pinned)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -16,6 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, PlainValidator, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import BaseRoute, Match, Route
 
 from glassformer import errors
 from glassformer.errors import error_body
@@ -152,7 +153,29 @@ async def answer_http_error(request: Request, error: Exception) -> Response:
     """What the framework itself refuses: unknown addresses and methods, unreadable bodies."""
     assert isinstance(error, HTTPException)
     sentence = HTTP_SENTENCES.get(error.status_code, "The request cannot be answered.")
-    return refusal(request.url.path, sentence, error.status_code, headers=dict(error.headers or {}))
+    headers = {name.lower(): value for name, value in (error.headers or {}).items()}
+    if error.status_code == 405:
+        headers["allow"] = ", ".join(find_methods(request))
+    return refusal(request.url.path, sentence, error.status_code, headers=headers)
+
+
+def find_methods(request: Request) -> list[str]:
+    """Every method of an address; the framework tells those of the first route alone."""
+    found: set[str] = set()
+    for route in list_routes(request.app.routes):
+        if route.matches(request.scope)[0] is not Match.NONE:
+            found |= route.methods or set()
+    return sorted(found)
+
+
+def list_routes(routes: Iterable[BaseRoute]) -> Iterator[Route]:
+    """Routes, those of routers that were included too: newer versions of the framework keep them apart."""
+    for route in routes:
+        included = getattr(route, "original_router", None)
+        if included is not None:
+            yield from list_routes(included.routes)
+        elif isinstance(route, Route):
+            yield route
 
 
 def install_error_handlers(app: FastAPI) -> None:

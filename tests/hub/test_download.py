@@ -1,6 +1,7 @@
 """The real registry fetches from a hub over HTTP: whole, broken off, gated, private, renamed, offline, without room."""
 
 import logging
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from glassformer.errors import (
     ModelGated,
     ModelRefused,
     NoRoom,
+    Unavailable,
     UnknownModel,
 )
 from glassformer.files.catalog import Catalog, open_catalog
@@ -231,3 +233,24 @@ def test_a_model_that_the_hub_has_as_gguf_alone_says_how_to_fetch_one(hub: Local
         "The model is on the hub as GGUF alone (2 files). Fetch one and open that: "
         "hf download someone/packed tiny.Q4_0.gguf --local-dir model"
     )
+
+
+def test_a_download_that_is_cancelled_ends_at_its_next_piece(hub: LocalHub, cache: Path) -> None:
+    registry = make_registry(hub, cache)
+    under_way = threading.Event()
+
+    def cancel(progress: LoadProgress) -> None:
+        if progress.stage == "downloading" and progress.fraction and not under_way.is_set():
+            under_way.set()
+            registry.unload("someone/whole")
+
+    future, _ = registry.listen("someone/whole", cancel)
+    with pytest.raises(Unavailable, match="cancelled"):
+        future.result(60)
+    for thread in threading.enumerate():
+        if thread.name == "load someone/whole":
+            thread.join(60)
+    size = (hub.root / "someone" / "whole" / "model.safetensors").stat().st_size
+    assert 0 < sum(asked.sent_bytes for asked in hub.transfers) <= size
+    assert not (find := list(cache.rglob("model.safetensors"))), find
+    assert registry.load("someone/whole").result(60).model_id == "someone/whole"

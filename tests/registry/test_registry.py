@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny import make_model, make_models
 
-from glassformer.errors import BadValue, InUse, ModelRefused, NoRoom, UnknownModel
+from glassformer.errors import BadValue, InUse, ModelFailed, ModelRefused, NoRoom, Unavailable, UnknownModel
 from glassformer.files.catalog import Catalog
 from glassformer.loading.memory import Room, spread_over_gpus
 from glassformer.loading.options import LoadOptions
@@ -88,6 +88,42 @@ def test_unloading_gives_the_memory_back(registry: Registry) -> None:
     weights = weakref.ref(registry.load("llama").result(60).model)
     registry.unload("llama")
     assert weights() is None
+
+
+def test_a_load_under_way_is_cancelled_at_once_and_gives_its_slot_back(registry: Registry) -> None:
+    reached, goes_on = threading.Event(), threading.Event()
+    stages: list[str] = []
+
+    def hold(progress: LoadProgress) -> None:
+        stages.append(progress.stage)
+        if progress.stage == "reading":
+            reached.set()
+            assert goes_on.wait(60)
+
+    # Both slots, and one that waits for one of them.
+    held = [registry.listen(name, hold)[0] for name in ("llama", "gpt2", "tales")]
+    assert reached.wait(60)
+    for name, future in zip(("llama", "gpt2", "tales"), held, strict=True):
+        registry.unload(name)
+        with pytest.raises(Unavailable, match="cancelled"):
+            future.result(0)
+        assert registry.summary(name).status == "available"
+    assert registry.held_bytes("cpu") == 0
+    anew = registry.load("llama")
+    goes_on.set()
+    assert anew.result(60).model_id == "llama"
+    assert stages.count("failed") == 3
+    assert "ready" not in stages
+    assert registry.summary("gpt2").status == "available"
+
+
+def test_a_load_that_takes_too_long_is_ended(root: Path) -> None:
+    registry = Registry(Catalog([root], offline=True), device="cpu", load_secs=0.0)
+    with pytest.raises(ModelFailed, match="longer than the server allows"):
+        registry.load("llama").result(60)
+    assert registry.held_bytes("cpu") == 0
+    registry.load_secs = 600.0
+    assert registry.load("llama").result(60).model_id == "llama"
 
 
 def test_failures_are_remembered_and_tried_again(registry: Registry) -> None:

@@ -267,3 +267,21 @@ def test_a_way_of_loading_that_does_not_write_is_refused(model_dir: Path, tmp_pa
             assert client.post("/api/models/llama/load").status_code == 202
             assert client.post("/generate", json=prompt).status_code == 200
             assert statuses(client)["llama"] == "ready"
+
+
+def test_addresses_of_a_model_are_no_models(client: httpx.Client) -> None:
+    client.get("/api/models/llama/load")
+    for address, allowed in (
+        ("llama/load", "GET, POST"),
+        ("llama/anatomy", "GET"),
+        ("someone/llama/checks", "GET"),
+        ("llama/zarr/a/zarr.json", "GET, HEAD"),
+    ):
+        answer = client.delete(f"/api/models/{address}")
+        assert (answer.status_code, answer.headers.get_list("allow")) == (405, [allowed]), address
+    assert client.request("PATCH", "/api/models/llama").headers["allow"] == "DELETE"
+    assert client.put("/api/traces").headers["allow"] == "GET, POST"
+    assert client.delete("/v1/models/llama").headers["allow"] == "GET"
+    assert statuses(client)["llama"] == "ready"
+    # That may be a model of the hub, which is not loaded.
+    assert client.delete("/api/models/load/llama").status_code == 204

@@ -30,7 +30,9 @@ export async function measureMoved(
     );
   const step = await goTo(Array.from({ length: MOVES }, (_, at) => positions - 2 - at));
   // By three: neither where somebody has been, nor what is read ahead of steps.
-  const places = Array.from({ length: MOVES }, (_, at) => positions - 4 - MOVES - 3 * at);
+  const places = Array.from({ length: MOVES }, (_, at) => positions - 4 - MOVES - 3 * at).filter(
+    (place) => place >= 0,
+  );
   const position = await goTo(places);
   const words = await readState(page, (state) =>
     (state.distribution.value?.candidates ?? []).map(({ token }) => token.id),
@@ -69,8 +71,9 @@ async function move(decision: Pick<AppState, "position" | "versus">): Promise<Mo
       reading.status === "ready" && value?.position === decision.position && value.versus === decision.versus
     );
   };
-  await new Promise<void>((resolve) => {
+  await new Promise<void>((resolve, reject) => {
     if (isThere()) return resolve();
+    setTimeout(() => reject(new Error(`no reading of ${JSON.stringify(decision)}`)), 60_000);
     const leave = store.subscribe(() => {
       if (!isThere()) return;
       leave();

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Header, Query
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.responses import Response
 
 from glassformer.errors import InUse, ModelFailed, NoRoom
@@ -118,9 +119,24 @@ async def follow_load(model_id: str, services: ServicesOf) -> EventStream:
         return EventStream(services, events(), stack.pop_all())
 
 
-@router.delete("/{model_id:path}", status_code=204)
+class ModelId(Convertor[str]):
+    """A model's id, which is no address of something of a model's."""
+
+    regex = r"(?!.*/zarr/).+(?<!/load)(?<!/anatomy)(?<!/checks)"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("model", ModelId())
+
+
+@router.delete("/{model_id:model}", status_code=204)
 async def unload_model(model_id: str, services: ServicesOf) -> Response:
-    """Give the model's memory back; nothing happens where it is not loaded."""
+    """Give the model's memory back, or cancel its loading; nothing happens where it is not loaded."""
     await services.quick(services.registry.unload, model_id)
     await services.quick(services.forget_runs, model_id)
     return Response(status_code=204)
