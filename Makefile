@@ -51,6 +51,10 @@ check: $(VENV)/.installed-dev packages ## Lint, formatting, types and import rul
 unit: page $(VENV)/.installed-dev ## Python tests, service tests included (make unit ARGS="-k name")
 	$(BIN)/python -m pytest $(ARGS)
 
+.PHONY: reliability
+reliability: page $(VENV)/.installed-dev ## Run every test that docs/reliability.md names, and write that page
+	@$(BIN)/python scripts/reliability.py
+
 .PHONY: real-model
 real-model: $(VENV)/.installed-dev ## Fetch the real model that some tests read into the user's cache, once
 	@$(BIN)/python scripts/real_model.py

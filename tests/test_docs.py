@@ -3,6 +3,8 @@
 import importlib
 import pkgutil
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -78,3 +80,14 @@ def test_links_lead_somewhere(name: str):
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", PAGES[name]):
         if "://" not in target:
             assert (folder / target).exists(), f"{name} links to {target}"
+
+
+def test_the_page_of_what_was_tried_is_what_the_table_says():
+    """Every row of it names tests that are there, or that it is open."""
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "reliability.py", "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
