@@ -19,7 +19,8 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from glassformer.protocol.frames import decode_frame
-from glassformer.server.router.live import MOST_FRAMES, LivePage
+from glassformer.server.backlog import MOST_FRAMES, Backlog
+from glassformer.server.router.live import LivePage
 from glassformer.server.services import Services
 from glassformer.settings import Settings
 
@@ -132,7 +133,27 @@ def test_a_page_that_sends_rubbish_and_reads_nothing_fills_no_memory() -> None:
         await page.listen()
         return page
 
-    assert asyncio.run(listen()).frames.qsize() == MOST_FRAMES
+    assert len(asyncio.run(listen()).frames) == MOST_FRAMES
+
+
+def test_a_page_that_reads_nothing_keeps_few_bytes_of_what_is_written() -> None:
+    async def write() -> None:
+        backlog = Backlog(most_frames=50, most_bytes=1000)
+        for number in range(40):
+            backlog.put(bytes([number]) * 90)
+        assert (len(backlog), backlog.nbytes) == (11, 990)
+        # The newest is taken, whatever its size, and nothing else then.
+        backlog.put(b"x" * 5000)
+        assert (len(backlog), backlog.nbytes) == (1, 5000)
+        backlog.put("later")
+        assert [await backlog.get() for _ in range(1)] == ["later"]
+        assert (len(backlog), backlog.nbytes) == (0, 0)
+        waiting = asyncio.create_task(backlog.get())
+        await asyncio.sleep(0)
+        backlog.put(b"new")
+        assert await asyncio.wait_for(waiting, 10) == b"new"
+
+    asyncio.run(write())
 
 
 def test_a_deleted_recording_is_held_by_no_page(model_dir: Path) -> None:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from glassformer.errors import BadValue, GlassformerError, error_body
 from glassformer.protocol.messages import Subscribe
+from glassformer.server.backlog import Backlog
 from glassformer.server.error_answer import describe_validation
 from glassformer.server.router.traces import find_feed
 from glassformer.server.services import Services, find_services
@@ -21,8 +22,6 @@ log = structlog.get_logger(__name__)
 SUBPROTOCOL = "glassformer"
 # Why a socket is closed where the server ends: who comes back soon may meet the next one.
 SERVICE_RESTART = 1012
-# A page that reads slower than the model writes loses the oldest frames first; the store has the rows.
-MOST_FRAMES = 64
 MOST_ADDRESSES = 512
 # A subscription to every site of a deep model; anything longer is not honest.
 LONGEST_MESSAGE = 64 * 1024
@@ -57,12 +56,15 @@ async def close_quietly(socket: WebSocket) -> None:
 
 
 class LivePage:
-    """One page's subscriptions, one for each recording, and the frames on their way to it."""
+    """One page's subscriptions, one for each recording, and the frames on their way to it.
+
+    A page that reads slower than the model writes loses the oldest frames first; the store has the rows.
+    """
 
     def __init__(self, services: Services, socket: WebSocket) -> None:
         self.services = services
         self.socket = socket
-        self.frames: asyncio.Queue[bytes | str] = asyncio.Queue()
+        self.frames = Backlog()
         self.subscriptions: dict[str, Callable[[], None]] = {}
         self.loop = asyncio.get_running_loop()
 
@@ -74,9 +76,9 @@ class LivePage:
                 try:
                     await self.subscribe(text)
                 except ValidationError as error:
-                    self.put(dump(describe_validation(error.errors())))
+                    self.frames.put(dump(describe_validation(error.errors())))
                 except GlassformerError as error:
-                    self.put(dump(error_body(error)))
+                    self.frames.put(dump(error_body(error)))
         except (WebSocketDisconnect, KeyError):  # KeyError: a binary message, which no page of ours sends
             return
 
@@ -103,14 +105,9 @@ class LivePage:
     def take(self, frame: bytes) -> None:
         """Called from the model's thread."""
         try:
-            self.loop.call_soon_threadsafe(self.put, frame)
+            self.loop.call_soon_threadsafe(self.frames.put, frame)
         except RuntimeError:
             self.unsubscribe()
-
-    def put(self, frame: bytes | str) -> None:
-        if self.frames.qsize() >= MOST_FRAMES:
-            self.frames.get_nowait()
-        self.frames.put_nowait(frame)
 
     async def send(self) -> None:
         try:

@@ -265,3 +265,18 @@ test("another text takes the reading of the last one away, one that goes on keep
   store.setState({ trace: { ...tinyTrace, id: "b", positions: 3 } });
   expect(state().reading).toMatchObject({ status: "loading", value: null });
 });
+
+test("who runs along the text asks for where they set out and where they stop", async () => {
+  store.setState({ trace });
+  await readAll();
+  await new Promise((resolve) => setTimeout(resolve, 250));
+  asked = [];
+  for (const position of [15, 12, 9, 6]) {
+    store.setState({ position });
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  await until(() => state().reading.value?.position === 6);
+  const readings = asked.filter((path) => path.startsWith("reading"));
+  expect(readings.at(-1)).toBe("reading?pos=6&versus=mean");
+  for (const passed of [12, 9]) expect(readings).not.toContain(`reading?pos=${passed}&versus=mean`);
+});

@@ -16,6 +16,8 @@ import { whenBack } from "./whenBack";
 
 /** Somebody who runs along the text asks for the places where they stop. */
 const DEBOUNCE_MS = 30;
+/** After such a pause somebody who asks does not run. */
+const PAUSE_MS = 200;
 const KEPT_DECISIONS = 32;
 const NONE_OFF: readonly string[] = [];
 
@@ -42,6 +44,7 @@ export function watchReading(store: AppStore, source: Source, page: SeenDocument
   let timer: ReturnType<typeof setTimeout> | undefined;
   let isTimerLive = false;
   const pace = new LivePace();
+  let asked = { key: "", atMs: Number.NEGATIVE_INFINITY, waitMs: 0 };
   /** By how many tokens the shown position last moved. */
   let step = 0;
   let ahead: { key: string; controller: AbortController; ended: Promise<void> } | null = null;
@@ -79,7 +82,11 @@ export function watchReading(store: AppStore, source: Source, page: SeenDocument
       return;
     }
     if (!settled && isTimerLive) return;
-    const wait = settled ? DEBOUNCE_MS : Math.max(DEBOUNCE_MS, pace.waitMs);
+    if (key !== asked.key) {
+      const atMs = performance.now();
+      asked = { key, atMs, waitMs: atMs - asked.atMs > PAUSE_MS ? 0 : DEBOUNCE_MS };
+    }
+    const wait = settled ? asked.waitMs : Math.max(DEBOUNCE_MS, pace.waitMs);
     isTimerLive = !settled;
     timer = setTimeout(() => {
       isTimerLive = false;
