@@ -17,7 +17,7 @@ from pydantic import SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
 from glassformer.errors import GlassformerError
-from glassformer.settings import Settings
+from glassformer.settings import Settings, check_model_dirs
 
 if TYPE_CHECKING:
     from glassformer.notebook import Model
@@ -73,13 +73,17 @@ def stop(error: GlassformerError) -> typer.Exit:
 def read_settings(**given: Any) -> Settings:
     """The settings with the options that were given. Ends the program with one sentence for a wrong one."""
     try:
-        return Settings(**{name: value for name, value in given.items() if value not in (None, [])})
+        settings = Settings(**{name: value for name, value in given.items() if value not in (None, [])})
+        check_model_dirs(settings)
+    except GlassformerError as error:
+        raise stop(error) from None
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         field = str(first["loc"][0]) if first["loc"] else "settings"
         message = str(first["msg"]).removeprefix("Value error, ")
         typer.echo(f"glassformer: {field}: {message}", err=True)
         raise typer.Exit(2) from None
+    return settings
 
 
 def serve(**given: Any) -> None:

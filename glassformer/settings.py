@@ -14,6 +14,8 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from glassformer.errors import StartError
+
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -280,3 +282,12 @@ class Settings(BaseSettings):
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return False
+
+
+def check_model_dirs(settings: Settings) -> None:
+    """Raise StartError for a folder of models that is none."""
+    for folder in settings.model_dirs:
+        place = folder.expanduser()
+        if not place.is_dir():
+            fault = "is no folder" if place.exists() else "does not exist"
+            raise StartError(f"The model directory {folder} {fault}.", field="model_dirs")

@@ -21,7 +21,7 @@ from glassformer.cli import SINGULAR, app, read_settings
 from glassformer.server.startup import take_port
 from glassformer.settings import Settings
 
-COMMAND = [sys.executable, "-c", "from glassformer.cli import app; app()"]
+COMMAND = [sys.executable, "-c", "from glassformer.command_line import run; run()"]
 
 
 def run(*arguments: str, **environment: str) -> Result:

@@ -19,8 +19,10 @@ from tiny import make_models, read_model
 from transformers import AutoTokenizer
 from typer.testing import CliRunner
 
+import glassformer as gf
 import glassformer.export.folder as exporting
 from glassformer.cli import app
+from glassformer.errors import BadValue
 
 PROMPT = "Mia gives the ball to Tom."
 
@@ -263,3 +265,24 @@ def test_a_page_that_is_not_built_is_told(
 ) -> None:
     monkeypatch.setattr(exporting, "PAGE", tmp_path / "nothing")
     assert "has not been built" in run(model_dir, tmp_path / "out").output
+
+
+def test_a_recording_of_a_notebook_is_saved_as_one_file(page: Path, model_dir: Path, tmp_path: Path) -> None:
+    model = gf.load(model_dir / "llama", device="cpu", dtype="float32")
+    trace = model.trace(PROMPT, max_new_tokens=3, temperature=0)
+    file = trace.save(tmp_path / "story.html")
+    archive = unpack(file)
+    archive.extractall(tmp_path / "data")
+    group = zarr.open_group(tmp_path / "data" / "recording.zarr", mode="r")
+    assert group.attrs["token_ids"] == trace.token_ids
+    with torch.no_grad():
+        plain = read_model(model_dir / "llama", attn_implementation="eager")
+        stream = plain(torch.tensor([trace.token_ids]), output_hidden_states=True).hidden_states[1]
+    cells = np.asarray(group["resid_post.0/0"])
+    np.testing.assert_allclose(cells, stream[0, : len(cells)].numpy(), atol=1e-5)
+    assert any(name.startswith("reading") for name in archive.namelist())
+    with pytest.raises(BadValue, match="exists already"):
+        trace.save(file)
+    assert trace.save(file, overwrite=True) == file
+    with pytest.raises(BadValue, match="addresses are for a folder"):
+        trace.save(tmp_path / "other.html", addresses=["attn_probs.0"])

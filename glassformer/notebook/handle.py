@@ -290,9 +290,13 @@ class Trace:
         """Write the recording as a Zarr v3 folder that `glassformer.open`, zarr and xarray open without a model.
 
         All sites, with attention patterns of heads x positions x positions, or only the `addresses` given; on disk
-        about five thirds of their cells in float32. Raises KeyError, and BadValue for a place that cannot be written.
+        about five thirds of their cells in float32. With a path that ends in `.html` it is the page on the recording in
+        one file, as `glassformer export` writes it: what mattered is all there, cells as far as 25 MB hold them. Raises
+        KeyError, and BadValue for a place that cannot be written.
         """
         live = self._require_live("save")
+        if Path(path).suffix.lower() == ".html":
+            return self._save_page(live, Path(path).expanduser(), addresses, overwrite=overwrite)
         for address in addresses or ():
             self._require_site(address)
         from glassformer.notebook.recording_folder import ANATOMY
@@ -305,6 +309,21 @@ class Trace:
         write_store(
             store, target, files={ANATOMY: self.anatomy.model_dump_json().encode()}, overwrite=overwrite
         )
+        return target
+
+    def _save_page(
+        self, live: Run, target: Path, addresses: Sequence[str] | None, *, overwrite: bool
+    ) -> Path:
+        from glassformer.export.export import write_export
+        from glassformer.export.exportable import Exportable
+        from glassformer.notebook.session import SESSION
+
+        if addresses is not None:
+            raise BadValue(
+                "A page takes along what fits into a file; addresses are for a folder.", field="addresses"
+            )
+        with live.looking():
+            write_export(Exportable(live, SESSION.summarise(live.loaded)), target, overwrite=overwrite)
         return target
 
     @property

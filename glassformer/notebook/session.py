@@ -22,6 +22,7 @@ from glassformer.settings import Settings
 if TYPE_CHECKING:
     from glassformer.files.catalog import ModelSource
     from glassformer.loading.loaded import LoadedModel
+    from glassformer.protocol.messages import ModelSummary
     from glassformer.run.run import Run
     from glassformer.run.run_store import RunStore
 
@@ -156,6 +157,14 @@ class NotebookSession:
     def source_of(self, loaded: LoadedModel) -> ModelSource:
         """Where a model of this session came from."""
         return self._sources[loaded]
+
+    def summarise(self, loaded: LoadedModel) -> ModelSummary:
+        """What a server would list of a model of this session."""
+        from glassformer.registry.opening import open_registry
+
+        registry = open_registry(self.settings)
+        registry.adopt(self.source_of(loaded), loaded)
+        return registry.summary(loaded.model_id)
 
     def forget_with(self, handle: object, live: Run) -> None:
         """Forget a recording once nobody holds its handle any more, unless the page shows it."""

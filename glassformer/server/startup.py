@@ -14,7 +14,7 @@ from typing import Any
 import uvicorn
 
 from glassformer.errors import CacheNotWritable, PortInUse, StartError, UnsafeHost
-from glassformer.settings import Settings
+from glassformer.settings import Settings, check_model_dirs
 
 # The longest message a page sends over the live WebSocket is a list of addresses.
 LARGEST_SOCKET_MESSAGE_BYTES = 256 * 1024
@@ -30,9 +30,7 @@ def check_start(settings: Settings) -> None:
         )
     if "*" in settings.cors_origins and not settings.is_loopback and not settings.api_keys:
         raise UnsafeHost("Any origin (--cors-origin '*') and no API keys would let any web page in.")
-    for folder in settings.model_dirs:
-        if not folder.expanduser().is_dir():
-            raise StartError(f"The model directory {folder} does not exist.", field="model_dirs")
+    check_model_dirs(settings)
     if not settings.offline:
         check_cache(settings.hub_cache or find_cache())
 
