@@ -328,16 +328,20 @@ def shape(
 
 @app.command()
 def doctor(
-    model: Annotated[str, typer.Argument(help="A bundled model, a folder, or a hub id.")] = "tales",
+    model: Annotated[str | None, typer.Argument(help="A bundled model, a folder, or a hub id.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Stop before any weight is read.")] = False,
     device: Annotated[str | None, DEVICE] = None,
     dtype: Annotated[str | None, DTYPE] = None,
     model_dir: Annotated[list[Path] | None, MODEL_DIRS] = None,
 ) -> None:
-    """Tell what of a model works here, then load it and tell what of it can be trusted, site by site."""
+    """Tell what of a model works here, then load it and tell what of it can be trusted, site by site.
+
+    Without a model: whether what is installed works, and what to do where it does not.
+    """
     from rich.console import Console
 
     from glassformer.command.doctor import print_environment, print_health
+    from glassformer.command.installation import print_installation
     from glassformer.command.outlook import print_outlook
     from glassformer.files.catalog import open_catalog
     from glassformer.notebook.session import SESSION
@@ -346,6 +350,10 @@ def doctor(
     print_environment(console)
     try:
         SESSION.settings = read_settings(device=device, dtype=dtype, model_dirs=model_dir)
+        if model is None:
+            if not print_installation(SESSION.settings, console):
+                raise typer.Exit(1)
+            return
         settings, source = SESSION.locate(model)
         print_outlook(open_catalog(settings), source, settings, console)
         if not quick:
