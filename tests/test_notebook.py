@@ -586,6 +586,28 @@ def test_a_damaged_folder_is_one_clear_error(
         gf.open(copy)
 
 
+def test_a_bit_that_turned_over_is_told_where_it_is_read(
+    saved: tuple[gf.Trace, Path], tmp_path: Path
+) -> None:
+    copy = tmp_path / "x.zarr"
+    shutil.copytree(saved[1], copy)
+    if shutil.which("sha256sum"):
+        subprocess.run(["sha256sum", "--check", "--quiet", "sha256sums.txt"], cwd=copy, check=True)
+    file = copy / "q.1/0/c/0/0/0"
+    cells = bytearray(file.read_bytes())
+    cells[5] ^= 1
+    file.write_bytes(cells)
+    opened = gf.open(copy)
+    xarray.testing.assert_identical(opened["k.1"], saved[0]["k.1"])
+    for _ in range(2):
+        with pytest.raises(BadValue, match=r"q.1/0/c/0/0/0 is not as it was written"):
+            opened["q.1"]
+    text = (copy / "anatomy.json").read_text()
+    (copy / "anatomy.json").write_text(text.replace("llama", "other", 1))
+    with pytest.raises(BadValue, match=r"anatomy.json is not as it was written"):
+        gf.open(copy)
+
+
 def test_an_export_opens_as_well(model: gf.Model, tmp_path: Path) -> None:
     from glassformer.export.exportable import record
     from glassformer.export.folder import export_folder

@@ -306,9 +306,8 @@ class Trace:
         target = Path(path).expanduser()
         with live.looking():
             store = with_reading(live, live.freeze(addresses))
-        write_store(
-            store, target, files={ANATOMY: self.anatomy.model_dump_json().encode()}, overwrite=overwrite
-        )
+        files = {ANATOMY: self.anatomy.model_dump_json().encode()}
+        write_store(store, target, files=files, overwrite=overwrite, with_sums=True)
         return target
 
     def _save_page(

@@ -1,11 +1,13 @@
 """A recording that was saved or exported, opened again: no model, no torch, the cells straight from its files.
 
 The folder is one that `Trace.save` wrote (`x.zarr`, with the anatomy inside), or one that `glassformer export` wrote.
-It is checked when it is opened, every file of cells by its length, so that a torn copy is an error and not numbers.
+It is checked when it is opened, every file of cells by its length, so that a torn copy is an error and not numbers; and
+where it was saved with checksums, by these: what it says of itself at once, a site's cells when they are first read.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from pathlib import Path
@@ -20,6 +22,7 @@ from glassformer.protocol.anatomy import Anatomy, Site, list_sites
 from glassformer.protocol.messages import Intervention
 from glassformer.protocol.reading import Reading
 from glassformer.tiles.level import Array, Region
+from glassformer.tiles.store_folder import read_sums
 
 if TYPE_CHECKING:
     from glassformer.run.run import Run
@@ -62,6 +65,8 @@ class FolderSource:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._sums = read_sums(folder)
+        self._verified: set[str] = set()
         self._group = self._open_group()
         self.anatomy = self._read_anatomy()
         attributes = self._read_attributes()
@@ -75,6 +80,9 @@ class FolderSource:
         self._arrays = {address: self._open_array(site) for address, site in self._sites.items()}
         if not any(self._arrays.values()):
             raise self._damaged("it holds no site")
+        for name in self._sums:
+            if name.count("/") < 2:
+                self._verify_file(name)
 
     def require_site(self, address: str) -> Site:
         site = self._sites.get(address)
@@ -94,6 +102,7 @@ class FolderSource:
         self.require_site(address)
         array = self._arrays[address]
         assert array is not None
+        self._verify(address)
         cells: Array = np.asarray(array[region], dtype=np.float32)
         return cells
 
@@ -105,6 +114,21 @@ class FolderSource:
             return Reading.model_validate_json(np.asarray(message[:], dtype=np.uint8).tobytes())
         except ValueError as error:
             raise self._damaged("its reading cannot be read") from error
+
+    def _verify(self, address: str) -> None:
+        """Hold the cells of a site to their checksums, once. Raises BadValue."""
+        if address in self._verified:
+            return
+        for name in self._sums:
+            if name.startswith(f"{address}/0/"):
+                self._verify_file(name)
+        self._verified.add(address)
+
+    def _verify_file(self, name: str) -> None:
+        file = self._folder / name
+        # Whether it is there and long enough is told where it is needed.
+        if file.is_file() and hashlib.sha256(file.read_bytes()).hexdigest() != self._sums[name]:
+            raise self._damaged(f"{name} is not as it was written")
 
     # --- opening -----------------------------------------------------------------------------------
 

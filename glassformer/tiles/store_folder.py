@@ -5,9 +5,11 @@ Knows numpy only. Costs one chunk of memory at a time, and the disk space of eve
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from glassformer.errors import BadValue
@@ -15,21 +17,31 @@ from glassformer.tiles.zarr_store import ZarrStore
 from glassformer.writing import replacing_folder
 
 ROOT_KEY = "zarr.json"
+# Of every file below, as `sha256sum` writes and checks them.
+SUMS = "sha256sums.txt"
 
 
 def write_store(
-    store: ZarrStore, path: Path, *, files: Mapping[str, bytes] | None = None, overwrite: bool = False
+    store: ZarrStore,
+    path: Path,
+    *,
+    files: Mapping[str, bytes] | None = None,
+    overwrite: bool = False,
+    with_sums: bool = False,
 ) -> None:
-    """Write every key of `store`, and `files` beside them, as the folder `path`.
+    """Write every key of `store`, and `files` beside them, as the folder `path`; checksums of all in `SUMS`, if wanted.
 
     The folder appears when it is complete: it is written under another name next to it. `overwrite` replaces a folder
     that is a Zarr group, and nothing else. Raises BadValue for a place that cannot be written.
     """
     with Place(Path(path), kind="a Zarr folder", mark=ROOT_KEY, overwrite=overwrite).filling() as folder:
-        for key in store.list_keys():
-            write_file(folder / key, store.get(key).body)
-        for name, body in (files or {}).items():
+        sums = []
+        stored = ((key, store.get(key).body) for key in store.list_keys())
+        for name, body in chain(stored, (files or {}).items()):
             write_file(folder / name, body)
+            sums.append(f"{hashlib.sha256(body).hexdigest()}  {name}\n")
+        if with_sums:
+            write_file(folder / SUMS, "".join(sums).encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +93,14 @@ class Place:
 def describe_fault(error: OSError) -> str:
     """What the system said, without paths; several faults at once have no words of their own."""
     return error.strerror or "not every file could be copied"
+
+
+def read_sums(folder: Path) -> dict[str, str]:
+    """The checksum of each file of a folder, by its name there; nothing for one that was written without."""
+    if not (folder / SUMS).is_file():
+        return {}
+    lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
 
 
 def write_file(path: Path, body: bytes) -> None:
