@@ -21,6 +21,7 @@ from glassformer.compute.key_value import KeyValueStore
 from glassformer.compute.shortage import is_shortage
 from glassformer.engine.company import run_in_company
 from glassformer.engine.forward import PackedForward, Part, SoloForward
+from glassformer.engine.meter import Meter
 from glassformer.engine.pace import Pace
 from glassformer.engine.prefix import PrefixCache
 from glassformer.engine.sequence import TokenSequence
@@ -72,6 +73,7 @@ class Engine:
         prefix_bytes: int = 0,
         budget: Budget | None = None,
         on_death: Callable[[Unavailable], None] = lambda error: None,
+        meter: Meter | None = None,
     ) -> None:
         """Keeps at most `prefix_bytes` of what it has read before, in `budget` where that is shared.
 
@@ -81,6 +83,7 @@ class Engine:
         self.max_running = max_running
         self.max_waiting = max_waiting
         self.on_death = on_death
+        self.meter = meter or Meter()
         self._running: list[Session] = []
         self._waiting = Turns()
         self._changed = threading.Condition()
@@ -99,7 +102,20 @@ class Engine:
 
     def __len__(self) -> int:
         """Sessions running and waiting."""
-        return len(self._running) + len(self._waiting)
+        return self.running + self.waiting
+
+    @property
+    def running(self) -> int:
+        return len(self._running)
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def key_value_bytes(self) -> int:
+        """Memory of keys and values: of texts under way that no recording holds, and of what was read before."""
+        return self._under_way.nbytes + self._prefixes.nbytes
 
     def submit(self, session: Session) -> None:
         """Queue a session. Raises TooMany where its client has no room left, and Stopping after `close`."""
@@ -208,12 +224,14 @@ class Engine:
         if sequence in self._solos or sequence in self._stores:
             return
         session.on_begin()
+        self.meter.begin(time.monotonic() - session.asked_at)
         if self._goes_first(sequence) or self.loaded.packing_fault is not None:
             self._solos[sequence] = SoloForward(self.loaded, sequence)
         elif sequence.is_alone:
             self._stores[sequence] = KeyValueStore()
         else:
             self._stores[sequence], sequence.seen = self._prefixes.take(sequence)
+            self.meter.look_up(len(sequence.request.token_ids), sequence.seen)
 
     def _goes_first(self, sequence: TokenSequence) -> bool:
         """Whether a text is short and alone, and need not wait until it is known if others could join it.
@@ -301,8 +319,17 @@ class Engine:
                 raise logits
             if logits is not None:
                 session.on_step(session.sequence.draw(logits))
+                self._tell(session)
         except Exception as exc:
             self._end(session, exc)
+
+    def _tell(self, session: Session) -> None:
+        now = time.monotonic()
+        if session.told_at is None:
+            self.meter.write_first(now - session.asked_at)
+        else:
+            self.meter.write_next(now - session.told_at)
+        session.told_at = now
 
     def _end(self, session: Session, error: BaseException | None) -> None:
         sequence = session.sequence

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -22,6 +23,9 @@ class Session:
     on_end: Callable[[BaseException | None], None]
     on_begin: Callable[[], None] = lambda: None
     client: str = field(default_factory=CLIENT.get)
+    # On the monotonic clock: when it was asked for, and when its last token was there.
+    asked_at: float = field(default_factory=time.monotonic)
+    told_at: float | None = None
     # The number of the step that last moved it alone, in a forward of its own.
     moved_at: int = -1
 

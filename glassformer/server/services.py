@@ -94,12 +94,25 @@ class Services:
                 prefix_bytes=self.settings.prefix_bytes,
                 budget=self.budget,
                 on_death=lambda error: self.registry.give_up(loaded, error),
+                meter=self.metrics,
             )
             self._engines[loaded] = found
+            self.metrics.loads.inc()
         return found
 
     def count_generations(self) -> int:
         return sum(len(engine) for engine in self._engines.values())
+
+    def measure(self) -> None:
+        """Bring what is counted up to now."""
+        held, engines = self.metrics, list(self._engines.values())
+        held.running.set(sum(engine.running for engine in engines))
+        held.waiting.set(sum(engine.waiting for engine in engines))
+        held.generations.set(self.count_generations())
+        held.key_value_bytes.set(sum(engine.key_value_bytes for engine in engines))
+        held.models.set(self.registry.count_ready())
+        held.recordings.set(len(self.feeds))
+        held.recording_bytes.set(sum(feed.run.nbytes for feed in self.feeds.values()))
 
     @property
     def store(self) -> RunStore:
@@ -163,10 +176,12 @@ class Services:
     def _close_feed(self, run: Run) -> None:
         feed = self.feeds.pop(run.id, None)
         if feed is not None:
+            self.metrics.recordings_closed.inc()
             feed.leave()
 
     def let_model_go(self, loaded: LoadedModel) -> None:
         """Drop what keeps an unloaded model in memory; its recordings stay. Called from the thread that unloads it."""
+        self.metrics.unloads.inc()
         engine = self._engines.pop(loaded, None)
         if engine is not None:
             engine.close()

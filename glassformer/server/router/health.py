@@ -33,9 +33,5 @@ async def ready(services: ServicesOf) -> Response:
 @router.get("/metrics")
 async def metrics(services: ServicesOf) -> Response:
     """Counters for Prometheus."""
-    held = services.metrics
-    held.generations.set(services.count_generations())
-    held.models.set(services.registry.count_ready())
-    held.recordings.set(len(services.feeds))
-    held.recording_bytes.set(sum(feed.run.nbytes for feed in services.feeds.values()))
-    return Response(generate_latest(held.registry), media_type=CONTENT_TYPE_LATEST)
+    services.measure()
+    return Response(generate_latest(services.metrics.registry), media_type=CONTENT_TYPE_LATEST)
