@@ -116,3 +116,25 @@ def test_the_wheel_holds_the_page_and_the_models(tmp_path: Path):
 def test_lock_files_carry_no_addresses():
     assert "://registry" not in (ROOT / "web" / "package-lock.json").read_text()
     assert '"resolved"' not in (ROOT / "web" / "package-lock.json").read_text()
+
+
+def test_the_container_is_no_root_and_keeps_the_tested_versions() -> None:
+    """Read, not built: a builder is at hand in few places."""
+    lines = (ROOT / "Containerfile").read_text().replace("\\\n", " ").splitlines()
+    steps = [line.split(None, 1) for line in lines if line.strip() and not line.startswith("#")]
+    last = max(at for at, (name, _) in enumerate(steps) if name == "FROM")
+    final = [(name, rest) for name, rest in steps[last:]]
+    users = [rest for name, rest in final if name == "USER"]
+    assert users
+    assert all(user.isdecimal() and int(user) > 0 for user in users)
+    assert final.index(("USER", users[0])) < next(
+        at for at, (name, _) in enumerate(final) if name == "ENTRYPOINT"
+    )
+    health = next(rest for name, rest in final if name == "HEALTHCHECK")
+    assert "/health" in health
+    assert any("--constraint glassformer/tested.txt" in rest for name, rest in steps if name == "RUN")
+    (volume,) = [rest for name, rest in final if name == "VOLUME"]
+    homes = dict(pair.split("=") for name, rest in final if name == "ENV" for pair in rest.split())
+    # All that is written lies below the volume, so the rest may be read-only.
+    assert homes["HF_HOME"].startswith(volume)
+    assert homes["GLASSFORMER_HOST"] == "0.0.0.0"  # noqa: S104  # so the server wants keys before it starts
