@@ -95,3 +95,18 @@ test("steps are undone and redone; a drag of many moves is one step, and flying 
   rig.retrace("undo");
   expect(rig.pose).toEqual(whole);
 });
+
+test("while there is nothing to look at nobody moves the camera, and what comes is seen whole", () => {
+  const rig = makeRig();
+  rig.forget();
+  rig.zoom(0.3, 900, 400);
+  rig.pan(500, 300);
+  rig.turn(200, 100);
+  expect(rig.moved).toBe(false);
+  rig.setLimits(BOUNDS);
+  rig.jumpTo(rig.poseFor(cornersOf(BOUNDS)));
+  const whole = seen(rig);
+  rig.pan(10, 0);
+  expect(rig.moved).toBe(true);
+  expect(seen(rig).y).toBeCloseTo(whole.y, 3);
+});

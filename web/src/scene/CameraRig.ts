@@ -195,8 +195,14 @@ export class CameraRig {
     this.bounds = bounds;
   }
 
+  /** There is nothing to look at: until there is, nobody moves the camera out of its sight. */
+  forget(): void {
+    this.bounds = null;
+    this.moved = false;
+  }
+
   turn(dx: number, dy: number): void {
-    this.take();
+    if (!this.take()) return;
     const { pose } = this;
     this.pose = {
       ...pose,
@@ -208,7 +214,7 @@ export class CameraRig {
 
   /** Moves the picture by so many pixels, measured at the depth of the target. */
   pan(dx: number, dy: number): void {
-    this.take();
+    if (!this.take()) return;
     const { right, up } = axesOf(this.pose);
     const units = (2 * Math.tan(FIELD_OF_VIEW / 2) * this.pose.distance) / this.height;
     const target = add(this.pose.target, add(scale(right, -dx * units), scale(up, dy * units)));
@@ -218,7 +224,7 @@ export class CameraRig {
 
   /** Zooms in (factor < 1) or out, keeping what is under the pixel in place. */
   zoom(factor: number, x: number, y: number): void {
-    this.take();
+    if (!this.take()) return;
     this.pose = this.zoomed(factor, x, y);
     this.hold();
   }
@@ -249,10 +255,13 @@ export class CameraRig {
     this.pose = { ...this.pose, distance: depth, target: add(eye, scale(back, -depth)) };
   }
 
-  private take(): void {
+  /** Whether there is something to move the camera about; then it stands where a person puts it. */
+  private take(): boolean {
+    if (!this.bounds) return false;
     this.remember();
     this.moved = true;
     this.flight = null;
+    return true;
   }
 
   /** Keeps some of the model in view. */

@@ -202,7 +202,6 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
     const at = place && project(rig.view, place);
     return at && { x: at.x, y: at.y };
   }
-
   const operandPlaces = () => operands.map(placeOf).filter((each) => each !== null);
 
   /** A tensor with two addresses is drawn, stored and marked under one. */
@@ -388,7 +387,8 @@ export function createGlassScene(canvas: HTMLCanvasElement, options: SceneOption
       hovered = selected = null;
       operands = [];
       token = -1;
-      rig.moved = clicked = false;
+      clicked = false;
+      rig.forget();
       wanted.forget();
       relayout("anatomy");
     },
