@@ -1,16 +1,22 @@
 """The build hook: which Node it takes, when it builds, what it says when it cannot, and what the wheel holds."""
 
 import importlib.util
+import json
+import re
 import shutil
 import subprocess
 import sys
 import zipfile
+from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from glassformer.tested import list_dependencies
+
 ROOT = Path(__file__).resolve().parents[1]
+PERMISSIVE = {"MIT", "ISC", "BSD-2-Clause", "BSD-3-Clause", "Apache-2.0", "OFL-1.1"}
 
 
 @pytest.fixture
@@ -104,6 +110,7 @@ def test_the_wheel_holds_the_page_and_the_models(tmp_path: Path):
         "glassformer/tested.txt",
         "glassformer/protocol/SPEC.md",
         "glassformer/server/page/index.html",
+        "glassformer/server/page/licenses.md",
         "glassformer/bundled/tales/model.safetensors",
         "glassformer/bundled/sorter/model.safetensors",
     ):
@@ -111,6 +118,33 @@ def test_the_wheel_holds_the_page_and_the_models(tmp_path: Path):
     assert any(name.startswith("glassformer/server/page/assets/") for name in names)
     assert not [name for name in names if name.startswith(("web/", "tests/"))]
     assert wheel.stat().st_size < 20_000_000
+
+
+def test_the_page_takes_the_licences_of_all_that_is_in_it_along() -> None:
+    """Read from what was built, and from what npm says of each package; in the one-file page, too."""
+    hook = load_hook(ROOT)
+    text = (hook.PAGE / "licenses.md").read_text(encoding="utf-8")
+    told = dict(re.findall(r"^## (\S+) - \S+ \(([^)]*)\)$", text, re.MULTILINE))
+    package = json.loads((ROOT / "web" / "package.json").read_text())
+    assert set(package["dependencies"]) <= set(told)
+    assert set(told.values()) <= PERMISSIVE
+    for name, licence in told.items():
+        about = ROOT / "web" / "node_modules" / name / "package.json"
+        if about.is_file():  # a page that was built elsewhere came without
+            assert json.loads(about.read_text())["license"] == licence
+    # An export's chunks are not compressed, so its page has no codecs.
+    one = (hook.PAGE / "one.html").read_text(encoding="utf-8")
+    assert {name for name in told if f"## {name} - " not in one} == {"numcodecs"}
+
+
+def test_nothing_that_the_package_stands_on_has_a_licence_that_reaches_over() -> None:
+    for name in sorted(set(list_dependencies())):
+        about = metadata.metadata(name)
+        classified = [each for each in about.get_all("Classifier", []) if each.startswith("License")]
+        said = " ".join(
+            [about.get("License-Expression") or "", *classified, (about.get("License") or "")[:80]]
+        )
+        assert not re.search(r"\bA?GPL|GNU (Affero )?General Public", said), f"{name}: {said}"
 
 
 def test_lock_files_carry_no_addresses():

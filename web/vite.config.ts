@@ -16,6 +16,30 @@ const ONE_FILE = "one";
 /** The best is 11: a tenth of the time for five per cent more bytes, on every `make run` after a change. */
 const BROTLI_QUALITY = 9;
 
+/** What the licences of everything in the page say. Fonts come by style sheets, which Vite does not look into. */
+const LICENSES = "licenses.md";
+const FONTS = ["@fontsource-variable/jetbrains-mono", "@fontsource-variable/source-sans-3"];
+
+function withFontLicenses(): Plugin {
+  return {
+    name: "font-licenses",
+    apply: "build",
+    generateBundle: {
+      order: "post",
+      handler(_, bundle) {
+        const found = bundle[LICENSES];
+        if (found?.type !== "asset") throw new Error("the build has no licences");
+        const texts = FONTS.map((font) => {
+          const folder = join(import.meta.dirname, "node_modules", font);
+          const { version, license } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+          return `\n## ${font} - ${version} (${license})\n\n${readFileSync(join(folder, "LICENSE"), "utf8")}`;
+        });
+        found.source = String(found.source) + texts.join("");
+      },
+    },
+  };
+}
+
 /** Writes a .br and a .gz beside every text file, so that the server compresses nothing while it serves. */
 function compressed(): Plugin {
   let outDir = "";
@@ -68,6 +92,9 @@ function oneFile(): Plugin {
               : `<style>${String(file.source)}</style>`;
           html = html.replace(tag, () => inside);
         }
+        const licenses = bundle[LICENSES];
+        if (licenses?.type !== "asset") throw new Error("the build has no licences");
+        html = html.replace("</head>", () => `<script type="text/plain">${licenses.source}</script></head>`);
         for (const name of Object.keys(bundle)) delete bundle[name];
         this.emitFile({ type: "asset", fileName: "one.html", source: html });
       },
@@ -82,7 +109,7 @@ export default defineConfig(({ mode }) => ({
     // served under two names, /llm and /llm/, and names its files in full. `glassformer export` rewrites those.
     renderBuiltUrl: (file, { hostType }) => (hostType === "html" ? `${BASE}${file}` : { relative: true }),
   },
-  plugins: [react(), mode === ONE_FILE ? oneFile() : compressed()],
+  plugins: [react(), withFontLicenses(), mode === ONE_FILE ? oneFile() : compressed()],
   resolve: { alias: mode === ONE_FILE ? CODECS : [] },
   build: {
     outDir: "../glassformer/server/page",
@@ -93,6 +120,8 @@ export default defineConfig(({ mode }) => ({
       modulePreload: false,
       rolldownOptions: { output: { codeSplitting: false } },
     }),
+    // Most licences want their text to go along with what is built of them.
+    license: { fileName: LICENSES },
     target: "es2023",
     // three.js alone is larger than Vite's default of 500 kB; the budget is checked by bench/page.ts instead.
     chunkSizeWarningLimit: 1500,
