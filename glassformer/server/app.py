@@ -16,6 +16,7 @@ from glassformer.errors import GlassformerError
 from glassformer.server import ignored_name
 from glassformer.server.error_answer import install_error_handlers
 from glassformer.server.log import configure_unless_done
+from glassformer.server.openapi import install_document
 from glassformer.server.request_limit import Deadline, RateLimit, SizeLimit
 from glassformer.server.root_path import RootPath
 from glassformer.server.router import (
@@ -96,6 +97,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         page,
     ):
         app.include_router(router.router)
+    install_document(app)
     return app
 
 
