@@ -87,6 +87,10 @@ bench: page $(VENV)/.installed-dev ## Run every measurement in bench/; the table
 	@set -e; CHROMIUM="$$($(BIN)/python scripts/browser.py)"; export CHROMIUM; \
 	for question in bench/*.py; do echo "== $$question"; $(BIN)/python "$$question"; done
 
+.PHONY: fuzz
+fuzz: page $(VENV)/.installed-dev ## Ask a real server 10,000 generated things, and hold each answer to the API's document
+	@$(BIN)/python scripts/fuzz.py
+
 .PHONY: clients
 clients: page $(VENV)/.installed-dev ## Run real clients, each in an environment of its own; the table lands in docs/clients.md
 	@$(BIN)/python clients/run.py $(ARGS)

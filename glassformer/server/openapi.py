@@ -135,8 +135,8 @@ def tell_kinds(path: str, call: dict[str, Any]) -> None:
             # Chunks are bytes, zarr.json is JSON.
             answer["content"] = {BYTES: {}, "application/json": {"schema": {"type": "object"}}}
         elif EVENTS in answer.get("content", {}):
-            answer["content"] = {EVENTS: {"schema": {"type": "string", "contentMediaType": EVENTS}}}
+            answer["content"] = {EVENTS: {}}
         elif path in ANSWERS:
             answer["content"]["application/json"]["schema"] = ANSWERS[path]
         if path in STREAMS and status == "200":
-            answer["content"][EVENTS] = {"schema": {"type": "string", "contentMediaType": EVENTS}}
+            answer["content"][EVENTS] = {}
