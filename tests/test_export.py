@@ -15,7 +15,7 @@ import pytest
 import torch
 import xarray as xr
 import zarr
-from tiny import make_models, read_model
+from tiny import make_model, make_models, read_model
 from transformers import AutoTokenizer
 from typer.testing import CliRunner
 
@@ -267,8 +267,10 @@ def test_a_page_that_is_not_built_is_told(
     assert "has not been built" in run(model_dir, tmp_path / "out").output
 
 
-def test_a_recording_of_a_notebook_is_saved_as_one_file(page: Path, model_dir: Path, tmp_path: Path) -> None:
-    model = gf.load(model_dir / "llama", device="cpu", dtype="float32")
+def test_a_recording_of_a_notebook_is_saved_as_one_file(page: Path, tmp_path: Path) -> None:
+    # A name of its own: models of one process are told apart by theirs.
+    folder = make_model(tmp_path / "kept", "llama")
+    model = gf.load(folder, device="cpu", dtype="float32")
     trace = model.trace(PROMPT, max_new_tokens=3, temperature=0)
     file = trace.save(tmp_path / "story.html")
     archive = unpack(file)
@@ -276,7 +278,7 @@ def test_a_recording_of_a_notebook_is_saved_as_one_file(page: Path, model_dir: P
     group = zarr.open_group(tmp_path / "data" / "recording.zarr", mode="r")
     assert group.attrs["token_ids"] == trace.token_ids
     with torch.no_grad():
-        plain = read_model(model_dir / "llama", attn_implementation="eager")
+        plain = read_model(folder, attn_implementation="eager")
         stream = plain(torch.tensor([trace.token_ids]), output_hidden_states=True).hidden_states[1]
     cells = np.asarray(group["resid_post.0/0"])
     np.testing.assert_allclose(cells, stream[0, : len(cells)].numpy(), atol=1e-5)

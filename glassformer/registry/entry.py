@@ -91,6 +91,8 @@ class Entry:
         self.bytes = 0
         if self.future.done():
             return False
+        # Whoever waits for it must not be told earlier than whoever asks how far it is.
+        self.move_to("failed", detail=error.message)
         self.future.set_exception(error)
         return True
 
